@@ -1,0 +1,97 @@
+"""Encoders: networks from images in [0, 1] to raw embeddings, built from a study's `networks` settings."""
+
+import torch
+from torch import nn
+
+from contrastive_inversion import artifacts
+from contrastive_inversion.errors import UserError, nearest
+
+
+class Encoder(nn.Module):
+    """Normalises images and embeds them: float32 (B, 3, H, W) in [0, 1] -> float32 (B, dim), raw, not normalised."""
+
+    def __init__(self, trunk, dim, mean, std):
+        super().__init__()
+        self.trunk = trunk
+        self.dim = dim
+        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
+
+    def forward(self, images):
+        normalised = (images - self.mean) / self.std
+        return self.trunk(normalised.contiguous(memory_format=torch.channels_last)).float()
+
+
+class Classifier(nn.Module):
+    """An encoder with a linear head trained along with it: images (B, 3, H, W) -> logits (B, classes)."""
+
+    def __init__(self, encoder, classes):
+        super().__init__()
+        self.encoder = encoder
+        self.head = nn.Linear(encoder.dim, classes)
+
+    def forward(self, images):
+        return self.head(self.encoder(images))
+
+
+def block(inputs, outputs, kernel, stride, padding):
+    return [nn.Conv2d(inputs, outputs, kernel, stride, padding, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()]
+
+
+def convnet(model):
+    """The embedded study's network for 48 px: `embedding-128` ends in 128 dimensions, `flattened` in 1,024."""
+    layers = block(3, 16, 6, 3, 2)  # (B, 3, 48, 48) -> (B, 16, 16, 16)
+    layers += block(16, 32, 3, 2, 1) + block(32, 32, 3, 1, 1)  # -> (B, 32, 8, 8)
+    layers += block(32, 64, 3, 2, 1) + block(64, 64, 3, 1, 1)  # -> (B, 64, 4, 4)
+    layers.append(nn.Flatten())  # -> (B, 1024)
+    if model == "embedding-128":
+        return nn.Sequential(*layers, nn.Linear(1024, 128)), 128
+    return nn.Sequential(*layers), 1024
+
+
+def open_clip_tower(model):
+    """The image tower of an open_clip model, as open_clip configures it."""
+    import open_clip
+
+    tower = open_clip.create_model(model).visual
+    return tower, tower.output_dim
+
+
+def torchvision_trunk(model):
+    """A torchvision network without its classification layer."""
+    import torchvision
+
+    trunk = torchvision.models.get_model(model, weights=None)
+    dim = trunk.fc.in_features
+    trunk.fc = nn.Identity()
+    return trunk, dim
+
+
+ARCHITECTURES = {"convnet": convnet, "open_clip": open_clip_tower, "torchvision": torchvision_trunk}
+
+
+def build(network):
+    """A freshly initialised Encoder from `networks` settings: architecture, model, mean and std.
+
+    Raises UserError for an unknown architecture. Seed torch's generator first: initial weights come from it.
+    """
+    name = network["architecture"]
+    if name not in ARCHITECTURES:
+        raise UserError(f"networks: unknown architecture '{name}'{nearest(name, ARCHITECTURES)}")
+    trunk, dim = ARCHITECTURES[name](network["model"])
+    return Encoder(trunk, dim, network["mean"], network["std"]).to(memory_format=torch.channels_last)
+
+
+def load(path, recipe_hash):
+    """A trained encoder in eval mode, its own classifier's (weight, bias) or None, and its record."""
+    tensors, record = artifacts.load(path, recipe_hash)
+    encoder = build(record["recipe"]["network"])
+    encoder.load_state_dict({k.removeprefix("encoder."): v for k, v in tensors.items() if k.startswith("encoder.")})
+    head = (tensors["head.weight"], tensors["head.bias"]) if "head.weight" in tensors else None
+    return encoder.eval().requires_grad_(False), head, record
+
+
+def state(model):
+    """The tensors that are saved of an Encoder or a Classifier."""
+    prefix = "" if isinstance(model, Classifier) else "encoder."
+    return {f"{prefix}{name}": tensor for name, tensor in model.state_dict().items()}

@@ -1,0 +1,112 @@
+"""Measurements: every level, head and metric of an encoder on a data set, ten instantiations each, kept raw."""
+
+import functools
+
+import torch
+
+from contrastive_inversion import encoders, images
+from contrastive_inversion.corruptions import corrupt
+from contrastive_inversion.distortions import is_deterministic
+from contrastive_inversion.training import Progress
+
+
+def top_k(logits, labels, k):
+    """Percentage of images whose label is among the k largest logits. logits: (N, C); labels: int64 (N,)."""
+    k = min(k, logits.shape[1])
+    return 100 * (logits.topk(k, dim=1).indices == labels[:, None]).any(dim=1).double().mean().item()
+
+
+def auc(logits, labels, positive=0):
+    """Area under the ROC curve of class `positive`'s probability (label 0: INFECTED), in [0, 1]."""
+    from sklearn.metrics import roc_auc_score
+
+    return float(roc_auc_score((labels == positive).numpy(), logits.softmax(dim=1)[:, positive].numpy()))
+
+
+METRICS = {"top1": functools.partial(top_k, k=1), "top5": functools.partial(top_k, k=5), "auc": auc}
+
+
+def measure(recipe, job, load):
+    """All rows of a measurement: one per level, head and metric, with a value per instantiation.
+
+    Percentages for top1 and top5, a fraction for auc. An ImageNet-C level has a value per severity instead.
+    load(product) gives the path and the recipe's hash of an input product.
+    """
+    encoder, own, _ = encoders.load(*load(recipe["encoder"]))
+    encoder.to(job.device)
+    progress = Progress(job, len(recipe["levels"]), 1)
+    rows = []
+    for position, level in enumerate(recipe["levels"]):
+        heads = {head["head"]: weights_of(head, own, recipe, load) for head in level["heads"]}
+        labels, views = views_of(level, recipe, job, load)
+        values = {}
+        for view in views:
+            embeddings = embed(encoder, view, job)
+            for name, (weight, bias) in heads.items():
+                logits = torch.nn.functional.linear(embeddings, weight, bias)  # (N, C)
+                for metric in level["metrics"]:
+                    values.setdefault((name, metric), []).append(METRICS[metric](logits, labels))
+        rows += [row(level, name, metric, found, len(labels)) for (name, metric), found in values.items()]
+        progress.advance(position, 1)
+    progress.close([])
+    return rows
+
+
+def row(level, head, metric, values, images_tested):
+    kind = "severities" if "severities" in level else "instantiations"
+    return {
+        "head": head, "distortion": level["name"], "metric": metric, "over": kind, "values": values,
+        "images": images_tested,
+    }  # fmt: skip
+
+
+def weights_of(head, own, recipe, load):
+    """Weight (C, dim) and bias (C,) of a head: the encoder's own, or a probe from its file."""
+    if "key" not in head:
+        return own
+    tensors, _ = images.load(*load(f"heads/{head['encoder']}/{recipe['classes_of']}"))
+    return tensors[f"{head['key']}.weight"], tensors[f"{head['key']}.bias"]
+
+
+def views_of(level, recipe, job, load):
+    """The labels of a level and an iterator over its views; a view is an iterable of batches (B, 3, S, S)."""
+    if "severities" in level:
+        return severities(level, recipe, load)
+    if "restored" in level:
+        return restorations(level, load)
+    data = images.split(*load(recipe["test"]), recipe["settings"]["split"] if has_split(recipe, load) else "test")
+    count = 1 if is_deterministic(level["distortion"]) else recipe["settings"]["instantiations"]
+    return data.labels, (distorted(data, level, recipe, job, i) for i in range(count))
+
+
+def has_split(recipe, load):
+    """Whether the data set has the split that the study measures on; transfer sets have a test split alone."""
+    return f"{recipe['settings']['split']}/images" in images.load(*load(recipe["test"]))[0]
+
+
+def distorted(data, level, recipe, job, instantiation):
+    """The batches of one instantiation of a level."""
+    for index in torch.arange(len(data)).split(recipe["settings"]["batch"]):
+        clean = images.test_batch(data, index, recipe["images"]).to(job.device)
+        purpose = f"evaluate/{data.name}"
+        yield corrupt(clean, level["distortion"], recipe["seed"], purpose, index.to(job.device), instantiation)
+
+
+def severities(level, recipe, load):
+    """One view for each severity of an ImageNet-C corruption."""
+    tensors, _ = images.load(*load(recipe["test"]))
+    pixels = [tensors[f"{level['name']}/{severity}"] for severity in level["severities"]]
+    batches = (images.as_floats(p).split(recipe["settings"]["batch"]) for p in pixels)
+    return tensors["labels"], batches
+
+
+def restorations(level, load):
+    """One view for each instantiation of images that were restored in pixel space."""
+    tensors, _ = images.load(*load(level["restored"]))
+    return tensors["labels"], (view.split(250) for view in tensors["images"])  # (instantiations, N, 3, S, S)
+
+
+@torch.no_grad()
+def embed(encoder, batches, job):
+    """Raw embeddings of a view's batches: float32 (N, dim), on the CPU."""
+    return torch.cat([encoder(batch.to(job.device)).cpu() for batch in batches])

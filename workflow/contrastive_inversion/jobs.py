@@ -1,0 +1,138 @@
+"""Running one job: a recipe and the files of its inputs become one file, written in one piece with its record."""
+
+import datetime
+import importlib
+import platform
+import subprocess
+import time
+from pathlib import Path
+
+from contrastive_inversion import __version__, artifacts, recipes
+from contrastive_inversion.errors import UserError
+
+
+def run(product, root, recipe_text, device="cpu"):
+    """Make a product of a study.
+
+    product: its name (see `recipes`); root: the study's folder of results; recipe_text: the canonical recipe.
+    A product that is there already, made by this very recipe, is kept. Raises UserError for anything amiss.
+    """
+    import torch
+
+    from contrastive_inversion.training import Job, alone
+
+    torch.set_num_threads(1)
+    job = Job(product, Path(root), recipes.digest(recipe_text), torch.device(device))
+    with alone(job):
+        if is_made(job):
+            return print(f"{product}: made already by this recipe")
+        started = time.time()
+        recipe = recipes.parse(recipe_text)
+        content, facts = MAKERS[recipe["kind"]](recipe, job, loader(job.root, recipe))
+        record = record_of(job, recipe, started) | facts
+        write(job, content, record)
+
+
+def is_made(job):
+    path = job.root / recipes.file_of(job.product)
+    if not path.exists():
+        return False
+    try:
+        return record_in(path).get("recipe_hash") == job.recipe_hash
+    except UserError:
+        return False  # damaged: make it again
+
+
+def record_in(path):
+    """The record of a product's file. Raises UserError if the file is missing or damaged."""
+    import json
+
+    if str(path).endswith(".json"):
+        return artifacts.read_json(path)["record"]
+    with artifacts.opened(path, "np") as file:
+        return json.loads((file.metadata() or {}).get("record", "{}"))
+
+
+def loader(root, recipe):
+    """A function from an input product to its path and to the hash of the recipe that it must have."""
+
+    def load(product):
+        return root / recipes.file_of(product), recipe["inputs"][product]
+
+    return load
+
+
+def record_of(job, recipe, started):
+    """Where a product comes from: recipe, code, seed, device, durations, inputs."""
+    import torch
+
+    inputs = {name: record_in(job.root / recipes.file_of(name)).get("content_hash") for name in recipe["inputs"]}
+    return {
+        "product": job.product, "recipe": recipe, "recipe_hash": job.recipe_hash, "seed": recipe["seed"],
+        "code": code_version(), "torch": torch.__version__, "device": device_name(job.device),
+        "started": datetime.datetime.fromtimestamp(started, datetime.UTC).isoformat(timespec="seconds"),
+        "seconds": round(time.time() - started, 2), "inputs": inputs,
+    }  # fmt: skip
+
+
+def device_name(device):
+    import torch
+
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{platform.machine()} CPU, 1 thread"
+
+
+def code_version():
+    """The package's version, with the commit where the code lies in a git checkout."""
+    folder = Path(__file__).parent
+    try:
+        found = subprocess.run(
+            ["git", "describe", "--always", "--dirty"], cwd=folder, capture_output=True, text=True, check=True
+        ).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return __version__
+    return f"{__version__}+{found}"
+
+
+def write(job, content, record):
+    path = job.root / recipes.file_of(job.product)
+    if str(path).endswith(".json"):
+        record["content_hash"] = recipes.digest(recipes.canonical(content))
+        artifacts.write_json(path, {"record": record, "rows": content})
+    else:
+        record["content_hash"] = artifacts.content_hash(content)
+        artifacts.save(path, content, record)
+
+
+def images_maker(recipe, job, load):
+    from contrastive_inversion import embedded
+
+    return embedded.make(recipe, load)
+
+
+def measurement_maker(recipe, job, load):
+    from contrastive_inversion import evaluate
+
+    return evaluate.measure(recipe, job, load), {}
+
+
+def maker(module, function):
+    """A job's function, its module imported only when the job runs."""
+
+    def make(recipe, job, load):
+        return getattr(importlib.import_module(f"contrastive_inversion.{module}"), function)(recipe, job, load)
+
+    return make
+
+
+MAKERS = {
+    "images": images_maker,
+    "clip": maker("teacher", "train"),
+    "supervised": maker("finetune", "train"),
+    "distill": maker("distill", "train"),
+    "heads": maker("probes", "fit"),
+    "restore": maker("restore", "restore"),
+    "measure": measurement_maker,
+    "gallery": maker("gallery", "make"),
+}

@@ -1,0 +1,99 @@
+"""Linear probes: all label fractions and training distortions of an encoder, fitted over one frozen pass.
+
+The encoder stays in eval mode. In each epoch every image is cropped and distorted anew and embedded once; each
+probe then takes the embeddings of its own labelled subset.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+
+from contrastive_inversion import encoders, images, rng
+from contrastive_inversion.corruptions import corrupt
+from contrastive_inversion.training import Progress, learning_rate
+
+
+def stratified(labels, fraction, seed):
+    """Positions of a labelled subset: ceil(fraction % of each class), drawn without replacement: int64, sorted."""
+    chosen = []
+    for label in labels.unique():
+        members = torch.nonzero(labels == label)[:, 0]
+        # rounding keeps 10 % of 30 images at 3 where floating point has 3.0000000000000004
+        count = math.ceil(round(fraction * len(members) / 100, 9))
+        shuffled = members[rng.permutation(len(members), seed, f"subset/{fraction:g}/{label}")]
+        chosen.append(shuffled[:count])
+    return torch.cat(chosen).sort().values
+
+
+class Probe:
+    """One linear layer on frozen embeddings, with its labelled subset and its optimiser (Adam, cosine)."""
+
+    def __init__(self, spec, data, dim, settings, seed):
+        self.settings = {"schedule": "cosine"} | settings["full" if spec["fraction"] == 100 else "subset"]
+        self.key, self.seed = spec["key"], seed
+        self.subset = stratified(data.labels, spec["fraction"], seed)
+        self.labels = data.labels
+        torch.manual_seed(seed)
+        self.linear = torch.nn.Linear(dim, data.classes)
+        self.optimizer = torch.optim.Adam(self.linear.parameters(), lr=self.settings["lr"])
+        self.steps = math.ceil(len(self.subset) / self.settings["batch"])
+        self.epochs = self.settings["epochs"]
+
+    def fit_epoch(self, embeddings, rows, epoch):
+        """One pass over the subset. embeddings: (M, dim); rows: each image's row there, int64 (N,)."""
+        order = rng.permutation(len(self.subset), self.seed, f"probe/{self.key}", epoch)
+        for number, index in enumerate(self.subset[order].split(self.settings["batch"])):
+            self.optimizer.param_groups[0]["lr"] = learning_rate(
+                self.settings, epoch * self.steps + number, self.steps, self.epochs
+            )
+            logits = self.linear(embeddings[rows[index]])
+            loss = F.cross_entropy(logits, self.labels[index])
+            self.optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            self.optimizer.step()
+
+
+def fit(recipe, job, load):
+    """Fit all probes of an encoder on a data set. Returns `<key>.weight`, `<key>.bias` of each, and facts.
+
+    load(product) gives the path and the recipe's hash of an input product.
+    """
+    data = images.split(*load(recipe["train"]), "train")
+    encoder, _, _ = encoders.load(*load(recipe["encoder"]))
+    encoder.to(job.device)
+    groups = {}
+    for spec in recipe["probes"]:
+        probe = Probe(spec, data, encoder.dim, recipe["settings"], recipe["seed"])
+        groups.setdefault(str(spec["distortion"]), (spec["distortion"], []))[1].append(probe)
+    total = sum(max(probe.epochs for probe in probes) for _, probes in groups.values())
+    progress = Progress(job, total, len(data))
+    for distortion, probes in groups.values():
+        fit_group(encoder, data, distortion, probes, recipe, job, progress)
+    progress.close([])
+    fitted = [probe for _, probes in groups.values() for probe in probes]
+    tensors = {f"{p.key}.{name}": t for p in fitted for name, t in p.linear.state_dict().items()}
+    return tensors, {"labelled_images": {p.key: len(p.subset) for p in fitted}}
+
+
+def fit_group(encoder, data, distortion, probes, recipe, job, progress):
+    """Fit the probes that are trained under one distortion."""
+    for epoch in range(max(probe.epochs for probe in probes)):
+        active = [probe for probe in probes if epoch < probe.epochs]
+        needed = torch.cat([probe.subset for probe in active]).unique()
+        embeddings = embed(encoder, data, needed, distortion, epoch, recipe, job)
+        rows = torch.full((len(data),), -1).scatter(0, needed, torch.arange(len(needed)))
+        for probe in active:
+            probe.fit_epoch(embeddings, rows, epoch)
+        progress.advance(epoch, len(data))
+
+
+@torch.no_grad()
+def embed(encoder, data, needed, distortion, epoch, recipe, job, batch=250):
+    """Embeddings of freshly cropped and distorted images: float32 (len(needed), dim), on the CPU."""
+    rows = []
+    for index in needed.split(batch):
+        clean = images.training_batch(data, index, recipe["images"], recipe["seed"], epoch).to(job.device)
+        distorted = corrupt(clean, distortion, recipe["seed"], "probe", index.to(job.device), epoch)
+        rows.append(encoder(distorted).cpu())
+    return torch.cat(rows)

@@ -1,0 +1,199 @@
+"""The ledger: every printed number and every curve as a quantity, and what a study must measure for them.
+
+A quantity is `encoder | head | data | distortion | metric`, for instance
+`student-rm90 | probe 10% | imagenet100 | rm90 | top1`. Heads are
+
+    own                            the classifier that a baseline was trained with, end to end
+    probe 10%                      a linear probe on 10 % of the labels, trained under the encoder's own distortion
+    probe 100% on clean            the same, trained under the distortion named
+    teacher probe 100% on clean    that probe of another encoder, moved onto this one unchanged
+"""
+
+import csv
+import functools
+import re
+from dataclasses import dataclass
+
+from contrastive_inversion import distortions
+from contrastive_inversion.errors import UserError, nearest
+from contrastive_inversion.studies import WORKFLOW, read_yaml
+
+PUBLISHED = WORKFLOW / "published"
+METRICS = ("top1", "top5", "auc")
+LOSSES = ("ss", "both", "ntxent", "mse")
+FIXED_ENCODERS = ("teacher", "resnet", "resnet100")
+HEAD = re.compile(r"(?:(?P<donor>[\w-]+) )?probe (?P<fraction>[\d.]+)%(?: on (?P<distortion>\w+))?")
+ENCODER = re.compile(r"(?P<family>student|baseline|baseline100)(?:-(?P<loss>ss|both|ntxent|mse))?-(?P<distortion>\w+)")
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """One measurable number; `str()` gives its canonical form."""
+
+    encoder: str
+    head: str
+    data: str
+    distortion: str
+    metric: str
+
+    def __str__(self):
+        return " | ".join((self.encoder, self.head, self.data, self.distortion, self.metric))
+
+
+def parse(text):
+    """A Quantity from its text. Raises UserError where a field is missing."""
+    fields = [field.strip() for field in text.split("|")]
+    if len(fields) != 5:
+        raise UserError(f"quantity '{text}': expected encoder | head | data | distortion | metric")
+    return Quantity(*fields)
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A probe as a head's text names it: whose it is, its label fraction in percent, what it is trained under."""
+
+    encoder: str
+    fraction: str
+    distortion: str
+
+    @property
+    def key(self):
+        """The probe's name within its file of heads."""
+        return f"probe {self.fraction}% on {self.distortion}"
+
+
+def probe_of(quantity):
+    """The Probe that a quantity's head stands for; None for `own`."""
+    if quantity.head == "own":
+        return None
+    match = HEAD.fullmatch(quantity.head)
+    if not match:
+        raise UserError(f"quantity '{quantity}': unknown head '{quantity.head}'; known: own, probe F%[ on DISTORTION]")
+    encoder = match["donor"] or quantity.encoder
+    return Probe(encoder, match["fraction"], match["distortion"] or trained_under(encoder, quantity))
+
+
+def trained_under(encoder, quantity):
+    match = ENCODER.fullmatch(encoder)
+    if not match:
+        raise UserError(f"quantity '{quantity}': '{encoder}' has no distortion of its own: say 'probe F% on DISTORTION'")
+    return match["distortion"]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One printed number: where it stands, what it says, what it claims to measure."""
+
+    table: int
+    row: str
+    column: str
+    value: str
+    se: str
+    decimals: int
+    se_decimals: int
+    bold: bool
+    quantity: Quantity
+
+
+@functools.cache
+def cells():
+    """Every printed number of Tables 1, 2 and 4-14, in printed order."""
+    with open(PUBLISHED / "tables.csv", newline="", encoding="utf-8") as file:
+        return tuple(
+            Cell(
+                int(row["table"]), row["row"], row["column"], row["value"], row["se"], int(row["decimals"]),
+                int(row["se_decimals"] or 0), row["bold"] == "yes", parse(row["quantity"]),
+            )
+            for row in csv.DictReader(file)
+        )  # fmt: skip
+
+
+@functools.cache
+def table_layouts():
+    """For each table's number: its title, the heading of its rows, and where the best value is bold."""
+    return read_yaml(PUBLISHED / "tables.yaml")
+
+
+@functools.cache
+def figure_layouts():
+    """For each figure's number: title, metric and panels with their curves."""
+    content = read_yaml(PUBLISHED / "figures.yaml")
+    return {number: layout for number, layout in content.items() if not str(number).startswith(".")}
+
+
+def panel_levels(panel, study):
+    """The levels of a panel's curves: distortion names, or the study's label fractions as text."""
+    if panel["levels"] == "fractions":
+        return [f"{fraction:g}" for fraction in study["fractions"]]
+    return panel["levels"]
+
+
+def curve(template, level, metric):
+    """The quantity of one point of a curve."""
+    return parse(template.replace("{x}", level).replace("{metric}", metric))
+
+
+def of_table(number):
+    """The quantities of a table's cells."""
+    return [cell.quantity for cell in cells() if cell.table == number]
+
+
+def of_figure(number, study):
+    """The quantities of a figure's curves; a gallery has none."""
+    layout = figure_layouts()[number]
+    return [
+        curve(template, level, layout["metric"])
+        for panel in layout.get("panels", [])
+        for template in panel["curves"].values()
+        for level in panel_levels(panel, study)
+    ]
+
+
+def of_study(study):
+    """Every quantity that a study's tables and figures need, each once. Raises UserError on an unknown name."""
+    found = {}
+    for number in study["tables"]:
+        found |= dict.fromkeys(of_table(number), f"workflow/published/tables.csv, table {number}")
+    for number in study["figures"]:
+        found |= dict.fromkeys(of_figure(number, study), f"workflow/published/figures.yaml, figure {number}")
+    for quantity, place in found.items():
+        check(quantity, study, place)
+    return list(found)
+
+
+def check(quantity, study, place):
+    """Raise UserError, with the ledger's row and the nearest known name, if a study cannot measure a quantity."""
+    try:
+        check_encoder(quantity.encoder, study)
+        probe = probe_of(quantity)
+        if probe:
+            check_encoder(probe.encoder, study)
+            distortions.specification(probe.distortion, study)
+        if quantity.data not in study["data"]:
+            raise UserError(f"unknown data set '{quantity.data}'{nearest(quantity.data, study['data'])}")
+        if study["data"][quantity.data].get("source") != "imagenet-c":
+            distortions.specification(restored_from(quantity.distortion), study)
+        if quantity.metric not in METRICS:
+            raise UserError(f"unknown metric '{quantity.metric}'{nearest(quantity.metric, METRICS)}")
+    except UserError as error:
+        raise UserError(f"{place}: '{quantity}': {error}") from None
+
+
+def check_encoder(name, study):
+    match = ENCODER.fullmatch(name)
+    if not match and name not in FIXED_ENCODERS:
+        known = [*FIXED_ENCODERS, "student-rm90", "student-mse-rm50to95", "baseline-rm90", "baseline100-rm90"]
+        raise UserError(f"unknown encoder '{name}'{nearest(name, known)}")
+    if match:
+        distortions.specification(match["distortion"], study)
+
+
+def restored_from(distortion):
+    """The distortion under a pixel-space restoration: `gn10` for `nlm-gn10`, and for `gn10` itself."""
+    return distortion.removeprefix("nlm-").removeprefix("dd-")
+
+
+def restoration(distortion):
+    """The restoration that a distortion's name begins with, `nlm` or `dd`; None where there is none."""
+    method, dash, _ = distortion.partition("-")
+    return method if dash else None

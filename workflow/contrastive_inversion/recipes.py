@@ -1,0 +1,246 @@
+"""Recipes: for every product of a study, the canonical description that fixes it, and nothing else.
+
+A product is named by where it lies below results/<study>: `images/imagenet100`, `encoders/student-rm90`,
+`heads/student-rm90/imagenet100`, `measurements/student-rm90/imagenet100`, ... Its recipe holds the settings that
+matter and, for each input product, the hash of that one's recipe. Snakemake's rules take their inputs and their
+only parameter from here, so a change of formatting, of key order or of an unrelated setting leaves it alone, and
+a change of a value that matters reaches everything downstream.
+"""
+
+import functools
+import hashlib
+import json
+
+from contrastive_inversion import distortions, quantities, studies
+from contrastive_inversion.errors import UserError
+
+# Raised by hand when the code of a kind of job changes what it computes.
+RECIPE_VERSION = {"images": 1, "clip": 1, "supervised": 1, "distill": 1, "heads": 1, "restore": 1, "measure": 1, "gallery": 1}  # fmt: skip
+# A setting at its default is left out, so that a new setting does not change the recipes that do not use it.
+DEFAULTS = {"weight_decay": 0, "momentum": 0, "warmup": 0, "flip": 0, "purpose": "images", "schedule": "constant"}
+
+
+def canonical(value):
+    """A recipe in one spelling: sorted keys, no defaults, 1.0 written as 1."""
+    return json.dumps(normalised(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def normalised(value):
+    if isinstance(value, dict):
+        kept = {str(k): normalised(v) for k, v in value.items() if v is not None}
+        return {k: v for k, v in kept.items() if k not in DEFAULTS or v != DEFAULTS[k]}
+    if isinstance(value, list | tuple):
+        return [normalised(item) for item in value]
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value
+
+
+def parse(text):
+    """A recipe from its canonical string, the defaults filled in where settings are read (see `setting`)."""
+    return json.loads(text)
+
+
+def setting(settings, key):
+    """A setting's value, or its default where a recipe leaves it out."""
+    return settings[key] if key in settings else DEFAULTS[key]
+
+
+def digest(text):
+    """The sha256 of a canonical recipe."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+@functools.cache
+def recipe(product, study_name):
+    """The canonical recipe string of a product in a study. Raises UserError if the study has no such product."""
+    study = studies.load(study_name)
+    kind, *rest = product.split("/")
+    if kind not in BUILDERS:
+        raise UserError(f"'{product}': no such kind of product; known: {', '.join(BUILDERS)}")
+    content = BUILDERS[kind](study, *rest)
+    content["inputs"] = {name: digest(recipe(name, study_name)) for name in content.get("inputs", [])}
+    return canonical(content | {"version": RECIPE_VERSION[content["kind"]], "seed": study["seed"]})
+
+
+def inputs(product, study_name):
+    """The products that a product is made from."""
+    return list(parse(recipe(product, study_name))["inputs"])
+
+
+def file_of(product):
+    """A product's file below results/<study>."""
+    return f"{product}.json" if product.startswith("measurements/") else f"{product}.safetensors"
+
+
+def image_settings(study):
+    """What training and testing need to know of images."""
+    return {key: study[key] for key in ("image_size", "crop", "flip")}
+
+
+def images(study, data):
+    settings = data_settings(study, data)
+    needed = [f"images/{settings['classes_of']}"] if settings.get("classes_of") else []
+    return {"kind": "images", "data": data, "settings": settings, "image_size": study["image_size"], "inputs": needed}
+
+
+def data_settings(study, data):
+    if data not in study["data"]:
+        raise UserError(f"study {study['name']}: no data set '{data}'")
+    return study["data"][data]
+
+
+def encoders(study, name):
+    """The recipe of a training; its parents are the teacher or the weights that it starts from."""
+    common = {"images": image_settings(study)}
+    if name == "teacher":
+        return common | trained(study, "teacher", "clip", "captions", "student")
+    if name in ("resnet", "resnet100"):
+        return common | trained(study, name, "supervised", "imagenet" if name == "resnet" else "imagenet100", "baseline")
+    match = quantities.ENCODER.fullmatch(name)
+    if not match:
+        raise UserError(f"unknown encoder '{name}'")
+    common["distortion"] = distortions.specification(match["distortion"], study)
+    if match["family"] == "student":
+        return common | student(study, match["loss"] or "st")
+    return common | baseline(study, "resnet" if match["family"] == "baseline" else "resnet100")
+
+
+def trained(study, name, kind, data, network):
+    return {
+        "kind": kind, "network": study["networks"][network], "settings": study[name], "train": f"images/{data}",
+        "inputs": [f"images/{data}"],
+    }  # fmt: skip
+
+
+def student(study, loss):
+    return {
+        "kind": "distill", "network": study["networks"]["student"], "settings": study["distill"] | {"loss": study["losses"][loss]},
+        "train": "images/imagenet100", "teacher": "encoders/teacher",
+        "inputs": ["images/imagenet100", "encoders/teacher"],
+    }  # fmt: skip
+
+
+def baseline(study, initial):
+    return {
+        "kind": "supervised", "network": study["networks"]["baseline"], "settings": study["finetune"],
+        "train": "images/imagenet100", "initial": f"encoders/{initial}",
+        "inputs": ["images/imagenet100", f"encoders/{initial}"],
+    }  # fmt: skip
+
+
+@functools.cache
+def study_quantities(study_name):
+    return quantities.of_study(studies.load(study_name))
+
+
+def classes_of(study, data):
+    """The data set whose classes and heads a data set is tested with: itself, unless it names another."""
+    return study["data"][data].get("classes_of", data)
+
+
+def heads(study, encoder, data):
+    """All probes that the study asks of an encoder on a data set, fitted in one job over one frozen pass."""
+    wanted = {
+        probe
+        for quantity in study_quantities(study["name"])
+        if (probe := quantities.probe_of(quantity))
+        and (probe.encoder, classes_of(study, quantity.data)) == (encoder, data)
+    }
+    wanted |= gallery_probes(study, encoder, data)
+    probes = [
+        {"key": p.key, "fraction": float(p.fraction), "distortion": distortions.specification(p.distortion, study)}
+        for p in sorted(wanted, key=lambda p: p.key)
+    ]
+    return {
+        "kind": "heads", "encoder": f"encoders/{encoder}", "train": f"images/{data}", "probes": probes,
+        "settings": study["probe"], "images": image_settings(study),
+        "inputs": [f"encoders/{encoder}", f"images/{data}"],
+    }  # fmt: skip
+
+
+def restored(study, data, name):
+    """Test images of a data set, distorted and then restored in pixel space."""
+    method = quantities.restoration(name)
+    settings = study["restore"]["nlm" if method == "nlm" else "deep_decoder"]
+    return {
+        "kind": "restore", "method": method, "settings": settings, "test": f"images/{data}",
+        "split": study["evaluate"]["split"], "images": image_settings(study),
+        "distortion": distortions.specification(quantities.restored_from(name), study),
+        "inputs": [f"images/{data}"],
+    }  # fmt: skip
+
+
+def measurements(study, encoder, data):
+    """Every level, head and metric that the study asks of an encoder on a data set."""
+    wanted = [q for q in study_quantities(study["name"]) if (q.encoder, q.data) == (encoder, data)]
+    if not wanted:
+        raise UserError(f"study {study['name']}: nothing is measured of '{encoder}' on '{data}'")
+    levels = [level(study, data, name, wanted) for name in sorted({q.distortion for q in wanted})]
+    used = {f"heads/{q_head['encoder']}/{classes_of(study, data)}" for lv in levels for q_head in lv["heads"] if "encoder" in q_head}
+    needed = [f"encoders/{encoder}", f"images/{data}", *sorted(used)]
+    needed += [lv["restored"] for lv in levels if "restored" in lv]
+    return {
+        "kind": "measure", "encoder": f"encoders/{encoder}", "test": f"images/{data}", "levels": levels,
+        "settings": study["evaluate"], "images": image_settings(study),
+        "classes_of": classes_of(study, data), "inputs": needed,
+    }  # fmt: skip
+
+
+def level(study, data, name, wanted):
+    """One distortion of a measurement: where its images come from, its heads and their metrics."""
+    here = [q for q in wanted if q.distortion == name]
+    result = {"name": name, "heads": [head(q) for _, q in sorted({q.head: q for q in here}.items())]}
+    result["metrics"] = sorted({q.metric for q in here})
+    if quantities.restoration(name):
+        return result | {"restored": f"restored/{data}/{name}"}
+    if study["data"][data].get("source") == "imagenet-c":
+        return result | {"severities": [1, 2, 3, 4, 5]}
+    return result | {"distortion": distortions.specification(name, study)}
+
+
+def head(quantity):
+    """A quantity's head as text and, for a probe, the encoder whose file holds it and its key there."""
+    probe = quantities.probe_of(quantity)
+    return {"head": quantity.head} | ({"encoder": probe.encoder, "key": probe.key} if probe else {})
+
+
+def gallery_probes(study, encoder, data):
+    """The probes that Figure 1 shows predictions of."""
+    layout = quantities.figure_layouts()[1]
+    match = quantities.ENCODER.fullmatch(encoder)
+    shown = 1 in study["figures"] and match and match["family"] == "student" and not match["loss"]
+    if not shown or data != "imagenet100" or match["distortion"] not in layout["distortions"]:
+        return set()
+    return {quantities.Probe(encoder, "100", match["distortion"])}
+
+
+def galleries(study, name):
+    """The images of Figures 1 and 11, with predictions for Figure 1."""
+    number = int(name.removeprefix("figure_"))
+    layout = quantities.figure_layouts()[number]
+    needed = ["images/imagenet100"]
+    if layout["gallery"] == "predictions":
+        for shown in layout["distortions"]:
+            needed += [f"encoders/student-{shown}", f"heads/student-{shown}/imagenet100", f"encoders/baseline-{shown}"]
+    return {
+        "kind": "gallery", "gallery": layout["gallery"], "images": image_settings(study), "settings": study["gallery"],
+        "split": study["evaluate"]["split"], "inputs": needed,
+        "levels": [{"name": d, "distortion": distortions.specification(d, study)} for d in layout["distortions"]],
+    }  # fmt: skip
+
+
+BUILDERS = {
+    "images": images, "encoders": encoders, "heads": heads, "restored": restored, "measurements": measurements,
+    "galleries": galleries,
+}  # fmt: skip
+
+
+def measurement_of(quantity):
+    """The measurement file that holds a quantity."""
+    return f"measurements/{quantity.encoder}/{quantity.data}"
+
+
+def measurements_for(wanted):
+    """The measurement products behind some quantities, each once, in order."""
+    return list(dict.fromkeys(measurement_of(quantity) for quantity in wanted))
