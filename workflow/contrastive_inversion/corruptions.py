@@ -4,6 +4,7 @@ Order and scale follow the authors' code (main:utils.py): crop and flip, then di
 Each image draws from its own counter (see `rng`), so a distorted image is the same in any batch.
 """
 
+import numpy as np
 import torch
 
 from contrastive_inversion import rng
@@ -41,9 +42,16 @@ def mask(images, op, seed, stream, ids, epoch):
     count = (fraction * pixels + 1e-9).floor().long()
     # the pixel's index breaks ties, so that every rank is distinct and the count exact
     rank = (rng.words(pixels, seed, stream, ids, epoch) << 20) | torch.arange(pixels, device=ids.device)
-    threshold = rank.sort(dim=1).values.gather(1, (count - 1).clamp(min=0)[:, None])
+    threshold = in_order(rank).gather(1, (count - 1).clamp(min=0)[:, None])
     keep = (rank > threshold) | (count == 0)[:, None]
     return images * keep.view(-1, 1, *images.shape[2:])  # (B, H*W) -> (B, 1, H, W)
+
+
+def in_order(rows):
+    """Each row sorted. NumPy's vectorised sort of integers is ten times torch's on a CPU."""
+    if rows.device.type == "cpu":
+        return torch.from_numpy(np.sort(rows.numpy(), axis=1))
+    return rows.sort(dim=1).values
 
 
 def noise(images, op, seed, stream, ids, epoch):

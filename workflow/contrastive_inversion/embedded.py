@@ -101,7 +101,7 @@ def patches(photo, count, size, seed, purpose):
 SOURCES = {"glyphs": characters, "digits": digits, "photographs": photographs}
 
 
-def make(recipe, load):
+def make(recipe, job, load):
     """The images of a data set: tensors and facts. Raises UserError for a source that cannot be made here."""
     source = recipe["settings"]["source"]
     if source == "imagenet-c":

@@ -7,7 +7,7 @@ import torch
 from contrastive_inversion import encoders, images
 from contrastive_inversion.corruptions import corrupt
 from contrastive_inversion.distortions import is_deterministic
-from contrastive_inversion.training import Progress
+from contrastive_inversion.state import Progress
 
 
 def top_k(logits, labels, k):
@@ -27,7 +27,7 @@ METRICS = {"top1": functools.partial(top_k, k=1), "top5": functools.partial(top_
 
 
 def measure(recipe, job, load):
-    """All rows of a measurement: one per level, head and metric, with a value per instantiation.
+    """All rows of a measurement, one per level, head and metric with a value per instantiation, and no facts.
 
     Percentages for top1 and top5, a fraction for auc. An ImageNet-C level has a value per severity instead.
     load(product) gives the path and the recipe's hash of an input product.
@@ -48,8 +48,8 @@ def measure(recipe, job, load):
                     values.setdefault((name, metric), []).append(METRICS[metric](logits, labels))
         rows += [row(level, name, metric, found, len(labels)) for (name, metric), found in values.items()]
         progress.advance(position, 1)
-    progress.close([])
-    return rows
+    progress.close()
+    return rows, {}
 
 
 def row(level, head, metric, values, images_tested):
@@ -74,14 +74,9 @@ def views_of(level, recipe, job, load):
         return severities(level, recipe, load)
     if "restored" in level:
         return restorations(level, load)
-    data = images.split(*load(recipe["test"]), recipe["settings"]["split"] if has_split(recipe, load) else "test")
+    data = images.split(*load(recipe["test"]), recipe["split"])
     count = 1 if is_deterministic(level["distortion"]) else recipe["settings"]["instantiations"]
     return data.labels, (distorted(data, level, recipe, job, i) for i in range(count))
-
-
-def has_split(recipe, load):
-    """Whether the data set has the split that the study measures on; transfer sets have a test split alone."""
-    return f"{recipe['settings']['split']}/images" in images.load(*load(recipe["test"]))[0]
 
 
 def distorted(data, level, recipe, job, instantiation):

@@ -23,11 +23,14 @@ class Split:
     def classes(self):
         return int(self.labels.max()) + 1
 
-    def subset(self, per_class):
-        """The first `per_class` images of every class."""
-        chosen = [torch.nonzero(self.labels == label)[:per_class, 0] for label in self.labels.unique()]
-        index = torch.cat(chosen)
-        return Split(self.pixels[index], self.labels[index], self.name)
+    def first_of_each_class(self, count=None):
+        """Positions of the first `count` images of every class (all where None): int64, sorted."""
+        members = [torch.nonzero(self.labels == label)[:count, 0] for label in self.labels.unique()]
+        return torch.cat(members).sort().values
+
+    def spread(self, count):
+        """`count` positions spread evenly over the split, which is sorted by class: int64."""
+        return torch.linspace(0, len(self) - 1, min(count, len(self))).round().long()
 
 
 @functools.cache

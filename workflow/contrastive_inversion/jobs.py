@@ -2,13 +2,16 @@
 
 import datetime
 import importlib
+import json
 import platform
 import subprocess
+import sys
 import time
 from pathlib import Path
 
 from contrastive_inversion import __version__, artifacts, recipes
 from contrastive_inversion.errors import UserError
+from contrastive_inversion.state import Job, alone
 
 
 def run(product, root, recipe_text, device="cpu"):
@@ -17,12 +20,7 @@ def run(product, root, recipe_text, device="cpu"):
     product: its name (see `recipes`); root: the study's folder of results; recipe_text: the canonical recipe.
     A product that is there already, made by this very recipe, is kept. Raises UserError for anything amiss.
     """
-    import torch
-
-    from contrastive_inversion.training import Job, alone
-
-    torch.set_num_threads(1)
-    job = Job(product, Path(root), recipes.digest(recipe_text), torch.device(device))
+    job = Job(product, Path(root), recipes.digest(recipe_text), device)
     with alone(job):
         if is_made(job):
             return print(f"{product}: made already by this recipe")
@@ -45,8 +43,6 @@ def is_made(job):
 
 def record_in(path):
     """The record of a product's file. Raises UserError if the file is missing or damaged."""
-    import json
-
     if str(path).endswith(".json"):
         return artifacts.read_json(path)["record"]
     with artifacts.opened(path, "np") as file:
@@ -64,23 +60,20 @@ def loader(root, recipe):
 
 def record_of(job, recipe, started):
     """Where a product comes from: recipe, code, seed, device, durations, inputs."""
-    import torch
-
+    torch = sys.modules.get("torch")
     inputs = {name: record_in(job.root / recipes.file_of(name)).get("content_hash") for name in recipe["inputs"]}
     return {
         "product": job.product, "recipe": recipe, "recipe_hash": job.recipe_hash, "seed": recipe["seed"],
-        "code": code_version(), "torch": torch.__version__, "device": device_name(job.device),
+        "code": code_version(), "torch": torch and torch.__version__, "device": device_name(job.device),
         "started": datetime.datetime.fromtimestamp(started, datetime.UTC).isoformat(timespec="seconds"),
         "seconds": round(time.time() - started, 2), "inputs": inputs,
     }  # fmt: skip
 
 
 def device_name(device):
-    import torch
-
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"{platform.machine()} CPU, 1 thread"
+    if device == "cpu":
+        return f"{platform.machine()} CPU, 1 thread"
+    return sys.modules["torch"].cuda.get_device_name(device)
 
 
 def code_version():
@@ -105,34 +98,30 @@ def write(job, content, record):
         artifacts.save(path, content, record)
 
 
-def images_maker(recipe, job, load):
-    from contrastive_inversion import embedded
-
-    return embedded.make(recipe, load)
-
-
-def measurement_maker(recipe, job, load):
-    from contrastive_inversion import evaluate
-
-    return evaluate.measure(recipe, job, load), {}
-
-
 def maker(module, function):
-    """A job's function, its module imported only when the job runs."""
+    """A job's function that computes with torch, its module imported only when the job runs."""
 
     def make(recipe, job, load):
+        import torch
+
+        torch.set_num_threads(1)  # two jobs of two threads on two cores are 10-50 times slower
         return getattr(importlib.import_module(f"contrastive_inversion.{module}"), function)(recipe, job, load)
 
     return make
 
 
+def transcribe(recipe, job, load):
+    return recipe["rows"], {}
+
+
 MAKERS = {
-    "images": images_maker,
+    "images": maker("embedded", "make"),
     "clip": maker("teacher", "train"),
     "supervised": maker("finetune", "train"),
     "distill": maker("distill", "train"),
     "heads": maker("probes", "fit"),
     "restore": maker("restore", "restore"),
-    "measure": measurement_maker,
+    "measure": maker("evaluate", "measure"),
     "gallery": maker("gallery", "make"),
+    "transcribe": transcribe,
 }

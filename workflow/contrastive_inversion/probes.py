@@ -11,7 +11,8 @@ import torch.nn.functional as F
 
 from contrastive_inversion import encoders, images, rng
 from contrastive_inversion.corruptions import corrupt
-from contrastive_inversion.training import Progress, learning_rate
+from contrastive_inversion.state import Progress
+from contrastive_inversion.training import learning_rate
 
 
 def stratified(labels, fraction, seed):
@@ -70,7 +71,7 @@ def fit(recipe, job, load):
     progress = Progress(job, total, len(data))
     for distortion, probes in groups.values():
         fit_group(encoder, data, distortion, probes, recipe, job, progress)
-    progress.close([])
+    progress.close()
     fitted = [probe for _, probes in groups.values() for probe in probes]
     tensors = {f"{p.key}.{name}": t for p in fitted for name, t in p.linear.state_dict().items()}
     return tensors, {"labelled_images": {p.key: len(p.subset) for p in fitted}}

@@ -156,6 +156,8 @@ def of_study(study):
         found |= dict.fromkeys(of_table(number), f"workflow/published/tables.csv, table {number}")
     for number in study["figures"]:
         found |= dict.fromkeys(of_figure(number, study), f"workflow/published/figures.yaml, figure {number}")
+    also = [parse(text) for text in study.get("also", [])]
+    found |= dict.fromkeys(also, f"study {study['name']}, also")
     for quantity, place in found.items():
         check(quantity, study, place)
     return list(found)

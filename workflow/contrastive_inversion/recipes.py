@@ -15,7 +15,7 @@ from contrastive_inversion import distortions, quantities, studies
 from contrastive_inversion.errors import UserError
 
 # Raised by hand when the code of a kind of job changes what it computes.
-RECIPE_VERSION = {"images": 1, "clip": 1, "supervised": 1, "distill": 1, "heads": 1, "restore": 1, "measure": 1, "gallery": 1}  # fmt: skip
+RECIPE_VERSION = {"images": 1, "clip": 1, "supervised": 1, "distill": 1, "heads": 1, "restore": 1, "measure": 1, "gallery": 1, "transcribe": 1}  # fmt: skip
 # A setting at its default is left out, so that a new setting does not change the recipes that do not use it.
 DEFAULTS = {"weight_decay": 0, "momentum": 0, "warmup": 0, "flip": 0, "purpose": "images", "schedule": "constant"}
 
@@ -173,6 +173,8 @@ def restored(study, data, name):
 
 def measurements(study, encoder, data):
     """Every level, head and metric that the study asks of an encoder on a data set."""
+    if not study["measured"]:
+        return transcribed(study, encoder, data)
     wanted = [q for q in study_quantities(study["name"]) if (q.encoder, q.data) == (encoder, data)]
     if not wanted:
         raise UserError(f"study {study['name']}: nothing is measured of '{encoder}' on '{data}'")
@@ -182,9 +184,24 @@ def measurements(study, encoder, data):
     needed += [lv["restored"] for lv in levels if "restored" in lv]
     return {
         "kind": "measure", "encoder": f"encoders/{encoder}", "test": f"images/{data}", "levels": levels,
-        "settings": study["evaluate"], "images": image_settings(study),
-        "classes_of": classes_of(study, data), "inputs": needed,
+        "settings": {key: study["evaluate"][key] for key in ("instantiations", "batch")},
+        "images": image_settings(study),
+        "classes_of": classes_of(study, data), "split": split_of(study, data), "inputs": needed,
     }  # fmt: skip
+
+
+def transcribed(study, encoder, data):
+    """What was published of an encoder on a data set, in place of a measurement."""
+    from contrastive_inversion import published
+
+    wanted = sorted(study_quantities(study["name"]), key=str)
+    return {"kind": "transcribe", "encoder": encoder, "data": data, "rows": published.rows(encoder, data, wanted)}
+
+
+def split_of(study, data):
+    """The split that is measured on: the study's, where the data set has it; transfer sets have a test split alone."""
+    wanted = study["evaluate"]["split"]
+    return wanted if wanted in study["data"][data] else "test"
 
 
 def level(study, data, name, wanted):

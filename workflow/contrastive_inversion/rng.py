@@ -14,6 +14,7 @@ MASK32 = 0xFFFFFFFF
 MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
 WEYL = (0x9E3779B9, 0xBB67AE85)
 ROUNDS = 10
+CACHED = 120_000
 
 
 def philox(counter, key):
@@ -27,10 +28,15 @@ def philox(counter, key):
     for _ in range(ROUNDS):
         # the 64-bit products wrap into negative int64: shifting and masking still yields their halves
         p0, p1 = c0 * MULTIPLIERS[0], c2 * MULTIPLIERS[1]
-        c0, c2 = ((p1 >> 32) & MASK32) ^ (c1 ^ k0), ((p0 >> 32) & MASK32) ^ (c3 ^ k1)
-        c1, c3 = p1 & MASK32, p0 & MASK32
+        c0, c2 = high(p1) ^ (c1 ^ k0), high(p0) ^ (c3 ^ k1)
+        c1, c3 = p1.bitwise_and_(MASK32), p0.bitwise_and_(MASK32)
         k0, k1 = (k0 + WEYL[0]) & MASK32, (k1 + WEYL[1]) & MASK32
     return c0, c1, c2, c3
+
+
+def high(product):
+    """The upper 32 bits of 64."""
+    return (product >> 32).bitwise_and_(MASK32)
 
 
 def stream_key(seed, purpose):
@@ -61,6 +67,11 @@ def normal(n, seed, purpose, ids, epoch=0):
 
     Computed in float64 and rounded once, so that devices agree up to rare last-bit cases.
     """
+    few = max(1, CACHED // n)  # images at a time, so that a CPU's cache holds what they need
+    return torch.cat([box_muller(n, seed, purpose, some, epoch) for some in ids.split(few)])
+
+
+def box_muller(n, seed, purpose, ids, epoch):
     half = math.ceil(n / 2)
     u = uniform(2 * half, seed, purpose, ids, epoch)
     radius = torch.log(u[:, :half]).mul_(-2).sqrt_()

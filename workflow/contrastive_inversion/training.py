@@ -1,51 +1,13 @@
 """The one training loop: epochs in a counted order, a checkpoint after each, resumption that is exact to the bit."""
 
-import fcntl
-import json
 import math
-import os
-import time
-from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
 
 import torch
-from tqdm import tqdm
 
 from contrastive_inversion import artifacts, rng
 from contrastive_inversion.errors import UserError
 from contrastive_inversion.recipes import setting
-
-SECONDS_BETWEEN_REPORTS = 2
-
-
-@dataclass(frozen=True)
-class Job:
-    """What a running job knows besides its recipe: its name, its folders, its recipe's hash and its device."""
-
-    product: str
-    root: Path
-    recipe_hash: str
-    device: torch.device = torch.device("cpu")
-
-    @property
-    def state(self):
-        """The folder of checkpoints and progress, which Snakemake knows nothing of and so never deletes."""
-        return self.root / "state" / self.product
-
-
-@contextmanager
-def alone(job):
-    """Hold the job's own lock, waiting for another process that makes the same product."""
-    job.state.mkdir(parents=True, exist_ok=True)
-    with open(job.state / "lock", "a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            print(f"{job.product}: another process is making this; waiting for it", flush=True)
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
+from contrastive_inversion.state import Progress
 
 def make_optimizer(parameters, settings):
     """The optimiser of a training's settings: adam, adamw or sgd."""
@@ -139,37 +101,3 @@ def resume(model, optimizer, job):
         raise UserError(f"{path}: damaged checkpoint ({reason}); delete it to begin this training anew") from None
     print(f"{job.product}: going on after epoch {content['epoch']}", flush=True)
     return content["epoch"], content["history"]
-
-
-class Progress:
-    """A progress bar in the log, and `progress.json` for `contrastive-inversion status`."""
-
-    def __init__(self, job, epochs, images, done_epochs=0):
-        self.job, self.epochs, self.images = job, epochs, images
-        self.done = self.at_start = done_epochs * images
-        self.started = time.time()
-        self.reported = 0.0
-        self.bar = tqdm(
-            total=epochs * images, initial=self.done, unit="image", desc=job.product, mininterval=5, smoothing=0.1
-        )
-
-    def advance(self, epoch, images, loss=None):
-        self.done += images
-        self.bar.update(images)
-        if time.time() - self.reported > SECONDS_BETWEEN_REPORTS:
-            self.bar.set_postfix_str(f"epoch {epoch + 1}/{self.epochs}" + (f", loss {loss:.4f}" if loss else ""))
-            self.report("running", epoch + 1, loss)
-
-    def report(self, state, epoch, loss):
-        self.reported = time.time()
-        rate = (self.done - self.at_start) / max(self.reported - self.started, 1e-6)
-        content = {
-            "product": self.job.product, "state": state, "epoch": epoch, "epochs": self.epochs, "loss": loss,
-            "images_per_second": round(rate), "updated": self.reported, "pid": os.getpid(),
-            "eta_seconds": round((self.epochs * self.images - self.done) / max(rate, 1e-6)),
-        }  # fmt: skip
-        artifacts.write_text(self.job.state / "progress.json", json.dumps(content))
-
-    def close(self, history):
-        self.bar.close()
-        self.report("finished", self.epochs, history[-1] if history else None)

@@ -1,0 +1,23 @@
+from snakemake.utils import min_version
+
+min_version("9.19")
+
+
+configfile: "config.yaml"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/measure.smk"
+include: "workflow/rules/render.smk"
+include: "workflow/rules/targets.smk"
+
+
+rule all:
+    """Every table, every figure, cells.csv and the report page of the configured study."""
+    default_target: True
+    input:
+        study_targets(STUDY),
+
+
+localrules:
+    all,

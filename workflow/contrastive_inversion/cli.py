@@ -1,0 +1,142 @@
+"""The command line: every rule of the workflow is one call of it, and so is what a person asks for in between."""
+
+import argparse
+import os
+import signal
+import sys
+from pathlib import Path
+
+from contrastive_inversion import __version__
+from contrastive_inversion.errors import UserError
+
+
+def main(arguments=None):
+    """Run a command. A user's mistake ends with one line on stderr and exit status 1."""
+    options = parser().parse_args(arguments)
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` is no error
+    try:
+        return options.command(options) or 0
+    except UserError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("Stopped; finished epochs are kept.", file=sys.stderr)
+        return 130
+
+
+def parser():
+    top = argparse.ArgumentParser(prog="contrastive-inversion", description=__doc__)
+    top.add_argument("--version", action="version", version=__version__)
+    commands = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    add_status(commands)
+    add_summary(commands)
+    add_recipe(commands)
+    add_rendering(commands)
+    add_make(commands)
+    return top
+
+
+def add(commands, name, command, text, *, study=True):
+    found = commands.add_parser(name, help=text, description=text)
+    found.set_defaults(command=command)
+    if study:
+        found.add_argument("--study", default="demo", help="the study's name (default: demo)")
+    found.add_argument("--results", default="results", type=Path, help="the folder of results (default: results)")
+    return found
+
+
+def add_status(commands):
+    found = add(commands, "status", status, "show all running and finished jobs: epoch, loss, images/s, ETA", study=False)
+    found.add_argument("--all", action="store_true", help="show every finished job, not only the latest ten")
+
+
+def status(options):
+    from contrastive_inversion.status import screen
+
+    print(screen(options.results, 10**9 if options.all else 10))
+
+
+def add_summary(commands):
+    found = add(commands, "summary", summary, "print a table beside the published one, and where the report page is")
+    found.add_argument("--table", default=1, type=int, help="the table's number (default: 1)")
+
+
+def summary(options):
+    from contrastive_inversion import quantities, tables
+
+    title = quantities.table_layouts()[options.table]["title"]
+    print(f"Table {options.table}: {title}. Study {options.study}; in brackets what the paper prints.\n")
+    print(tables.terminal(options.table, options.study, options.results))
+    print(f"\nReport page: {(options.results / options.study / 'report.html').resolve()}")
+
+
+def add_recipe(commands):
+    found = add(commands, "recipe", recipe, "print the recipe of a product, such as encoders/student-rm90")
+    found.add_argument("product", help="a file below results/<study>, without its ending")
+
+
+def recipe(options):
+    import json
+
+    from contrastive_inversion import recipes
+
+    print(json.dumps(recipes.parse(recipes.recipe(options.product, options.study)), indent=2, ensure_ascii=False))
+
+
+def add_rendering(commands):
+    found = add(commands, "table", table, "write a table (csv, md, tex) from finished measurements")
+    found.add_argument("number", type=int)
+    found = add(commands, "figure", figure, "draw a figure (pdf, png) from finished measurements")
+    found.add_argument("number", type=int)
+    found.add_argument("--figures", default="figures", type=Path, help="the folder of figures (default: figures)")
+    add(commands, "cells", cells, "write cells.csv: every printed number beside ours")
+    found = add(commands, "report", report, "write report.html: every table and figure, published beside ours")
+    found.add_argument("--figures", default="figures", type=Path, help="the folder of figures (default: figures)")
+
+
+def table(options):
+    from contrastive_inversion import tables
+
+    tables.write(options.number, options.study, options.results)
+
+
+def figure(options):
+    from contrastive_inversion import figures
+
+    figures.write(options.number, options.study, options.results, options.figures)
+
+
+def cells(options):
+    from contrastive_inversion.cells import write
+
+    write(options.study, options.results)
+
+
+def report(options):
+    from contrastive_inversion.report import write
+
+    write(options.study, options.results, options.figures)
+
+
+def add_make(commands):
+    text = "make one product of a study from its recipe; what the workflow's rules call"
+    found = commands.add_parser("make", help=text, description=text)
+    found.set_defaults(command=make)
+    found.add_argument("product", help="the product, such as encoders/student-rm90")
+    found.add_argument("--root", required=True, type=Path, help="the study's folder, such as results/demo")
+    found.add_argument("--recipe", required=True, help="the product's canonical recipe")
+    found.add_argument("--gpus", default=0, type=int, help="GPUs to take; 0 computes on the CPU (default: 0)")
+
+
+def make(options):
+    # before torch is imported: it reads both once
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    from contrastive_inversion import gpu_slot, jobs
+
+    gpu_slot.acquire(options.gpus)
+    jobs.run(options.product, options.root, options.recipe, "cuda" if options.gpus else "cpu")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

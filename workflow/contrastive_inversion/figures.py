@@ -1,0 +1,129 @@
+"""Figures 1 and 3-11 from finished measurements, as vector pdf and png. Imports no torch."""
+
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+import seaborn as sns
+
+from contrastive_inversion import artifacts, distortions, published, quantities, recipes, studies
+from contrastive_inversion.measurements import Measurements
+
+MARKERS = "osD^v"
+METRIC = {"top1": "Top-1 accuracy (%)", "top5": "Top-5 accuracy (%)"}
+# Text as text in the pdf; no dates, so that the same measurements give the same bytes.
+STYLE = {"pdf.fonttype": 42, "axes.titlesize": "medium", "legend.fontsize": "small"}
+
+
+def needed(number, study_name):
+    """The products that a figure is made from."""
+    if "gallery" in quantities.figure_layouts()[number]:
+        return [f"galleries/figure_{number}"]
+    return recipes.measurements_for(quantities.of_figure(number, studies.load(study_name)))
+
+
+def write(number, study_name, results="results", folder="figures"):
+    """Draw figure_<number>.{pdf,png} of a study. Raises UserError if a measurement is missing or unsound."""
+    layout = quantities.figure_layouts()[number]
+    with sns.axes_style("whitegrid"), plt.rc_context(STYLE):
+        if "gallery" in layout:
+            drawing = gallery(number, layout, study_name, results)
+        else:
+            drawing = curves(layout, study_name, results)
+        for ending, metadata in {"pdf": {"CreationDate": None}, "png": {"Software": None}}.items():
+            with artifacts.atomic(Path(folder) / study_name / f"figure_{number}.{ending}") as path:
+                drawing.savefig(path, format=ending, dpi=150, bbox_inches="tight", metadata=metadata)
+        plt.close(drawing)
+
+
+def curves(layout, study_name, results):
+    """A panel per training range, a curve per model; the published curve dashed in the same colour."""
+    study, measured = studies.load(study_name), Measurements(study_name, results)
+    drawing, axes = plt.subplots(1, len(layout["panels"]), figsize=(5.2 * len(layout["panels"]), 3.9), squeeze=False)
+    for axis, panel in zip(axes[0], layout["panels"], strict=True):
+        palette = sns.color_palette("colorblind", len(panel["curves"]))
+        for i, (name, template) in enumerate(panel["curves"].items()):
+            colour, marker = palette[i], MARKERS[i]
+            levels = quantities.panel_levels(panel, study)
+            draw_curve(axis, points(template, levels, layout["metric"], measured.of), name, colour, marker, "-")
+            if study["measured"]:
+                known = quantities.panel_levels(panel, studies.load("paper"))
+                theirs = points(template, known, layout["metric"], published.value)
+                draw_curve(axis, theirs, f"{name}, published", colour, None, "--")
+        finish(axis, panel, layout)
+    drawing.tight_layout()
+    return drawing
+
+
+def points(template, levels, metric, value):
+    """(x, Estimate) along a curve, without levels that have no value; a template without {x} is constant."""
+    found = [(x_of(level), value(quantities.curve(template, level, metric))) for level in levels]
+    return [(x, estimate) for x, estimate in found if estimate is not None]
+
+
+def x_of(level):
+    """A level's place on the axis: percent of pixels or of labels, or a standard deviation."""
+    match = distortions.PERCENT.fullmatch(level)
+    if not match:
+        return float(level)
+    return int(match[2]) if match[1] == "rm" else int(match[2]) / 100
+
+
+def draw_curve(axis, curve, name, colour, marker, line):
+    if not curve:
+        return
+    x, means = [x for x, _ in curve], [estimate.mean for _, estimate in curve]
+    axis.plot(x, means, line, color=colour, marker=marker, markersize=5, linewidth=1.6 if line == "-" else 1.2, label=name)
+    errors = [estimate.se or 0 for _, estimate in curve]
+    if any(errors) and line == "-":
+        low = [m - e for m, e in zip(means, errors, strict=True)]
+        high = [m + e for m, e in zip(means, errors, strict=True)]
+        axis.fill_between(x, low, high, color=colour, alpha=0.25, linewidth=0)
+
+
+def finish(axis, panel, layout):
+    axis.set_title(panel["title"])
+    axis.set_xlabel(panel.get("x") or layout["x"])
+    axis.set_ylabel(METRIC[layout["metric"]])
+    if panel["levels"] == "fractions":
+        axis.set_xscale("log")
+        axis.xaxis.set_major_formatter(matplotlib.ticker.FormatStrFormatter("%g"))
+    axis.legend(frameon=True)
+
+
+def gallery(number, layout, study_name, results):
+    """Sample images: a row per distortion, a column per image, with predictions where the gallery has them."""
+    path = Path(results) / study_name / f"galleries/figure_{number}.safetensors"
+    recipe_hash = recipes.digest(recipes.recipe(f"galleries/figure_{number}", study_name))
+    tensors, record = artifacts.load(path, recipe_hash, framework="np")
+    names = ["clean", *layout["distortions"]]
+    shown, predictions = len(record["labels"]), record["predictions"]
+    height = 1.95 if predictions else 1.25
+    drawing, axes = plt.subplots(len(names), shown, figsize=(1.75 * shown, height * len(names)), squeeze=False)
+    for row, name in zip(axes, names, strict=True):
+        for i, axis in enumerate(row):
+            axis.imshow(tensors[name][i], interpolation="nearest")
+            axis.set(xticks=[], yticks=[])
+            if name in predictions:
+                axis.set_xlabel(guesses(predictions[name], i, record["labels"][i]), fontsize=5, linespacing=1.25)
+        row[0].set_ylabel(distortions.label(name), fontsize=8)
+    for axis, label in zip(axes[0], record["labels"], strict=True):
+        axis.set_title(shortened(label, 26), fontsize=6)
+    drawing.tight_layout(h_pad=0.4, w_pad=0.3)
+    return drawing
+
+
+def guesses(predictions, i, truth):
+    """The three likeliest classes by our model and by the baseline, the right one marked."""
+    lines = []
+    for model, heading in (("ours", "Ours"), ("baseline", "Supervised baseline")):
+        lines.append(f"{heading}:")
+        for name, probability in predictions[model][i]:
+            lines.append(f"{'✓ ' if name == truth else ''}{shortened(name, 27)} {100 * probability:.0f} %")
+    return "\n".join(lines)
+
+
+def shortened(text, length):
+    return text if len(text) <= length else text[: length - 1].rstrip() + "…"

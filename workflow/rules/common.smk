@@ -1,0 +1,67 @@
+# The study, its products' inputs and recipes, and the check that GPU jobs are limited in number.
+import sys
+
+try:
+    from contrastive_inversion import figures, quantities, recipes, studies, tables
+    from contrastive_inversion.errors import UserError
+except ImportError as error:
+    sys.exit(f"Error: {error.name} is not installed here; type: pip install -e .")
+
+
+def or_stop(function, *arguments):
+    """A function's result; a user's mistake stops Snakemake with one line instead of a traceback."""
+    try:
+        return function(*arguments)
+    except UserError as error:
+        sys.exit(f"Error: {error}")
+
+
+or_stop(studies.validate, config, "config", "config.yaml")
+STUDY = config["study"]
+or_stop(recipes.study_quantities, STUDY)
+
+
+wildcard_constraints:
+    study="|".join(studies.available()),
+    data=r"\w+",
+    encoder=r"[\w-]+",
+    distortion=r"[\w-]+",
+    number=r"\d+",
+
+
+def product_inputs(product):
+    """An input function: the files of the products that a product is made from."""
+
+    def function(wildcards):
+        wanted = or_stop(recipes.inputs, product.format(**wildcards), wildcards.study)
+        return [f"results/{wildcards.study}/{recipes.file_of(name)}" for name in wanted]
+
+    return function
+
+
+def product_recipe(product):
+    """A params function: a product's canonical recipe, all that its result depends on."""
+
+    def function(wildcards):
+        return or_stop(recipes.recipe, product.format(**wildcards), wildcards.study)
+
+    return function
+
+
+def gpus(wildcards):
+    """GPUs that a job of this study takes."""
+    return studies.load(wildcards.study)["gpu"]
+
+
+def stop_unlimited_gpus():
+    """GPU jobs on this machine need a positive limit: without one Snakemake would start them all at once."""
+    limit = workflow.global_resources.get("gpu")
+    limited = isinstance(getattr(limit, "value", limit), int) and getattr(limit, "value", limit) > 0
+    if studies.load(STUDY)["gpu"] and studies.load(STUDY)["measured"] and workflow.local_exec and not limited:
+        sys.exit(
+            f"Error: study '{STUDY}' trains on GPUs; say how many this machine has: snakemake --cores all --resources gpu=1"
+        )
+
+
+onstart:
+    stop_unlimited_gpus()

@@ -1,0 +1,102 @@
+# From measurements to what people read: no torch, no GPU, seconds.
+
+
+def files(study, products):
+    return [f"results/{study}/{recipes.file_of(product)}" for product in products]
+
+
+def table_inputs(wildcards):
+    return files(wildcards.study, or_stop(tables.needed, int(wildcards.number), wildcards.study))
+
+
+def figure_inputs(wildcards):
+    return files(wildcards.study, or_stop(figures.needed, int(wildcards.number), wildcards.study))
+
+
+def study_measurements(study):
+    return files(study, recipes.measurements_for(or_stop(recipes.study_quantities, study)))
+
+
+def study_tables(study):
+    return [f"results/{study}/tables/table_{n}.csv" for n in studies.load(study)["tables"]]
+
+
+def study_figures(study):
+    return [f"figures/{study}/figure_{n}.{end}" for n in studies.load(study)["figures"] for end in ("pdf", "png")]
+
+
+def study_targets(study):
+    return [*study_tables(study), *study_figures(study), f"results/{study}/cells.csv", f"results/{study}/report.html"]
+
+
+rule table:
+    """Write a table as csv, Markdown and LaTeX."""
+    input:
+        table_inputs,
+        ledger="workflow/published/tables.csv",
+    output:
+        csv="results/{study}/tables/table_{number}.csv",
+        md="results/{study}/tables/table_{number}.md",
+        tex="results/{study}/tables/table_{number}.tex",
+    log:
+        "results/{study}/logs/tables/table_{number}.log",
+    benchmark:
+        "results/{study}/benchmarks/tables/table_{number}.tsv"
+    conda:
+        "../../envs/render.yaml"
+    shell:
+        "contrastive-inversion table {wildcards.number} --study {wildcards.study} > {log} 2>&1"
+
+
+rule figure:
+    """Draw a figure as pdf and png."""
+    input:
+        figure_inputs,
+        ledger="workflow/published/figures.yaml",
+    output:
+        pdf="figures/{study}/figure_{number}.pdf",
+        png="figures/{study}/figure_{number}.png",
+    log:
+        "results/{study}/logs/figures/figure_{number}.log",
+    benchmark:
+        "results/{study}/benchmarks/figures/figure_{number}.tsv"
+    conda:
+        "../../envs/render.yaml"
+    shell:
+        "contrastive-inversion figure {wildcards.number} --study {wildcards.study} > {log} 2>&1"
+
+
+rule cells:
+    """Write every printed number beside ours."""
+    input:
+        lambda wildcards: study_measurements(wildcards.study),
+        ledger="workflow/published/tables.csv",
+    output:
+        "results/{study}/cells.csv",
+    log:
+        "results/{study}/logs/cells.log",
+    benchmark:
+        "results/{study}/benchmarks/cells.tsv"
+    conda:
+        "../../envs/render.yaml"
+    shell:
+        "contrastive-inversion cells --study {wildcards.study} > {log} 2>&1"
+
+
+rule report:
+    """Write the report page."""
+    input:
+        lambda wildcards: study_measurements(wildcards.study),
+        lambda wildcards: study_tables(wildcards.study),
+        lambda wildcards: study_figures(wildcards.study),
+        cells="results/{study}/cells.csv",
+    output:
+        "results/{study}/report.html",
+    log:
+        "results/{study}/logs/report.log",
+    benchmark:
+        "results/{study}/benchmarks/report.tsv"
+    conda:
+        "../../envs/render.yaml"
+    shell:
+        "contrastive-inversion report --study {wildcards.study} > {log} 2>&1"
