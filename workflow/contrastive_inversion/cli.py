@@ -90,6 +90,7 @@ def add_rendering(commands):
     found.add_argument("number", type=int)
     found.add_argument("--figures", default="figures", type=Path, help="the folder of figures (default: figures)")
     add(commands, "cells", cells, "write cells.csv: every printed number beside ours")
+    add(commands, "claims", claims, "write claims.csv: what the paper says in words, and whether it holds here")
     found = add(commands, "report", report, "write report.html: every table and figure, published beside ours")
     found.add_argument("--figures", default="figures", type=Path, help="the folder of figures (default: figures)")
 
@@ -108,6 +109,12 @@ def figure(options):
 
 def cells(options):
     from contrastive_inversion.cells import write
+
+    write(options.study, options.results)
+
+
+def claims(options):
+    from contrastive_inversion.claims import write
 
     write(options.study, options.results)
 

@@ -12,6 +12,11 @@ import re
 
 from contrastive_inversion.errors import UserError, nearest
 
+IMAGENET_C = (
+    "gaussian_noise", "shot_noise", "impulse_noise", "defocus_blur", "glass_blur", "motion_blur", "zoom_blur", "snow",
+    "frost", "fog", "brightness", "contrast", "elastic_transform", "pixelate", "jpeg_compression", "speckle_noise",
+    "gaussian_blur", "spatter", "saturate",
+)  # fmt: skip
 PERCENT = re.compile(r"(rm|gn)(\d{1,2})(?:to(\d{1,2}))?")
 BLUR = re.compile(r"gb(\d+)")
 

@@ -173,12 +173,19 @@ def check(quantity, study, place):
             distortions.specification(probe.distortion, study)
         if quantity.data not in study["data"]:
             raise UserError(f"unknown data set '{quantity.data}'{nearest(quantity.data, study['data'])}")
-        if study["data"][quantity.data].get("source") != "imagenet-c":
-            distortions.specification(restored_from(quantity.distortion), study)
+        check_distortion(quantity, study)
         if quantity.metric not in METRICS:
             raise UserError(f"unknown metric '{quantity.metric}'{nearest(quantity.metric, METRICS)}")
     except UserError as error:
         raise UserError(f"{place}: '{quantity}': {error}") from None
+
+
+def check_distortion(quantity, study):
+    name = quantity.distortion
+    if study["data"][quantity.data]["source"] != "imagenet-c":
+        distortions.specification(restored_from(name), study)
+    elif name not in distortions.IMAGENET_C:
+        raise UserError(f"unknown distortion '{name}'{nearest(name, distortions.IMAGENET_C)}")
 
 
 def check_encoder(name, study):

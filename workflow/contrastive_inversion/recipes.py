@@ -15,7 +15,10 @@ from contrastive_inversion import distortions, quantities, studies
 from contrastive_inversion.errors import UserError
 
 # Raised by hand when the code of a kind of job changes what it computes.
-RECIPE_VERSION = {"images": 1, "clip": 1, "supervised": 1, "distill": 1, "heads": 1, "restore": 1, "measure": 1, "gallery": 1, "transcribe": 1}  # fmt: skip
+RECIPE_VERSION = {
+    "images": 1, "weights": 1, "clip": 1, "supervised": 1, "distill": 1, "heads": 1, "restore": 1, "measure": 1,
+    "gallery": 1, "transcribe": 1,
+}  # fmt: skip
 # A setting at its default is left out, so that a new setting does not change the recipes that do not use it.
 DEFAULTS = {"weight_decay": 0, "momentum": 0, "warmup": 0, "flip": 0, "purpose": "images", "schedule": "constant"}
 
@@ -107,6 +110,9 @@ def encoders(study, name):
 
 
 def trained(study, name, kind, data, network):
+    """The teacher or the weights that baselines start from: trained by the study, or read from a published file."""
+    if study[name].get("weights", "trained") != "trained":
+        return {"kind": "weights", "network": study["networks"][network], "settings": {"weights": study[name]["weights"]}}
     return {
         "kind": kind, "network": study["networks"][network], "settings": study[name], "train": f"images/{data}",
         "inputs": [f"images/{data}"],

@@ -30,11 +30,10 @@ def restore(recipe, job, load):
         count = settings.get("instantiations", 10)
         progress = Progress(job, count, len(chosen))
         views = torch.stack([non_local_means(distorted(clean, i), settings, progress, i) for i in range(count)])
+        progress.close()
     else:
         mask = distorted(torch.ones_like(clean), 0)[:, :1]  # (N, 1, S, S), 0 where a pixel is missing
         views = inpainted(distorted(clean, 0), mask, chosen, recipe, job)[None]
-        progress = Progress(job, 1, 1)
-    progress.close()
     return {"images": views, "labels": data.labels[chosen]}, {"images_restored": len(chosen)}
 
 
@@ -67,8 +66,10 @@ def inpainted(masked, mask, ids, recipe, job):
     if settings.get("mask", "own") == "stale":
         mask = mask[:1].expand_as(mask)
     groups = list(zip(masked.split(20), mask.split(20), ids.split(20), strict=True))
-    progress = Progress(job, settings["steps"] * len(groups), 20)
-    return torch.cat([deep_decoder(x, m, i, settings, recipe["seed"], progress) for x, m, i in groups])
+    progress = Progress(job, settings["steps"] * len(groups), 1)
+    restored = torch.cat([deep_decoder(x, m, i, settings, recipe["seed"], progress) for x, m, i in groups])
+    progress.close()
+    return restored
 
 
 def deep_decoder(masked, mask, ids, settings, seed, progress=None, dtype=torch.float32):
@@ -103,7 +104,7 @@ def deep_decoder(masked, mask, ids, settings, seed, progress=None, dtype=torch.f
         losses.sum().backward()  # a sum keeps the images' gradients apart
         optimizer.step()
         if progress:
-            progress.advance(step, 20)
+            progress.advance(step, 1)
     n = ups + 1
     with torch.no_grad():
         return decode(start, best[: n + 1], best[n + 1 : 2 * n + 1], best[2 * n + 1 :], side).float()

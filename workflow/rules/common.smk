@@ -1,5 +1,10 @@
 # The study, its products' inputs and recipes, and the check that GPU jobs are limited in number.
+import os
 import sys
+from pathlib import Path
+
+# jobs find the command beside the interpreter that runs Snakemake, whether its environment is activated or not
+os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
 
 try:
     from contrastive_inversion import figures, quantities, recipes, studies, tables
@@ -18,6 +23,7 @@ def or_stop(function, *arguments):
 
 or_stop(studies.validate, config, "config", "config.yaml")
 STUDY = config["study"]
+LEDGER = os.path.relpath(quantities.PUBLISHED)
 or_stop(recipes.study_quantities, STUDY)
 
 

@@ -26,14 +26,20 @@ def study_figures(study):
 
 
 def study_targets(study):
-    return [*study_tables(study), *study_figures(study), f"results/{study}/cells.csv", f"results/{study}/report.html"]
+    return [
+        *study_tables(study),
+        *study_figures(study),
+        f"results/{study}/cells.csv",
+        f"results/{study}/claims.csv",
+        f"results/{study}/report.html",
+    ]
 
 
 rule table:
     """Write a table as csv, Markdown and LaTeX."""
     input:
         table_inputs,
-        ledger="workflow/published/tables.csv",
+        ledger=f"{LEDGER}/tables.csv",
     output:
         csv="results/{study}/tables/table_{number}.csv",
         md="results/{study}/tables/table_{number}.md",
@@ -52,7 +58,7 @@ rule figure:
     """Draw a figure as pdf and png."""
     input:
         figure_inputs,
-        ledger="workflow/published/figures.yaml",
+        ledger=f"{LEDGER}/figures.yaml",
     output:
         pdf="figures/{study}/figure_{number}.pdf",
         png="figures/{study}/figure_{number}.png",
@@ -70,7 +76,7 @@ rule cells:
     """Write every printed number beside ours."""
     input:
         lambda wildcards: study_measurements(wildcards.study),
-        ledger="workflow/published/tables.csv",
+        ledger=f"{LEDGER}/tables.csv",
     output:
         "results/{study}/cells.csv",
     log:
@@ -83,6 +89,23 @@ rule cells:
         "contrastive-inversion cells --study {wildcards.study} > {log} 2>&1"
 
 
+rule claims:
+    """Decide every claim of the paper."""
+    input:
+        lambda wildcards: study_measurements(wildcards.study),
+        ledger=f"{LEDGER}/claims.yaml",
+    output:
+        "results/{study}/claims.csv",
+    log:
+        "results/{study}/logs/claims.log",
+    benchmark:
+        "results/{study}/benchmarks/claims.tsv"
+    conda:
+        "../../envs/render.yaml"
+    shell:
+        "contrastive-inversion claims --study {wildcards.study} > {log} 2>&1"
+
+
 rule report:
     """Write the report page."""
     input:
@@ -90,6 +113,7 @@ rule report:
         lambda wildcards: study_tables(wildcards.study),
         lambda wildcards: study_figures(wildcards.study),
         cells="results/{study}/cells.csv",
+        claims="results/{study}/claims.csv",
     output:
         "results/{study}/report.html",
     log:

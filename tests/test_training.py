@@ -1,0 +1,151 @@
+"""Trainings on the smoke study's small data: they learn, and a kill loses nothing."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from contrastive_inversion import artifacts, encoders, images, jobs, recipes
+from contrastive_inversion.errors import UserError
+from contrastive_inversion.state import Job
+from contrastive_inversion.training import learning_rate
+
+STUDY = "smoke"
+
+
+def make(product, root):
+    """A product and all that it needs."""
+    for needed in recipes.inputs(product, STUDY):
+        if not (root / recipes.file_of(needed)).exists():
+            make(needed, root)
+    jobs.run(product, root, recipes.recipe(product, STUDY))
+    return root / recipes.file_of(product)
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    root = tmp_path_factory.mktemp("results") / STUDY
+    make("encoders/teacher", root)
+    make("images/imagenet100", root)
+    return root
+
+
+def long_recipe(epochs=12):
+    return recipes.canonical(
+        recipes.parse(recipes.recipe("encoders/student-rm90", STUDY))
+        | {"settings": recipes.parse(recipes.recipe("encoders/student-rm90", STUDY))["settings"] | {"epochs": epochs}}
+    )
+
+
+def copy_inputs(root, target):
+    for product in ("images/imagenet100", "encoders/teacher"):
+        path = target / recipes.file_of(product)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        os.link(root / recipes.file_of(product), path)
+
+
+def test_a_killed_training_goes_on_to_identical_weights(root, tmp_path):
+    product, recipe = "encoders/student-rm90", long_recipe()
+    calm, hit = tmp_path / "calm", tmp_path / "hit"
+    for folder in (calm, hit):
+        copy_inputs(root, folder)
+    jobs.run(product, calm, recipe)
+    command = [sys.executable, "-m", "contrastive_inversion.cli", "make", product, "--root", str(hit), "--recipe", recipe]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    checkpoint = hit / "state" / product / "checkpoint.pt"
+    while not checkpoint.exists() and process.poll() is None:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (hit / recipes.file_of(product)).exists()
+    done = torch.load(checkpoint, weights_only=True)["epoch"]
+    assert 1 <= done < 12
+    output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert re.search(rf"going on after epoch {done}", output)
+    expected, first = artifacts.load(calm / recipes.file_of(product))
+    found, second = artifacts.load(hit / recipes.file_of(product))
+    assert expected.keys() == found.keys()
+    assert all(torch.equal(expected[name], found[name]) for name in expected)
+    assert first["content_hash"] == second["content_hash"] and first["losses"] == second["losses"]
+
+
+def test_a_damaged_checkpoint_is_named_and_kept(root, tmp_path):
+    copy_inputs(root, tmp_path)
+    checkpoint = tmp_path / "state/encoders/student-rm90/checkpoint.pt"
+    checkpoint.parent.mkdir(parents=True)
+    checkpoint.write_bytes(b"PK\x03\x04 half a file")
+    with pytest.raises(UserError, match="checkpoint.pt: damaged checkpoint .* delete it"):
+        jobs.run("encoders/student-rm90", tmp_path, long_recipe())
+    assert checkpoint.exists()
+
+
+def test_a_half_written_store_is_named(root, tmp_path):
+    copy_inputs(root, tmp_path)
+    path = tmp_path / "images/imagenet100.safetensors"
+    whole = path.read_bytes()
+    path.unlink()
+    path.write_bytes(whole[: len(whole) // 2])
+    images.load.cache_clear()
+    with pytest.raises(UserError, match="imagenet100.safetensors: damaged or incomplete .* delete it and run again"):
+        jobs.run("encoders/student-rm90", tmp_path, long_recipe())
+    images.load.cache_clear()
+
+
+def test_an_input_of_another_recipe_is_refused(root, tmp_path):
+    copy_inputs(root, tmp_path)
+    recipe = recipes.parse(long_recipe())
+    recipe["inputs"]["encoders/teacher"] = "0" * 64
+    with pytest.raises(UserError, match="teacher.safetensors: made by recipe"):
+        jobs.run("encoders/student-rm90", tmp_path, recipes.canonical(recipe))
+
+
+def test_distillation_lowers_its_loss_and_leaves_the_teacher_alone(root):
+    before = artifacts.load(root / "encoders/teacher.safetensors")[1]["content_hash"]
+    path = make("encoders/student-gn30", root)
+    losses = artifacts.load(path)[1]["losses"]
+    assert losses[-1] < losses[0]
+    assert artifacts.load(root / "encoders/teacher.safetensors")[1]["content_hash"] == before
+
+
+def test_a_student_before_its_first_step_equals_the_teacher(root):
+    teacher, _, _ = encoders.load(root / "encoders/teacher.safetensors", None)
+    again, _, _ = encoders.load(root / "encoders/teacher.safetensors", None)
+    batch = torch.rand(4, 3, 48, 48)
+    assert torch.equal(teacher(batch), again(batch)) and not teacher.training
+
+
+def test_products_are_the_same_when_made_again(root, tmp_path):
+    again = make("images/imagenet100", tmp_path)
+    assert artifacts.load(again)[1]["content_hash"] == artifacts.load(root / "images/imagenet100.safetensors")[1]["content_hash"]
+
+
+def test_a_full_disk_is_one_clear_error(tmp_path, monkeypatch):
+    def full(*arguments, **options):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("safetensors.torch.save_file", full)
+    with pytest.raises(UserError, match="the disk is full"):
+        artifacts.save(tmp_path / "x.safetensors", {"a": torch.ones(1)}, {})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_loss_that_is_not_finite_stops_with_step_and_images():
+    from contrastive_inversion.training import check_finite
+
+    with pytest.raises(UserError, match=r"loss is nan at step 7 \(images \[3, 4\]"):
+        check_finite(torch.tensor(float("nan")), 7, torch.tensor([3, 4]), Job("encoders/x", Path(), ""))
+
+
+def test_learning_rates_follow_their_schedules():
+    cosine = {"lr": 1.0, "schedule": "cosine", "warmup": 0.1}
+    rates = [learning_rate(cosine, step, 10, 10) for step in range(100)]
+    assert rates[9] == 1.0 and rates[0] == pytest.approx(0.1) and rates[-1] < 0.001
+    assert rates[55] == pytest.approx(0.5, abs=0.01)
+    steps = {"lr": 0.1, "schedule": "step"}
+    assert [learning_rate(steps, e * 5, 5, 90) for e in (0, 29, 30, 60)] == pytest.approx([0.1, 0.1, 0.01, 0.001])
