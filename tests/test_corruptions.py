@@ -76,7 +76,10 @@ def test_the_result_does_not_depend_on_batch_or_order(images, name):
 
 
 def test_compositions_apply_each_step_with_its_probability():
-    spec = [{"op": "noise", "sigma": [0.1, 0.1], "probability": 0.8}, {"op": "mask", "fraction": [0.5, 0.5], "probability": 0.3}]
+    spec = [
+        {"op": "noise", "sigma": [0.1, 0.1], "probability": 0.8},
+        {"op": "mask", "fraction": [0.5, 0.5], "probability": 0.3},
+    ]
     result = corrupt(torch.ones(2000, 1, 8, 8), spec, 1, "test", torch.arange(2000))
     masked = (result == 0).any(dim=(1, 2, 3)).float().mean()
     noisy = ((result != 1) & (result != 0)).any(dim=(1, 2, 3)).float().mean()

@@ -24,7 +24,8 @@ def test_twelve_jobs_on_four_devices_never_overlap(tmp_path):
     environment = os.environ | {"CUDA_VISIBLE_DEVICES": "2,3,5,7", "GPU_SLOT_FOLDER": str(tmp_path)}
     environment.pop("SLURM_JOB_ID", None)
     jobs = [
-        subprocess.Popen([sys.executable, "-c", JOB], env=environment, stdout=subprocess.PIPE, text=True) for _ in range(12)
+        subprocess.Popen([sys.executable, "-c", JOB], env=environment, stdout=subprocess.PIPE, text=True)
+        for _ in range(12)
     ]
     spans = [line.split() for job in jobs for line in [job.communicate()[0]]]
     assert len(spans) == 12 and set(Counter(device for device, _, _ in spans)) <= {"2", "3", "5", "7"}

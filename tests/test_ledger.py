@@ -69,7 +69,7 @@ def test_the_paper_needs_37_trainings(name):
         product = pending.pop()
         if product not in wanted:
             wanted.add(product)
-            pending += [p for p in recipes.inputs(product, name)]
+            pending += recipes.inputs(product, name)
     trained = {p for p in wanted if p.startswith("encoders/")} - {"encoders/teacher", "encoders/resnet"}
     assert len(trained) == 37
     assert sum("student" in p for p in trained) == 15
@@ -78,7 +78,10 @@ def test_the_paper_needs_37_trainings(name):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("studnet-rm90 | own | imagenet100 | rm90 | top1", "unknown encoder 'studnet-rm90'; did you mean 'student-rm90'"),
+        (
+            "studnet-rm90 | own | imagenet100 | rm90 | top1",
+            "unknown encoder 'studnet-rm90'; did you mean 'student-rm90'",
+        ),
         ("student-rm90 | prob 10% | imagenet100 | rm90 | top1", "unknown head 'prob 10%'"),
         ("student-rm90 | probe 10% | imagenet10 | rm90 | top1", "unknown data set 'imagenet10'; did you mean"),
         ("student-rm90 | probe 10% | imagenet100 | rn90 | top1", "unknown distortion 'rn90'; did you mean 'rm90'"),

@@ -4,8 +4,8 @@ import torch.nn.functional as F
 from skimage.restoration import denoise_nl_means, estimate_sigma
 
 from contrastive_inversion import restore, rng
-from contrastive_inversion.imagenet_c import CORRUPTIONS
 from contrastive_inversion.distortions import IMAGENET_C
+from contrastive_inversion.imagenet_c import CORRUPTIONS
 
 SETTINGS = {"channels": 6, "upsamplings": 2, "steps": 8, "lr": 0.01, "input_noise": 0.005}
 IDS = torch.tensor([5, 0, 9])
@@ -44,7 +44,9 @@ def test_a_longer_fit_is_closer_to_the_known_pixels(masked):
     image, mask = masked
 
     def error(steps):
-        output = restore.deep_decoder(image, mask, IDS, SETTINGS | {"steps": steps, "channels": 16}, 1, dtype=torch.float64)
+        output = restore.deep_decoder(
+            image, mask, IDS, SETTINGS | {"steps": steps, "channels": 16}, 1, dtype=torch.float64
+        )
         return ((output - image) * mask).square().mean()
 
     assert error(150) < 0.5 * error(2)

@@ -56,7 +56,17 @@ def test_a_killed_training_goes_on_to_identical_weights(root, tmp_path):
     for folder in (calm, hit):
         copy_inputs(root, folder)
     jobs.run(product, calm, recipe)
-    command = [sys.executable, "-m", "contrastive_inversion.cli", "make", product, "--root", str(hit), "--recipe", recipe]
+    command = [
+        sys.executable,
+        "-m",
+        "contrastive_inversion.cli",
+        "make",
+        product,
+        "--root",
+        str(hit),
+        "--recipe",
+        recipe,
+    ]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     checkpoint = hit / "state" / product / "checkpoint.pt"
     while not checkpoint.exists() and process.poll() is None:
@@ -122,7 +132,10 @@ def test_a_student_before_its_first_step_equals_the_teacher(root):
 
 def test_products_are_the_same_when_made_again(root, tmp_path):
     again = make("images/imagenet100", tmp_path)
-    assert artifacts.load(again)[1]["content_hash"] == artifacts.load(root / "images/imagenet100.safetensors")[1]["content_hash"]
+    assert (
+        artifacts.load(again)[1]["content_hash"]
+        == artifacts.load(root / "images/imagenet100.safetensors")[1]["content_hash"]
+    )
 
 
 def test_a_full_disk_is_one_clear_error(tmp_path, monkeypatch):

@@ -65,7 +65,10 @@ def test_verdicts_name_direction_absence_and_what_cannot_be_compared():
 
 def outcomes(claim, contrast_value, se):
     """A claim's verdict when every comparison's contrast is `contrast_value` away from its bound."""
-    values = [(c, c["above"] + contrast_value if "above" in c else c["within"] - contrast_value) for c in claims.expanded(claim)]
+    values = [
+        (c, c["above"] + contrast_value if "above" in c else c["within"] - contrast_value)
+        for c in claims.expanded(claim)
+    ]
     return claims.decide(claim, [claims.truth(comparison, value, se) for comparison, value in values])
 
 

@@ -26,8 +26,8 @@ def atomic(path):
     os.close(handle)
     try:
         yield Path(name)
-        os.chmod(name, 0o644)
-        os.replace(name, path)
+        Path(name).chmod(0o644)
+        Path(name).replace(path)
     except OSError as error:
         raise UserError(write_failure(path, error)) from None
     finally:
@@ -86,7 +86,7 @@ def load(path, recipe_hash=None, framework="pt"):
     with opened(path, framework) as file:
         record = json.loads((file.metadata() or {}).get("record", "{}"))
         check_recipe(path, record, recipe_hash)
-        return {name: file.get_tensor(name) for name in file.keys()}, record
+        return {name: file.get_tensor(name) for name in file.keys()}, record  # noqa: SIM118, it is no dict
 
 
 def read_json(path):

@@ -128,7 +128,7 @@ def judge(claim, value, study):
 
 
 def margin(claim, compared):
-    """How far the weakest of the comparisons that must be true lies above its bound, in points; None if one is missing."""
+    """How far the weakest comparison that must be true lies above its bound, in points; None if one is missing."""
     distances = []
     for comparison, item in zip(expanded(claim), compared, strict=True):
         if item.value is None:

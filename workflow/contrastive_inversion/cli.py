@@ -46,7 +46,9 @@ def add(commands, name, command, text, *, study=True):
 
 
 def add_status(commands):
-    found = add(commands, "status", status, "show all running and finished jobs: epoch, loss, images/s, ETA", study=False)
+    found = add(
+        commands, "status", status, "show all running and finished jobs: epoch, loss, images/s, ETA", study=False
+    )
     found.add_argument("--all", action="store_true", help="show every finished job, not only the latest ten")
 
 

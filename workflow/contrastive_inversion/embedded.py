@@ -109,5 +109,7 @@ def make(recipe, job, load):
 
         return imagenet_c.make(recipe, load)
     if source not in SOURCES:
-        raise UserError(f"data.{recipe['data']}: the source '{source}' cannot be read yet; the demo study needs no data")
+        raise UserError(
+            f"data.{recipe['data']}: the source '{source}' cannot be read yet; the demo study needs no data"
+        )
     return SOURCES[source](recipe)

@@ -39,12 +39,17 @@ def block(inputs, outputs, kernel, stride, padding):
 
 
 def convnet(model):
-    """The embedded study's network for 48 px: `embedding-128` ends in 128 dimensions, `flattened` in 1,024."""
-    layers = block(3, 16, 6, 3, 2)  # (B, 3, 48, 48) -> (B, 16, 16, 16)
+    """The embedded study's network: `embedding-128/48` takes 48 px and ends in 128 dimensions, `flattened/48` in 1,024.
+
+    The first convolution's stride brings images of 32 or 48 px to 16 x 16.
+    """
+    kind, _, size = model.partition("/")
+    stride = int(size) // 16
+    layers = block(3, 16, 2 * stride, stride, stride // 2 + stride % 2)  # (B, 3, size, size) -> (B, 16, 16, 16)
     layers += block(16, 32, 3, 2, 1) + block(32, 32, 3, 1, 1)  # -> (B, 32, 8, 8)
     layers += block(32, 64, 3, 2, 1) + block(64, 64, 3, 1, 1)  # -> (B, 64, 4, 4)
     layers.append(nn.Flatten())  # -> (B, 1024)
-    if model == "embedding-128":
+    if kind == "embedding-128":
         return nn.Sequential(*layers, nn.Linear(1024, 128)), 128
     return nn.Sequential(*layers), 1024
 

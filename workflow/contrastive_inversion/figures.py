@@ -75,7 +75,9 @@ def draw_curve(axis, curve, name, colour, marker, line):
     if not curve:
         return
     x, means = [x for x, _ in curve], [estimate.mean for _, estimate in curve]
-    axis.plot(x, means, line, color=colour, marker=marker, markersize=5, linewidth=1.6 if line == "-" else 1.2, label=name)
+    axis.plot(
+        x, means, line, color=colour, marker=marker, markersize=5, linewidth=1.6 if line == "-" else 1.2, label=name
+    )
     errors = [estimate.se or 0 for _, estimate in curve]
     if any(errors) and line == "-":
         low = [m - e for m, e in zip(means, errors, strict=True)]

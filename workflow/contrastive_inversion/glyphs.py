@@ -131,7 +131,7 @@ def render(character, draws, size):
 
 def placed(source, size, scale, rotation, shear, shift_x, shift_y):
     """The glyph scaled, sheared, rotated and shifted into the frame: float32 (size, size) in [0, 1]."""
-    zoom = source.width / (0.72 * size * (0.75 + 0.33 * scale))
+    zoom = source.width / (0.88 * size * (0.75 + 0.33 * scale))
     angle = math.radians(32 * rotation - 16)
     slant = 0.4 * shear - 0.2
     a, b = zoom * math.cos(angle), zoom * math.sin(angle)

@@ -3,6 +3,7 @@
 import datetime
 import importlib
 import json
+import os
 import platform
 import subprocess
 import sys
@@ -23,12 +24,18 @@ def run(product, root, recipe_text, device="cpu"):
     job = Job(product, Path(root), recipes.digest(recipe_text), device)
     with alone(job):
         if is_made(job):
-            return print(f"{product}: made already by this recipe")
+            print(f"{product}: made already by this recipe")
+            return
         started = time.time()
         recipe = recipes.parse(recipe_text)
         content, facts = MAKERS[recipe["kind"]](recipe, job, loader(job.root, recipe))
         record = record_of(job, recipe, started) | facts
         write(job, content, record)
+
+
+def put_command_on_path():
+    """Let jobs find the command beside the interpreter that runs Snakemake, its environment activated or not."""
+    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
 
 
 def is_made(job):

@@ -33,7 +33,9 @@ def estimate(row, path):
     """The Estimate of one row of a measurement file. Raises UserError on a value that is not a finite number."""
     values = row.get("values", [row.get("mean")])
     if not values or not all(isinstance(v, int | float) and math.isfinite(v) for v in values):
-        raise UserError(f"{path}: {row.get('head')} on {row.get('distortion')}: not a finite number; delete it and run again")
+        raise UserError(
+            f"{path}: {row.get('head')} on {row.get('distortion')}: not a finite number; delete it and run again"
+        )
     if "mean" in row:
         return Estimate(row["mean"], row.get("se"), row.get("n", 1), origin=row["origin"])
     over_severities = row["over"] == "severities"

@@ -52,7 +52,9 @@ def printed():
     found = {}
     for cell in sorted(quantities.cells(), key=lambda cell: -cell.decimals):
         se = float(cell.se) if cell.se else None
-        value = Estimate(float(cell.value), se, INSTANTIATIONS if cell.se else 1, origin=f"printed in Table {cell.table}")
+        value = Estimate(
+            float(cell.value), se, INSTANTIATIONS if cell.se else 1, origin=f"printed in Table {cell.table}"
+        )
         found.setdefault(cell.quantity, value)
     return found
 
@@ -70,8 +72,13 @@ def rows(encoder, data, wanted):
         if (quantity.encoder, quantity.data) == (encoder, data) and found:
             result.append(
                 {
-                    "head": quantity.head, "distortion": quantity.distortion, "metric": quantity.metric,
-                    "mean": found.mean, "se": found.se, "n": found.n, "origin": found.origin,
+                    "head": quantity.head,
+                    "distortion": quantity.distortion,
+                    "metric": quantity.metric,
+                    "mean": found.mean,
+                    "se": found.se,
+                    "n": found.n,
+                    "origin": found.origin,
                 }  # fmt: skip
             )
     return result

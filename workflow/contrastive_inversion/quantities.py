@@ -76,7 +76,9 @@ def probe_of(quantity):
 def trained_under(encoder, quantity):
     match = ENCODER.fullmatch(encoder)
     if not match:
-        raise UserError(f"quantity '{quantity}': '{encoder}' has no distortion of its own: say 'probe F% on DISTORTION'")
+        raise UserError(
+            f"quantity '{quantity}': '{encoder}' has no distortion of its own: say 'probe F% on DISTORTION'"
+        )
     return match["distortion"]
 
 

@@ -99,7 +99,9 @@ def encoders(study, name):
     if name == "teacher":
         return common | trained(study, "teacher", "clip", "captions", "student")
     if name in ("resnet", "resnet100"):
-        return common | trained(study, name, "supervised", "imagenet" if name == "resnet" else "imagenet100", "baseline")
+        return common | trained(
+            study, name, "supervised", "imagenet" if name == "resnet" else "imagenet100", "baseline"
+        )
     match = quantities.ENCODER.fullmatch(name)
     if not match:
         raise UserError(f"unknown encoder '{name}'")
@@ -112,7 +114,11 @@ def encoders(study, name):
 def trained(study, name, kind, data, network):
     """The teacher or the weights that baselines start from: trained by the study, or read from a published file."""
     if study[name].get("weights", "trained") != "trained":
-        return {"kind": "weights", "network": study["networks"][network], "settings": {"weights": study[name]["weights"]}}
+        return {
+            "kind": "weights",
+            "network": study["networks"][network],
+            "settings": {"weights": study[name]["weights"]},
+        }
     return {
         "kind": kind, "network": study["networks"][network], "settings": study[name], "train": f"images/{data}",
         "inputs": [f"images/{data}"],
@@ -185,7 +191,12 @@ def measurements(study, encoder, data):
     if not wanted:
         raise UserError(f"study {study['name']}: nothing is measured of '{encoder}' on '{data}'")
     levels = [level(study, data, name, wanted) for name in sorted({q.distortion for q in wanted})]
-    used = {f"heads/{q_head['encoder']}/{classes_of(study, data)}" for lv in levels for q_head in lv["heads"] if "encoder" in q_head}
+    used = {
+        f"heads/{q_head['encoder']}/{classes_of(study, data)}"
+        for lv in levels
+        for q_head in lv["heads"]
+        if "encoder" in q_head
+    }
     needed = [f"encoders/{encoder}", f"images/{data}", *sorted(used)]
     needed += [lv["restored"] for lv in levels if "restored" in lv]
     return {

@@ -9,7 +9,16 @@ from pathlib import Path
 import jinja2
 
 from contrastive_inversion import (
-    artifacts, claims, distortions, jobs, published, quantities, recipes, studies, tables, verdicts,
+    artifacts,
+    claims,
+    distortions,
+    jobs,
+    published,
+    quantities,
+    recipes,
+    studies,
+    tables,
+    verdicts,
 )  # fmt: skip
 from contrastive_inversion.measurements import Measurements
 
@@ -52,7 +61,10 @@ def table_of(number, study, measured):
     estimates = [measured.of(cell.quantity) for cell in cells]
     judged = dict(zip(cells, verdicts.of_table(cells, estimates, study), strict=True))
     rows = [
-        {"title": tables.row_title(row, of_row, study), "cells": [cell_of(c, *judged[c], measured) for c in of_row.values()]}
+        {
+            "title": tables.row_title(row, of_row, study),
+            "cells": [cell_of(c, *judged[c], measured) for c in of_row.values()],
+        }
         for row, of_row in tables.rows_of(number).items()
     ]
     return result | {"columns": list(dict.fromkeys(cell.column for cell in cells)), "rows": rows, "plain": None}

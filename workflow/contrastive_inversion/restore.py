@@ -49,8 +49,13 @@ def non_local_means(noisy, settings, progress, instantiation):
         sigma = float(np.mean(estimate_sigma(picture, channel_axis=-1)))
         restored.append(
             denoise_nl_means(
-                picture, settings["patch_size"], settings["patch_distance"], settings["h"], fast_mode=True,
-                sigma=sigma, channel_axis=-1,
+                picture,
+                settings["patch_size"],
+                settings["patch_distance"],
+                settings["h"],
+                fast_mode=True,
+                sigma=sigma,
+                channel_axis=-1,
             )  # fmt: skip
         )
         progress.advance(instantiation, 1)

@@ -59,7 +59,9 @@ def best_cells(number, rows, estimates):
     best = set()
     for group in groups:
         values = {cell.quantity: rounded(estimates[cell.quantity].mean, cell.decimals) for cell in group}
-        highest = [quantity for quantity, value in values.items() if Decimal(value) == max(map(Decimal, values.values()))]
+        highest = [
+            quantity for quantity, value in values.items() if Decimal(value) == max(map(Decimal, values.values()))
+        ]
         best |= set(highest) if len(highest) == 1 else set()  # the paper leaves a tie unmarked
     return best
 

@@ -9,6 +9,7 @@ from contrastive_inversion.errors import UserError
 from contrastive_inversion.recipes import setting
 from contrastive_inversion.state import Progress
 
+
 def make_optimizer(parameters, settings):
     """The optimiser of a training's settings: adam, adamw or sgd."""
     common = {"lr": settings["lr"], "weight_decay": setting(settings, "weight_decay")}

@@ -1,13 +1,9 @@
 # The study, its products' inputs and recipes, and the check that GPU jobs are limited in number.
 import os
 import sys
-from pathlib import Path
-
-# jobs find the command beside the interpreter that runs Snakemake, whether its environment is activated or not
-os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
 
 try:
-    from contrastive_inversion import figures, quantities, recipes, studies, tables
+    from contrastive_inversion import figures, jobs, quantities, recipes, studies, tables
     from contrastive_inversion.errors import UserError
 except ImportError as error:
     sys.exit(f"Error: {error.name} is not installed here; type: pip install -e .")
@@ -21,6 +17,7 @@ def or_stop(function, *arguments):
         sys.exit(f"Error: {error}")
 
 
+jobs.put_command_on_path()
 or_stop(studies.validate, config, "config", "config.yaml")
 STUDY = config["study"]
 LEDGER = os.path.relpath(quantities.PUBLISHED)
@@ -52,6 +49,40 @@ def product_recipe(product):
         return or_stop(recipes.recipe, product.format(**wildcards), wildcards.study)
 
     return function
+
+
+def files(study, products):
+    return [f"results/{study}/{recipes.file_of(product)}" for product in products]
+
+
+def table_inputs(wildcards):
+    return files(wildcards.study, or_stop(tables.needed, int(wildcards.number), wildcards.study))
+
+
+def figure_inputs(wildcards):
+    return files(wildcards.study, or_stop(figures.needed, int(wildcards.number), wildcards.study))
+
+
+def study_measurements(study):
+    return files(study, recipes.measurements_for(or_stop(recipes.study_quantities, study)))
+
+
+def study_tables(study):
+    return [f"results/{study}/tables/table_{n}.csv" for n in studies.load(study)["tables"]]
+
+
+def study_figures(study):
+    return [f"figures/{study}/figure_{n}.{end}" for n in studies.load(study)["figures"] for end in ("pdf", "png")]
+
+
+def study_targets(study):
+    return [
+        *study_tables(study),
+        *study_figures(study),
+        f"results/{study}/cells.csv",
+        f"results/{study}/claims.csv",
+        f"results/{study}/report.html",
+    ]
 
 
 def gpus(wildcards):

@@ -11,10 +11,10 @@ rule images:
         "results/{study}/logs/images/{data}.log",
     benchmark:
         "results/{study}/benchmarks/images/{data}.tsv"
-    params:
-        recipe=product_recipe("images/{data}"),
     conda:
         "../../envs/compute.yaml"
+    params:
+        recipe=product_recipe("images/{data}"),
     shell:
         "contrastive-inversion make images/{wildcards.data} --root results/{wildcards.study} --recipe {params.recipe:q} > {log} 2>&1"
 
@@ -29,12 +29,12 @@ rule encoder:
         "results/{study}/logs/encoders/{encoder}.log",
     benchmark:
         "results/{study}/benchmarks/encoders/{encoder}.tsv"
-    params:
-        recipe=product_recipe("encoders/{encoder}"),
-    resources:
-        gpu=gpus,
     conda:
         "../../envs/compute.yaml"
+    resources:
+        gpu=gpus,
+    params:
+        recipe=product_recipe("encoders/{encoder}"),
     shell:
         "contrastive-inversion make encoders/{wildcards.encoder} --root results/{wildcards.study} --gpus {resources.gpu} --recipe {params.recipe:q} > {log} 2>&1"
 
@@ -49,12 +49,12 @@ rule heads:
         "results/{study}/logs/heads/{encoder}/{data}.log",
     benchmark:
         "results/{study}/benchmarks/heads/{encoder}/{data}.tsv"
-    params:
-        recipe=product_recipe("heads/{encoder}/{data}"),
-    resources:
-        gpu=gpus,
     conda:
         "../../envs/compute.yaml"
+    resources:
+        gpu=gpus,
+    params:
+        recipe=product_recipe("heads/{encoder}/{data}"),
     shell:
         "contrastive-inversion make heads/{wildcards.encoder}/{wildcards.data} --root results/{wildcards.study} --gpus {resources.gpu} --recipe {params.recipe:q} > {log} 2>&1"
 
@@ -69,10 +69,10 @@ rule restored:
         "results/{study}/logs/restored/{data}/{distortion}.log",
     benchmark:
         "results/{study}/benchmarks/restored/{data}/{distortion}.tsv"
-    params:
-        recipe=product_recipe("restored/{data}/{distortion}"),
     conda:
         "../../envs/compute.yaml"
+    params:
+        recipe=product_recipe("restored/{data}/{distortion}"),
     shell:
         "contrastive-inversion make restored/{wildcards.data}/{wildcards.distortion} --root results/{wildcards.study} --recipe {params.recipe:q} > {log} 2>&1"
 
@@ -87,12 +87,12 @@ rule measurement:
         "results/{study}/logs/measurements/{encoder}/{data}.log",
     benchmark:
         "results/{study}/benchmarks/measurements/{encoder}/{data}.tsv"
-    params:
-        recipe=product_recipe("measurements/{encoder}/{data}"),
-    resources:
-        gpu=gpus,
     conda:
         "../../envs/compute.yaml"
+    resources:
+        gpu=gpus,
+    params:
+        recipe=product_recipe("measurements/{encoder}/{data}"),
     shell:
         "contrastive-inversion make measurements/{wildcards.encoder}/{wildcards.data} --root results/{wildcards.study} --gpus {resources.gpu} --recipe {params.recipe:q} > {log} 2>&1"
 
@@ -107,9 +107,9 @@ rule gallery:
         "results/{study}/logs/galleries/figure_{number}.log",
     benchmark:
         "results/{study}/benchmarks/galleries/figure_{number}.tsv"
-    params:
-        recipe=product_recipe("galleries/figure_{number}"),
     conda:
         "../../envs/compute.yaml"
+    params:
+        recipe=product_recipe("galleries/figure_{number}"),
     shell:
         "contrastive-inversion make galleries/figure_{wildcards.number} --root results/{wildcards.study} --recipe {params.recipe:q} > {log} 2>&1"

@@ -1,40 +1,6 @@
 # From measurements to what people read: no torch, no GPU, seconds.
 
 
-def files(study, products):
-    return [f"results/{study}/{recipes.file_of(product)}" for product in products]
-
-
-def table_inputs(wildcards):
-    return files(wildcards.study, or_stop(tables.needed, int(wildcards.number), wildcards.study))
-
-
-def figure_inputs(wildcards):
-    return files(wildcards.study, or_stop(figures.needed, int(wildcards.number), wildcards.study))
-
-
-def study_measurements(study):
-    return files(study, recipes.measurements_for(or_stop(recipes.study_quantities, study)))
-
-
-def study_tables(study):
-    return [f"results/{study}/tables/table_{n}.csv" for n in studies.load(study)["tables"]]
-
-
-def study_figures(study):
-    return [f"figures/{study}/figure_{n}.{end}" for n in studies.load(study)["figures"] for end in ("pdf", "png")]
-
-
-def study_targets(study):
-    return [
-        *study_tables(study),
-        *study_figures(study),
-        f"results/{study}/cells.csv",
-        f"results/{study}/claims.csv",
-        f"results/{study}/report.html",
-    ]
-
-
 rule table:
     """Write a table as csv, Markdown and LaTeX."""
     input:

@@ -7,9 +7,9 @@ def name_target(name, title, paths):
     rule:
         name:
             name
-        localrule: True
         input:
             paths,
+        localrule: True
 
     workflow.get_rule(name).docstring = title
 

@@ -1,0 +1,135 @@
+"""The workflow as a user meets it: the smoke study end to end, single targets, and what a mistake looks like."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from contrastive_inversion import tables
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+SNAKEMAKE = [str(Path(sys.executable).with_name("snakemake")), "--snakefile", str(REPOSITORY / "Snakefile")]
+
+
+def command(folder, *arguments, study="smoke"):
+    configuration = ["--configfile", str(REPOSITORY / "config.yaml"), "--config", f"study={study}"]
+    return [*SNAKEMAKE, "--directory", str(folder), "--cores", "2", *arguments, *configuration]
+
+
+def run(folder, *arguments, study="smoke"):
+    found = subprocess.run(command(folder, *arguments, study=study), capture_output=True, text=True)
+    return found.returncode, found.stdout + found.stderr
+
+
+def rules_of(dry_run):
+    """The names of the rules that a dry run lists."""
+    return {line.split()[-1].rstrip(":") for line in dry_run.splitlines() if line.startswith(("rule ", "localrule "))}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """The smoke study, killed with SIGKILL in the middle and run again."""
+    folder = tmp_path_factory.mktemp("smoke")
+    process = subprocess.Popen(
+        command(folder), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    while not list(folder.glob("results/smoke/encoders/*.safetensors")) and process.poll() is None:
+        time.sleep(0.1)
+    time.sleep(3)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    status, output = run(folder)
+    assert status == 0, output[-5000:]
+    return folder
+
+
+def test_the_smoke_study_makes_every_target(finished):
+    results = finished / "results" / "smoke"
+    for number in (1, 3, 4, 6, 8, 9, 14):
+        for ending in ("csv", "md", "tex"):
+            assert (results / "tables" / f"table_{number}.{ending}").stat().st_size > 100
+    for number in (1, 3, 11):
+        assert (finished / "figures" / "smoke" / f"figure_{number}.pdf").read_bytes().startswith(b"%PDF")
+    cells = pd.read_csv(results / "cells.csv")
+    assert len(cells) == 24 + 24 + 4 + 6 + 16 + 38
+    assert cells["reproduced"].notna().all() and set(cells["verdict"]) == {"not comparable"}
+    page = (results / "report.html").read_text()
+    assert "These numbers are those of a small study" in page and "http://" not in page and "https://" not in page
+
+
+def test_a_second_run_has_nothing_to_do(finished):
+    status, output = run(finished)
+    assert status == 0 and "Nothing to be done" in output
+    assert rules_of(run(finished, "--dry-run")[1]) == set()
+
+
+def test_rules_leave_logs_and_benchmarks(finished):
+    results = finished / "results" / "smoke"
+    logs = {p.relative_to(results / "logs").with_suffix("") for p in results.glob("logs/**/*.log")}
+    benchmarks = {p.relative_to(results / "benchmarks").with_suffix("") for p in results.glob("benchmarks/**/*.tsv")}
+    assert logs == benchmarks and len(logs) > 80
+
+
+def test_one_figure_runs_only_its_own_jobs(tmp_path):
+    status, output = run(tmp_path, "--dry-run", "figures/smoke/figure_11.pdf")
+    assert status == 0 and rules_of(output) == {"images", "gallery", "figure"}
+    assert "encoder" not in output
+
+
+def test_named_targets_are_listed_with_a_description(tmp_path):
+    _, output = run(tmp_path, "--list-target-rules")
+    assert "table_1 (Top-1 accuracy (%) on ImageNet-100)" in output and "figure_3 (Top-1 accuracy" in output
+
+
+@pytest.mark.parametrize(
+    ("study", "message"),
+    [
+        ("dmeo", "Error: config.yaml: study: there is no study 'dmeo'; did you mean 'demo'?"),
+        ("paper", "Error: study 'paper' trains on GPUs; say how many this machine has"),
+    ],
+)
+def test_a_mistake_is_one_line_without_a_traceback(tmp_path, study, message):
+    started = time.monotonic()
+    status, output = run(tmp_path, study=study)
+    assert status != 0 and message in output and "Traceback" not in output
+    assert time.monotonic() - started < 30
+
+
+def test_an_unknown_key_of_the_configuration_is_named(tmp_path):
+    (tmp_path / "config.yaml").write_text("studdy: demo\n")
+    found = subprocess.run([*SNAKEMAKE, "-n", "--directory", str(tmp_path)], capture_output=True, text=True)
+    output = found.stdout + found.stderr
+    assert found.returncode != 0 and "unknown key 'studdy'; did you mean 'study'?" in output
+    assert "Traceback" not in output
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory):
+    """The published study, made where importing torch fails."""
+    folder = tmp_path_factory.mktemp("published")
+    (folder / "sitecustomize.py").write_text("import sys\nsys.modules['torch'] = None\n")
+    environment = os.environ | {"PYTHONPATH": str(folder)}
+    found = subprocess.run(command(folder, study="published"), capture_output=True, text=True, env=environment)
+    assert found.returncode == 0, found.stdout + found.stderr
+    return folder
+
+
+def test_the_published_study_prints_what_the_paper_prints(published):
+    for number in (1, 2, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14):
+        table = pd.read_csv(published / f"results/published/tables/table_{number}.csv", dtype=str)
+        expected = [
+            [cell.value + (f"±{cell.se}" if cell.se else "") for cell in cells.values()]
+            for cells in tables.rows_of(number).values()
+        ]
+        assert table.iloc[:, 1:].to_numpy().tolist() == expected, number
+
+
+def test_the_published_page_has_every_printed_cell(published):
+    page = (published / "results/published/report.html").read_text()
+    assert page.count('<td class="cell"') == 218
+    assert all((published / f"figures/published/figure_{n}.png").exists() for n in range(3, 11))
