@@ -127,7 +127,8 @@ def trained(study, name, kind, data, network):
 
 def student(study, loss):
     return {
-        "kind": "distill", "network": study["networks"]["student"], "settings": study["distill"] | {"loss": study["losses"][loss]},
+        "kind": "distill", "network": study["networks"]["student"],
+        "settings": study["distill"] | {"loss": study["losses"][loss]},
         "train": "images/imagenet100", "teacher": "encoders/teacher",
         "inputs": ["images/imagenet100", "encoders/teacher"],
     }  # fmt: skip
@@ -190,15 +191,11 @@ def measurements(study, encoder, data):
     wanted = [q for q in study_quantities(study["name"]) if (q.encoder, q.data) == (encoder, data)]
     if not wanted:
         raise UserError(f"study {study['name']}: nothing is measured of '{encoder}' on '{data}'")
-    levels = [level(study, data, name, wanted) for name in sorted({q.distortion for q in wanted})]
-    used = {
-        f"heads/{q_head['encoder']}/{classes_of(study, data)}"
-        for lv in levels
-        for q_head in lv["heads"]
-        if "encoder" in q_head
-    }
-    needed = [f"encoders/{encoder}", f"images/{data}", *sorted(used)]
-    needed += [lv["restored"] for lv in levels if "restored" in lv]
+    levels = [level_of(study, data, name, wanted) for name in sorted({q.distortion for q in wanted})]
+    donors = {head["encoder"] for level in levels for head in level["heads"] if "encoder" in head}
+    needed = [f"encoders/{encoder}", f"images/{data}"]
+    needed += [f"heads/{donor}/{classes_of(study, data)}" for donor in sorted(donors)]
+    needed += [level["restored"] for level in levels if "restored" in level]
     return {
         "kind": "measure", "encoder": f"encoders/{encoder}", "test": f"images/{data}", "levels": levels,
         "settings": {key: study["evaluate"][key] for key in ("instantiations", "batch")},
@@ -221,10 +218,10 @@ def split_of(study, data):
     return wanted if wanted in study["data"][data] else "test"
 
 
-def level(study, data, name, wanted):
+def level_of(study, data, name, wanted):
     """One distortion of a measurement: where its images come from, its heads and their metrics."""
     here = [q for q in wanted if q.distortion == name]
-    result = {"name": name, "heads": [head(q) for _, q in sorted({q.head: q for q in here}.items())]}
+    result = {"name": name, "heads": [head_of(q) for _, q in sorted({q.head: q for q in here}.items())]}
     result["metrics"] = sorted({q.metric for q in here})
     if quantities.restoration(name):
         return result | {"restored": f"restored/{data}/{name}"}
@@ -233,7 +230,7 @@ def level(study, data, name, wanted):
     return result | {"distortion": distortions.specification(name, study)}
 
 
-def head(quantity):
+def head_of(quantity):
     """A quantity's head as text and, for a probe, the encoder whose file holds it and its key there."""
     probe = quantities.probe_of(quantity)
     return {"head": quantity.head} | ({"encoder": probe.encoder, "key": probe.key} if probe else {})

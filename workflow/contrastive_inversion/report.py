@@ -45,7 +45,7 @@ def context(study_name, results, figures):
         "figures": [figure_of(number, study_name, figures) for number in study["figures"]],
         "claim_counts": Counter(claim["verdict"] for claim in judged),
         "cell_counts": Counter(cell["verdict"] for cell in cells),
-        "also": [(str(q), tables.rounded(measured.of(q).mean, 2)) for q in map(quantities.parse, study.get("also", []))],
+        "also": [(text, tables.rounded(measured.of(quantities.parse(text)).mean, 2)) for text in study.get("also", [])],
         "alpha": verdicts.FALSE_ALARM_RATE, "z": claims.Z, "provenance": provenance(study, measured, results),
     }  # fmt: skip
 

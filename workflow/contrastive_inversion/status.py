@@ -39,7 +39,8 @@ def line(report):
     return {
         "study": report["study"], "job": report["product"], "state": now,
         "epoch": f"{report['epoch']}/{report['epochs']}", "loss": "" if loss is None else f"{loss:.4f}",
-        "images/s": f"{report['images_per_second']:g}", "ETA": duration(report["eta_seconds"]) if now == "running" else "",
+        "images/s": f"{report['images_per_second']:g}",
+        "ETA": duration(report["eta_seconds"]) if now == "running" else "",
         "last report": f"{duration(time.time() - report['updated'])} ago",
     }  # fmt: skip
 

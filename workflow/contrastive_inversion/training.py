@@ -20,7 +20,7 @@ def make_optimizer(parameters, settings):
 
 
 def learning_rate(settings, step, steps_per_epoch, epochs):
-    """The learning rate of a step, in closed form: linear warm-up, then constant, cosine to 0, or /10 every 30 epochs."""
+    """The learning rate of a step, in closed form: warm-up, then constant, cosine to 0, or /10 every 30 epochs."""
     total = steps_per_epoch * epochs
     warmup = setting(settings, "warmup") * total
     if step < warmup:
