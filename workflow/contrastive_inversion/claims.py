@@ -72,7 +72,7 @@ def quantities_of(claim):
 def contrast(comparison, value, study):
     """The contrast of a comparison and its standard error: evaluation and training spread of every quantity.
 
-    (None, None) where a quantity has no value. A mean over several quantities divides both.
+    (None, None) where a quantity has no value.
     """
     total, variance = 0.0, 0.0
     for sign, key in ((1, "plus"), (-1, "minus")):
@@ -83,8 +83,15 @@ def contrast(comparison, value, study):
             if estimate is None:
                 return None, None
             total += sign * estimate.mean
-            variance += (estimate.se or 0.0) ** 2 + verdicts.training_spread(quantity, study) ** 2
+            variance += (estimate.se or 0.0) ** 2 + training_variance(quantity, estimate, study)
     return total, math.sqrt(variance)
+
+
+def training_variance(quantity, estimate, study):
+    """The variance of a mean over trainings: measured where there were several, else the declared spread's."""
+    if estimate.training_se is not None:
+        return estimate.training_se**2
+    return verdicts.training_spread(quantity, study) ** 2
 
 
 def truth(comparison, value, se):

@@ -44,7 +44,7 @@ def mask(images, op, seed, stream, ids, epoch):
     rank = (rng.words(pixels, seed, stream, ids, epoch) << 20) | torch.arange(pixels, device=ids.device)
     threshold = in_order(rank).gather(1, (count - 1).clamp(min=0)[:, None])
     keep = (rank > threshold) | (count == 0)[:, None]
-    return images * keep.view(-1, 1, *images.shape[2:])  # (B, H*W) -> (B, 1, H, W)
+    return images * keep.view(-1, 1, *images.shape[2:]).to(images.dtype)  # (B, H*W) -> (B, 1, H, W)
 
 
 def in_order(rows):

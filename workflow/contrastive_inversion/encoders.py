@@ -14,11 +14,12 @@ class Encoder(nn.Module):
         super().__init__()
         self.trunk = trunk
         self.dim = dim
-        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
+        scale = 1 / torch.tensor(std).view(1, 3, 1, 1)
+        self.register_buffer("scale", scale, persistent=False)
+        self.register_buffer("shift", -torch.tensor(mean).view(1, 3, 1, 1) * scale, persistent=False)
 
     def forward(self, images):
-        normalised = (images - self.mean) / self.std
+        normalised = torch.addcmul(self.shift, images, self.scale)  # (images - mean) / std in one pass
         return self.trunk(normalised.contiguous(memory_format=torch.channels_last)).float()
 
 

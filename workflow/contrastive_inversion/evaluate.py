@@ -76,15 +76,22 @@ def views_of(level, recipe, job, load):
         return restorations(level, load)
     data = images.split(*load(recipe["test"]), recipe["split"])
     count = 1 if is_deterministic(level["distortion"]) else recipe["settings"]["instantiations"]
-    return data.labels, (distorted(data, level, recipe, job, i) for i in range(count))
+    clean = clean_batches(data, recipe, job)
+    return data.labels, (distorted(clean, data, level, recipe, i) for i in range(count))
 
 
-def distorted(data, level, recipe, job, instantiation):
+def clean_batches(data, recipe, job):
+    """The test images before any distortion: a list of (positions, float32 (B, 3, S, S)) on the job's device."""
+    batches = torch.arange(len(data)).split(recipe["settings"]["batch"])
+    return [
+        (index.to(job.device), images.test_batch(data, index, recipe["images"]).to(job.device)) for index in batches
+    ]
+
+
+def distorted(clean, data, level, recipe, instantiation):
     """The batches of one instantiation of a level."""
-    for index in torch.arange(len(data)).split(recipe["settings"]["batch"]):
-        clean = images.test_batch(data, index, recipe["images"]).to(job.device)
-        purpose = f"evaluate/{data.name}"
-        yield corrupt(clean, level["distortion"], recipe["seed"], purpose, index.to(job.device), instantiation)
+    for index, batch in clean:
+        yield corrupt(batch, level["distortion"], recipe["seed"], f"evaluate/{data.name}", index, instantiation)
 
 
 def severities(level, recipe, load):

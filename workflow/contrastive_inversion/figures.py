@@ -21,7 +21,8 @@ def needed(number, study_name):
     """The products that a figure is made from."""
     if "gallery" in quantities.figure_layouts()[number]:
         return [f"galleries/figure_{number}"]
-    return recipes.measurements_for(quantities.of_figure(number, studies.load(study_name)))
+    study = studies.load(study_name)
+    return recipes.measurements_for(quantities.of_figure(number, study), study)
 
 
 def write(number, study_name, results="results", folder="figures"):

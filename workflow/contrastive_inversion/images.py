@@ -67,10 +67,9 @@ def test_batch(data, index, settings):
 
 def cropped(pixels, index, tops, lefts, flipped, size):
     """Square crops, each at a place of its own: uint8 (B, size, size, 3)."""
-    steps = torch.arange(size)
-    rows = tops[:, None] + steps  # (B, size)
-    columns = lefts[:, None] + torch.where(flipped[:, None], size - 1 - steps, steps)  # (B, size)
-    return pixels[index[:, None, None], rows[:, :, None], columns[:, None, :]]
+    places = zip(index.tolist(), tops.tolist(), lefts.tolist(), strict=True)
+    crops = torch.stack([pixels[i, top : top + size, left : left + size] for i, top, left in places])
+    return torch.where(flipped[:, None, None, None], crops.flip(2), crops) if flipped.any() else crops
 
 
 def as_floats(pixels):

@@ -1,12 +1,12 @@
 """What was measured: estimates of quantities from a study's measurement files, each checked before it is used."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from contrastive_inversion import artifacts, recipes, studies
+from contrastive_inversion import artifacts, quantities, recipes, studies
 from contrastive_inversion.errors import UserError
 
 
@@ -14,7 +14,9 @@ from contrastive_inversion.errors import UserError
 class Estimate:
     """A measured quantity: mean and its standard error over n instantiations, and where it comes from.
 
-    Percent for top1 and top5, a fraction for auc. se is None where the quantity was measured once.
+    Percent for top1 and top5, a fraction for auc. se is None where the quantity was measured once. With several
+    training seeds, mean and se are those of the mean over trainings, training_sd the standard deviation (ddof 1)
+    of the trainings' means.
     """
 
     mean: float
@@ -22,6 +24,13 @@ class Estimate:
     n: int
     images: int | None = None
     origin: str = ""
+    trainings: int = 1
+    training_sd: float | None = None
+
+    @property
+    def training_se(self):
+        """Standard error of the mean over trainings; None where there was one."""
+        return None if self.training_sd is None else self.training_sd / math.sqrt(self.trainings)
 
 
 def standard_error(values):
@@ -41,6 +50,17 @@ def estimate(row, path):
     over_severities = row["over"] == "severities"
     se = None if over_severities else standard_error(values)
     return Estimate(float(np.mean(values)), se, len(values), row["images"], str(path))
+
+
+def over_trainings(estimates):
+    """One Estimate of several trainings of the same quantity."""
+    if len(estimates) == 1:
+        return estimates[0]
+    means, errors = [e.mean for e in estimates], [e.se for e in estimates]
+    se = None if None in errors else float(np.linalg.norm(errors)) / len(errors)
+    return replace(
+        estimates[0], mean=float(np.mean(means)), se=se, trainings=len(means), training_sd=float(np.std(means, ddof=1))
+    )
 
 
 class Measurements:
@@ -64,7 +84,12 @@ class Measurements:
         return self.files[product]
 
     def of(self, quantity):
-        """The Estimate of a quantity; None where a study of published values has none."""
+        """The Estimate of a quantity over the study's trainings; None where a study of published values has none."""
+        found = [self.one(each) for each in quantities.trainings(quantity, studies.load(self.study))]
+        return None if None in found else over_trainings(found)
+
+    def one(self, quantity):
+        """The Estimate of a quantity from one training."""
         product = recipes.measurement_of(quantity)
         rows, _ = self.file(product)
         key = (quantity.head, quantity.distortion, quantity.metric)

@@ -12,7 +12,7 @@ A quantity is `encoder | head | data | distortion | metric`, for instance
 import csv
 import functools
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from contrastive_inversion import distortions
 from contrastive_inversion.errors import UserError, nearest
@@ -23,7 +23,9 @@ METRICS = ("top1", "top5", "auc")
 LOSSES = ("ss", "both", "ntxent", "mse")
 FIXED_ENCODERS = ("teacher", "resnet", "resnet100")
 HEAD = re.compile(r"(?:(?P<donor>[\w-]+) )?probe (?P<fraction>[\d.]+)%(?: on (?P<distortion>\w+))?")
-ENCODER = re.compile(r"(?P<family>student|baseline|baseline100)(?:-(?P<loss>ss|both|ntxent|mse))?-(?P<distortion>\w+)")
+ENCODER = re.compile(
+    r"(?P<family>student|baseline|baseline100)(?:-(?P<loss>ss|both|ntxent|mse))?-(?P<distortion>\w+)(?:-seed(?P<seed>\d+))?"
+)
 
 
 @dataclass(frozen=True)
@@ -163,6 +165,14 @@ def of_study(study):
     for quantity, place in found.items():
         check(quantity, study, place)
     return list(found)
+
+
+def trainings(quantity, study):
+    """The quantity once for each training seed of the study; its teacher and its starting weights stay the same."""
+    if not ENCODER.fullmatch(quantity.encoder):
+        return [quantity]
+    further = [replace(quantity, encoder=f"{quantity.encoder}-seed{seed}") for seed in study["training_seeds"][1:]]
+    return [quantity, *further]
 
 
 def check(quantity, study, place):

@@ -63,7 +63,7 @@ def recipe(product, study_name):
         raise UserError(f"'{product}': no such kind of product; known: {', '.join(BUILDERS)}")
     content = BUILDERS[kind](study, *rest)
     content["inputs"] = {name: digest(recipe(name, study_name)) for name in content.get("inputs", [])}
-    return canonical(content | {"version": RECIPE_VERSION[content["kind"]], "seed": study["seed"]})
+    return canonical({"version": RECIPE_VERSION[content["kind"]], "seed": study["seed"]} | content)
 
 
 def inputs(product, study_name):
@@ -106,6 +106,7 @@ def encoders(study, name):
     if not match:
         raise UserError(f"unknown encoder '{name}'")
     common["distortion"] = distortions.specification(match["distortion"], study)
+    common["seed"] = int(match["seed"] or study["seed"])
     if match["family"] == "student":
         return common | student(study, match["loss"] or "st")
     return common | baseline(study, "resnet" if match["family"] == "baseline" else "resnet100")
@@ -144,7 +145,9 @@ def baseline(study, initial):
 
 @functools.cache
 def study_quantities(study_name):
-    return quantities.of_study(studies.load(study_name))
+    """Every quantity that a study measures, those of its further training seeds among them."""
+    study = studies.load(study_name)
+    return [each for quantity in quantities.of_study(study) for each in quantities.trainings(quantity, study)]
 
 
 def classes_of(study, data):
@@ -272,6 +275,12 @@ def measurement_of(quantity):
     return f"measurements/{quantity.encoder}/{quantity.data}"
 
 
-def measurements_for(wanted):
-    """The measurement products behind some quantities, each once, in order."""
-    return list(dict.fromkeys(measurement_of(quantity) for quantity in wanted))
+def measurements_for(wanted, study):
+    """The measurement products behind some quantities, with all training seeds, each once, in order."""
+    found = [measurement_of(each) for quantity in wanted for each in quantities.trainings(quantity, study)]
+    return list(dict.fromkeys(found))
+
+
+def study_measurements(study_name):
+    """Every measurement product of a study."""
+    return list(dict.fromkeys(map(measurement_of, study_quantities(study_name))))

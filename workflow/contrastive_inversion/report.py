@@ -132,7 +132,7 @@ def figure_of(number, study_name, figures):
 def provenance(study, measured, results):
     """What was run, on what, for how long, from which data and weights; read from the products' own records."""
     records = [record for record in map(record_or_none, products(study, measured.root)) if record]
-    measured_records = [measured.file(p)[1] for p in recipes.measurements_for(recipes.study_quantities(study["name"]))]
+    measured_records = [measured.file(p)[1] for p in recipes.study_measurements(study["name"])]
     everything = records + measured_records
     return {
         "jobs": Counter(record["product"].split("/")[0] for record in everything),

@@ -16,13 +16,18 @@ def rounded(value, decimals):
 
 
 def printed(estimate, cell):
-    """An Estimate with the decimals of a printed cell: `85.87±0.08`, without ± where it was measured once."""
+    """An Estimate with the decimals of a printed cell: `85.87±0.08`, without ± where it was measured once.
+
+    With several training seeds, `85.87±0.21 [0.08]`: the standard error over trainings, then that of the evaluation.
+    """
     if estimate is None:
         return "–"
     text = rounded(estimate.mean, cell.decimals)
-    if estimate.se is None:
-        return text
-    return f"{text}±{rounded(estimate.se, cell.se_decimals or cell.decimals)}"
+    errors = [error for error in (estimate.training_se, estimate.se) if error is not None]
+    error_texts = [rounded(error, cell.se_decimals or cell.decimals) for error in errors]
+    if estimate.training_se is None:
+        return "±".join([text, *error_texts])
+    return f"{text}±{error_texts[0]}" + (f" [{error_texts[1]}]" if len(errors) == 2 else "")
 
 
 def rows_of(number):
@@ -147,7 +152,7 @@ def label_shift(study):
 
 def needed(number, study_name):
     """The products that a table is made from."""
-    return recipes.measurements_for(quantities.of_table(number)) if number != 3 else []
+    return recipes.measurements_for(quantities.of_table(number), studies.load(study_name)) if number != 3 else []
 
 
 def terminal(number, study_name, results="results"):

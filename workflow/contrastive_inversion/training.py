@@ -16,7 +16,7 @@ def make_optimizer(parameters, settings):
     name = settings["optimizer"]
     if name == "sgd":
         return torch.optim.SGD(parameters, momentum=setting(settings, "momentum"), **common)
-    return {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[name](parameters, **common)
+    return {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[name](parameters, fused=True, **common)
 
 
 def learning_rate(settings, step, steps_per_epoch, epochs):

@@ -3,12 +3,13 @@
 A cell is judged by z = delta / s, with s^2 the sum of
 
     the published standard error^2 and ours^2     the draw of the test images' distortions
-    2 sigma_train^2                               a retrained model, ours and theirs (one training each)
+    sigma_train^2 (1 + 1/n)                       a retrained model: their one training and the mean of our n
     step^2 / 12                                   the rounding of the print to `step`
 
 The evaluation's standard error alone would reject most faithful retrainings (at a training spread of 0.3 points,
-84 % of them). sigma_train is a study's `training_spread`, declared by kind of metric; a quantity whose encoder is
-not trained by the study has none. Within a table, Holm's method keeps the chance of any false alarm at 5 %.
+84 % of them). sigma_train is measured where the study has several training seeds, pooled over a table's cells;
+otherwise it is the study's declared `training_spread` of the kind of metric. A quantity whose encoder is not trained
+by the study has none. Within a table, Holm's method keeps the chance of any false alarm at 5 %.
 Imports no torch.
 """
 
@@ -28,12 +29,21 @@ def training_spread(quantity, study):
     return study["training_spread"][kind]
 
 
-def uncertainty(cell, ours, study):
+def pooled_spread(estimates):
+    """The spread over training seeds that a table's cells show together; None where there was one training."""
+    variances = [e.training_sd**2 for e in estimates if e is not None and e.training_sd is not None]
+    return math.sqrt(sum(variances) / len(variances)) if variances else None
+
+
+def uncertainty(cell, ours, study, measured_spread=None):
     """The standard error of our value minus the printed one."""
     published_se = float(cell.se) if cell.se else 0.0
     rounding = 10.0**-cell.decimals / math.sqrt(12)
     spread = training_spread(cell.quantity, study)
-    return math.sqrt(published_se**2 + (ours.se or 0.0) ** 2 + 2 * spread**2 + rounding**2)
+    if spread and measured_spread is not None:
+        spread = measured_spread
+    retraining = spread**2 * (1 + 1 / ours.trainings)
+    return math.sqrt(published_se**2 + (ours.se or 0.0) ** 2 + retraining + rounding**2)
 
 
 def p_value(z):
@@ -60,9 +70,15 @@ def comparable(cell, study):
 def of_table(cells, estimates, study):
     """The verdict on each cell of one table, and its z: a list of (verdict, z or None) in the cells' order."""
     judged = [i for i, (c, e) in enumerate(zip(cells, estimates, strict=True)) if e and comparable(c, study)]
-    z = {i: (estimates[i].mean - float(cells[i].value)) / uncertainty(cells[i], estimates[i], study) for i in judged}
+    spread = pooled_spread(estimates)
+    z = {i: z_score(cells[i], estimates[i], study, spread) for i in judged}
     rejected = dict(zip(judged, holm([p_value(z[i]) for i in judged]), strict=True))
     return [verdict(estimates[i], z.get(i), rejected.get(i)) for i in range(len(cells))]
+
+
+def z_score(cell, ours, study, spread):
+    """Our value minus the printed one, in standard errors."""
+    return (ours.mean - float(cell.value)) / uncertainty(cell, ours, study, spread)
 
 
 def verdict(estimate, z, rejected):

@@ -64,7 +64,7 @@ def figure_inputs(wildcards):
 
 
 def study_measurements(study):
-    return files(study, recipes.measurements_for(or_stop(recipes.study_quantities, study)))
+    return files(study, or_stop(recipes.study_measurements, study))
 
 
 def study_tables(study):
