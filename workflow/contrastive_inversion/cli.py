@@ -95,6 +95,12 @@ def add_rendering(commands):
     add(commands, "claims", claims, "write claims.csv: what the paper says in words, and whether it holds here")
     found = add(commands, "report", report, "write report.html: every table and figure, published beside ours")
     found.add_argument("--figures", default="figures", type=Path, help="the folder of figures (default: figures)")
+    found.add_argument(
+        "--compare", type=Path, help="another run's folder, such as results/paper, to show beside this one"
+    )
+
+    found = add(commands, "verify", verify, "check all measurement files and rebuild everything from them alone")
+    found.add_argument("--figures", default="figures", type=Path, help="the folder of figures (default: figures)")
 
 
 def table(options):
@@ -124,7 +130,13 @@ def claims(options):
 def report(options):
     from contrastive_inversion.report import write
 
-    write(options.study, options.results, options.figures)
+    write(options.study, options.results, options.figures, options.compare)
+
+
+def verify(options):
+    from contrastive_inversion.verify import verify
+
+    verify(options.study, options.results, options.figures)
 
 
 def add_make(commands):

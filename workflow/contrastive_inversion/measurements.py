@@ -100,6 +100,10 @@ class Measurements:
             raise UserError(f"{path}: holds no '{quantity}'; delete it and run again")
         return estimate(rows[key], path)
 
+    def find(self, quantity):
+        """The Estimate of a quantity; None where the study does not measure it."""
+        return self.of(quantity) if quantity in recipes.study_quantities(self.study) else None
+
     def record(self, quantity):
         """The record of the file that holds a quantity."""
         return self.file(recipes.measurement_of(quantity))[1]

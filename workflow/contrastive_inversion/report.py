@@ -26,23 +26,27 @@ TEMPLATE = Path(__file__).with_name("report.html.j2")
 LOCK = studies.WORKFLOW.parent / "requirements.lock"
 
 
-def write(study_name, results="results", figures="figures"):
-    """Write report.html of a study. Raises UserError if a measurement is missing or unsound."""
+def write(study_name, results="results", figures="figures", compare=None):
+    """Write report.html of a study. Raises UserError if a measurement is missing or unsound.
+
+    compare: the folder of another run, results/<its study>, whose numbers stand in every cell beside ours.
+    """
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
-    page = template.render(context(study_name, Path(results), Path(figures)))
+    page = template.render(context(study_name, Path(results), Path(figures), compare))
     artifacts.write_text(Path(results) / study_name / "report.html", page)
 
 
-def context(study_name, results, figures):
+def context(study_name, results, figures, compare):
     """Everything that the page shows."""
     study, measured = studies.load(study_name), Measurements(study_name, results)
-    shown = [table_of(number, study, measured) for number in study["tables"]]
+    other = compare and Measurements(compare.name, compare.parent)
+    shown = [table_of(number, study, measured, other) for number in study["tables"]]
     judged = [claim_of(*outcome) for outcome in claims.of_study(study_name, results)]
     cells = [cell for table in shown for row in table["rows"] for cell in row["cells"]]
     return {
-        "study": study, "tables": shown, "claims": judged,
-        "figures": [figure_of(number, study_name, figures) for number in study["figures"]],
+        "study": study, "tables": shown, "claims": judged, "compare": compare and str(compare),
+        "figures": list(drawn_figures(study, figures)),
         "claim_counts": Counter(claim["verdict"] for claim in judged),
         "cell_counts": Counter(cell["verdict"] for cell in cells),
         "also": [(text, tables.rounded(measured.of(quantities.parse(text)).mean, 2)) for text in study.get("also", [])],
@@ -50,7 +54,7 @@ def context(study_name, results, figures):
     }  # fmt: skip
 
 
-def table_of(number, study, measured):
+def table_of(number, study, measured, other):
     """A table for the page: its columns, and per row the cells with their verdicts and provenance."""
     layout = quantities.table_layouts()[number]
     result = {"number": number, "title": layout["title"], "heading": layout["rows"], "note": layout.get("note")}
@@ -63,14 +67,14 @@ def table_of(number, study, measured):
     rows = [
         {
             "title": tables.row_title(row, of_row, study),
-            "cells": [cell_of(c, *judged[c], measured) for c in of_row.values()],
+            "cells": [cell_of(c, *judged[c], measured, other) for c in of_row.values()],
         }
         for row, of_row in tables.rows_of(number).items()
     ]
     return result | {"columns": list(dict.fromkeys(cell.column for cell in cells)), "rows": rows, "plain": None}
 
 
-def cell_of(cell, verdict, z, measured):
+def cell_of(cell, verdict, z, measured, other):
     """One printed number beside ours, and where ours comes from."""
     ours = measured.of(cell.quantity)
     delta = None if ours is None else ours.mean - float(cell.value)
@@ -79,6 +83,7 @@ def cell_of(cell, verdict, z, measured):
         "published": cell.value + (f"±{cell.se}" if cell.se else ""), "ours": tables.printed(ours, cell),
         "delta": delta, "delta_text": "" if delta is None else f"{delta:+.{cell.decimals}f}".replace("-", "−"),
         "origin": origin(cell.quantity, ours, measured),
+        "other": other and tables.printed(other.find(cell.quantity), cell),
     }  # fmt: skip
 
 
@@ -121,10 +126,20 @@ def published_verdict(name):
     return published_verdicts()[name]
 
 
+def drawn_figures(study, figures):
+    """The study's figures that have been drawn; `verify` leaves out galleries without their images."""
+    for number in study["figures"]:
+        if image_of(number, study["name"], figures).exists():
+            yield figure_of(number, study["name"], figures)
+
+
+def image_of(number, study_name, figures):
+    return figures / study_name / f"figure_{number}.png"
+
+
 def figure_of(number, study_name, figures):
     """A figure as a data URI, so that the page needs no other file."""
-    path = figures / study_name / f"figure_{number}.png"
-    data = base64.b64encode(path.read_bytes()).decode()
+    data = base64.b64encode(image_of(number, study_name, figures).read_bytes()).decode()
     title = quantities.figure_layouts()[number]["title"]
     return {"number": number, "title": title, "data": f"data:image/png;base64,{data}"}
 

@@ -7,7 +7,12 @@ rule table:
         table_inputs,
         ledger=f"{LEDGER}/tables.csv",
     output:
-        csv="results/{study}/tables/table_{number}.csv",
+        csv=report(
+            "results/{study}/tables/table_{number}.csv",
+            caption="../report/table.rst",
+            category="Tables",
+            labels={"study": "{study}", "table": "{number}"},
+        ),
         md="results/{study}/tables/table_{number}.md",
         tex="results/{study}/tables/table_{number}.tex",
     log:
@@ -27,7 +32,12 @@ rule figure:
         ledger=f"{LEDGER}/figures.yaml",
     output:
         pdf="figures/{study}/figure_{number}.pdf",
-        png="figures/{study}/figure_{number}.png",
+        png=report(
+            "figures/{study}/figure_{number}.png",
+            caption="../report/figure.rst",
+            category="Figures",
+            labels={"study": "{study}", "figure": "{number}"},
+        ),
     log:
         "results/{study}/logs/figures/figure_{number}.log",
     benchmark:
@@ -44,7 +54,12 @@ rule cells:
         lambda wildcards: study_measurements(wildcards.study),
         ledger=f"{LEDGER}/tables.csv",
     output:
-        "results/{study}/cells.csv",
+        report(
+            "results/{study}/cells.csv",
+            caption="../report/cells.rst",
+            category="Verdicts",
+            labels={"study": "{study}", "file": "cells"},
+        ),
     log:
         "results/{study}/logs/cells.log",
     benchmark:
@@ -61,7 +76,12 @@ rule claims:
         lambda wildcards: study_measurements(wildcards.study),
         ledger=f"{LEDGER}/claims.yaml",
     output:
-        "results/{study}/claims.csv",
+        report(
+            "results/{study}/claims.csv",
+            caption="../report/claims.rst",
+            category="Verdicts",
+            labels={"study": "{study}", "file": "claims"},
+        ),
     log:
         "results/{study}/logs/claims.log",
     benchmark:
@@ -88,5 +108,22 @@ rule report:
         "results/{study}/benchmarks/report.tsv"
     conda:
         "../../envs/render.yaml"
+    params:
+        compare=f"--compare {config['compare']}" if "compare" in config else "",
     shell:
-        "contrastive-inversion report --study {wildcards.study} > {log} 2>&1"
+        "contrastive-inversion report --study {wildcards.study} {params.compare} > {log} 2>&1"
+
+
+rule verify:
+    log:
+        f"results/{STUDY}/logs/verify.log",
+    """Check all measurement files of the configured study and rebuild everything from them alone."""
+    localrule: True
+    conda:
+        "../../envs/render.yaml"
+    params:
+        study=STUDY,
+        results=config.get("results", "results"),
+        figures=config.get("figures", "figures"),
+    shell:
+        "contrastive-inversion verify --study {params.study} --results {params.results} --figures {params.figures} 2>&1 | tee {log}"
