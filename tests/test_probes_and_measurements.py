@@ -8,7 +8,7 @@ from sklearn.metrics import roc_auc_score, top_k_accuracy_score
 from contrastive_inversion import artifacts, recipes
 from contrastive_inversion.errors import UserError
 from contrastive_inversion.evaluate import METRICS
-from contrastive_inversion.measurements import Measurements, check, estimate, standard_error
+from contrastive_inversion.measurements import Measurements, check, content_hash, estimate, standard_error
 from contrastive_inversion.probes import stratified
 
 
@@ -63,8 +63,8 @@ def measured(tmp_path):
     rows = [row([50.0, 51.0, 52.0])]
     record = {
         "recipe_hash": recipes.digest(recipes.recipe(product, "demo")), "seed": 1, "seconds": 1.0,
-        "content_hash": recipes.digest(recipes.canonical(rows)),
     }  # fmt: skip
+    record["content_hash"] = content_hash(rows, record)
     path = tmp_path / "demo" / recipes.file_of(product)
     artifacts.write_json(path, {"rows": rows, "record": record})
     return path, Measurements("demo", tmp_path), product
@@ -80,6 +80,7 @@ def test_a_sound_file_is_read(measured):
     [
         ("51.0", "51.1", "altered since it was measured"),
         ("51.0", "NaN", "not a finite number"),
+        ('"seconds": 1.0', '"seconds": 2.0', "altered since it was measured"),
         ('"recipe_hash": "', '"recipe_hash": "0', "made by recipe"),
         ('"record"', '"recrod"', "not a measurement file"),
         ("]", "", "damaged or incomplete"),
@@ -100,5 +101,6 @@ def test_a_missing_file_says_how_to_make_it(tmp_path):
 
 def test_check_takes_what_jobs_write():
     rows = [row([1.0])]
-    record = {"recipe_hash": "h", "content_hash": recipes.digest(recipes.canonical(rows))}
+    record = {"recipe_hash": "h"}
+    record["content_hash"] = content_hash(rows, record)
     check({"rows": rows, "record": record}, "file", "h")

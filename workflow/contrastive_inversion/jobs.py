@@ -10,7 +10,7 @@ import sys
 import time
 from pathlib import Path
 
-from contrastive_inversion import __version__, artifacts, recipes
+from contrastive_inversion import __version__, artifacts, measurements, recipes
 from contrastive_inversion.errors import UserError
 from contrastive_inversion.state import Job, alone
 
@@ -98,7 +98,7 @@ def code_version():
 def write(job, content, record):
     path = job.root / recipes.file_of(job.product)
     if str(path).endswith(".json"):
-        record["content_hash"] = recipes.digest(recipes.canonical(content))
+        record["content_hash"] = measurements.content_hash(content, record)
         artifacts.write_json(path, {"record": record, "rows": content})
     else:
         record["content_hash"] = artifacts.content_hash(content)

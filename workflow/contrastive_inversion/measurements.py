@@ -109,13 +109,19 @@ class Measurements:
         return self.file(recipes.measurement_of(quantity))[1]
 
 
+def content_hash(rows, record):
+    """The hash that a measurement file carries: over all that it says, but the hash itself."""
+    said = {key: value for key, value in record.items() if key != "content_hash"}
+    return recipes.digest(recipes.canonical({"rows": rows, "record": said}))
+
+
 def check(content, path, recipe_hash):
     """Raise UserError if a measurement file is not what its study's recipe made, untouched since."""
     if not isinstance(content, dict) or not {"rows", "record"} <= content.keys():
         raise UserError(f"{path}: not a measurement file; delete it and run again")
     artifacts.check_recipe(path, content["record"], recipe_hash)
     try:
-        found = recipes.digest(recipes.canonical(content["rows"]))
+        found = content_hash(content["rows"], content["record"])
     except ValueError:
         raise UserError(f"{path}: holds a value that is not a finite number; delete it and run again") from None
     if content["record"].get("content_hash") != found:

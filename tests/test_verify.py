@@ -1,0 +1,79 @@
+"""The reviewer's way: everything from measurement files alone, and no altered number goes unnoticed."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from contrastive_inversion import artifacts, jobs, recipes, report, verify
+from contrastive_inversion.errors import UserError
+
+STUDY = "published"
+
+
+@pytest.fixture(scope="module")
+def transcribed(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("results")
+    for product in recipes.study_measurements(STUDY):
+        jobs.run(product, folder / STUDY, recipes.recipe(product, STUDY))
+    return folder
+
+
+@pytest.fixture
+def results(transcribed, tmp_path):
+    shutil.copytree(transcribed, tmp_path / "results")
+    return tmp_path / "results"
+
+
+@pytest.fixture(scope="module")
+def page(transcribed, tmp_path_factory):
+    figures = tmp_path_factory.mktemp("figures")
+    verify.verify(STUDY, transcribed, figures)
+    return transcribed / STUDY / "report.html"
+
+
+def test_everything_is_rebuilt_from_measurements_alone(page):
+    for name in ("tables/table_14.tex", "cells.csv", "claims.csv"):
+        assert (page.parent / name).stat().st_size > 100
+    assert page.read_text().count('<td class="cell"') == 218
+
+
+def test_one_altered_digit_is_named(results, tmp_path):
+    path = results / STUDY / "measurements/student-rm90/imagenet100.json"
+    path.write_text(path.read_text().replace("82.96", "82.97", 1))
+    with pytest.raises(UserError, match=r"1 measurement file.*\n.*student-rm90/imagenet100.json: altered"):
+        verify.verify(STUDY, results, tmp_path / "figures")
+
+
+def test_every_unsound_file_is_named(results, tmp_path):
+    folder = results / STUDY / "measurements"
+    (folder / "student-rm90/imagenet100.json").unlink()
+    path = folder / "student-rm75/imagenet100.json"
+    content = artifacts.read_json(path)
+    content["record"]["recipe_hash"] = "0" * 64
+    artifacts.write_json(path, content)
+    with pytest.raises(UserError) as error:
+        verify.verify(STUDY, results, tmp_path / "figures")
+    assert "student-rm90/imagenet100.json: missing" in str(error.value)
+    assert "student-rm75/imagenet100.json: made by recipe 000000000000" in str(error.value)
+
+
+def test_another_run_stands_beside_ours(transcribed, page, tmp_path):
+    report.write(STUDY, transcribed, tmp_path / "figures", compare=transcribed / STUDY)
+    assert page.read_text().count(f'<span class="published">{transcribed / STUDY} ') == 218
+
+
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="Chromium is not installed")
+def test_the_page_opens_in_a_browser_without_errors_and_its_links_resolve(page, tmp_path):
+    options = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+    options += ["--enable-logging=stderr", f"--user-data-dir={tmp_path}", "--virtual-time-budget=3000", "--dump-dom"]
+    command = ["chromium", *options, f"file://{page}"]
+    found = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert "Table 14" in found.stdout
+    assert not [line for line in found.stderr.splitlines() if "CONSOLE" in line]
+    links = set(re.findall(r'href="([^"#][^"]*)"', found.stdout)) - {"data:,"}
+    assert len(links) > 60
+    measured = [link for link in links if link.startswith("measurements/")]
+    assert measured and all((Path(page).parent / link).exists() for link in measured)
