@@ -47,14 +47,20 @@ def curves(layout, study_name, results):
         palette = sns.color_palette("colorblind", len(panel["curves"]))
         for i, (name, template) in enumerate(panel["curves"].items()):
             colour, marker = palette[i], MARKERS[i]
-            levels = quantities.panel_levels(panel, study)
-            draw_curve(axis, points(template, levels, layout["metric"], measured.of), name, colour, marker, "-")
+            ours = points(template, quantities.panel_levels(panel, study), layout["metric"], measured.of)
+            draw(axis, template, ours, name, {"color": colour, "marker": marker, "linestyle": "-", "linewidth": 1.7})
             if study["measured"]:
                 known = quantities.panel_levels(panel, studies.load("paper"))
                 theirs = points(template, known, layout["metric"], published.value)
-                draw_curve(axis, theirs, f"{name}, published", colour, None, "--")
+                style = {
+                    "color": colour,
+                    "marker": marker,
+                    "linestyle": "--",
+                    "linewidth": 1.1,
+                    "markerfacecolor": "none",
+                }
+                draw(axis, template, theirs, f"{name}, published", style)
         finish(axis, panel, layout)
-    drawing.tight_layout()
     return drawing
 
 
@@ -72,18 +78,20 @@ def x_of(level):
     return int(match[2]) if match[1] == "rm" else int(match[2]) / 100
 
 
-def draw_curve(axis, curve, name, colour, marker, line):
+def draw(axis, template, curve, name, style):
+    """A curve with a band of one standard error where there is one; a constant as a line across the panel."""
     if not curve:
         return
+    if "{x}" not in template:
+        axis.axhline(curve[0][1].mean, label=name, **style | {"marker": ""})
+        return
     x, means = [x for x, _ in curve], [estimate.mean for _, estimate in curve]
-    axis.plot(
-        x, means, line, color=colour, marker=marker, markersize=5, linewidth=1.6 if line == "-" else 1.2, label=name
-    )
+    axis.plot(x, means, label=name, markersize=5, **style)
     errors = [estimate.se or 0 for _, estimate in curve]
-    if any(errors) and line == "-":
+    if any(errors) and style["linestyle"] == "-":
         low = [m - e for m, e in zip(means, errors, strict=True)]
         high = [m + e for m, e in zip(means, errors, strict=True)]
-        axis.fill_between(x, low, high, color=colour, alpha=0.25, linewidth=0)
+        axis.fill_between(x, low, high, color=style["color"], alpha=0.25, linewidth=0)
 
 
 def finish(axis, panel, layout):
@@ -93,7 +101,9 @@ def finish(axis, panel, layout):
     if panel["levels"] == "fractions":
         axis.set_xscale("log")
         axis.xaxis.set_major_formatter(matplotlib.ticker.FormatStrFormatter("%g"))
-    axis.legend(frameon=True)
+    elif panel["levels"][0].startswith("rm"):
+        axis.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(integer=True))
+    axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.15), ncols=2, frameon=False)
 
 
 def gallery(number, layout, study_name, results):
@@ -103,7 +113,7 @@ def gallery(number, layout, study_name, results):
     tensors, record = artifacts.load(path, recipe_hash, framework="np")
     names = ["clean", *layout["distortions"]]
     shown, predictions = len(record["labels"]), record["predictions"]
-    height = 1.95 if predictions else 1.25
+    height = 2.35 if predictions else 1.25
     drawing, axes = plt.subplots(len(names), shown, figsize=(1.75 * shown, height * len(names)), squeeze=False)
     for row, name in zip(axes, names, strict=True):
         for i, axis in enumerate(row):
