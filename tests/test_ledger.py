@@ -64,7 +64,7 @@ def test_label_shift_indices_are_those_of_the_authors():
 @pytest.mark.parametrize("name", ["demo", "paper"])
 def test_the_paper_needs_37_trainings(name):
     wanted = set()
-    pending = recipes.measurements_for(recipes.study_quantities(name))
+    pending = recipes.study_measurements(name)
     while pending:
         product = pending.pop()
         if product not in wanted:

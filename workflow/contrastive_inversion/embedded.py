@@ -6,7 +6,6 @@ from PIL import Image
 from tqdm import tqdm
 
 from contrastive_inversion import glyphs, rng
-from contrastive_inversion.errors import UserError
 
 SPLITS = ("train", "validation", "test")
 
@@ -96,20 +95,3 @@ def patches(photo, count, size, seed, purpose):
     tops = (places[:, 0] * (photo.shape[0] - size + 1)).astype(int)
     lefts = (places[:, 1] * (photo.shape[1] - size + 1)).astype(int)
     return [photo[top : top + size, left : left + size] for top, left in zip(tops, lefts, strict=True)]
-
-
-SOURCES = {"glyphs": characters, "digits": digits, "photographs": photographs}
-
-
-def make(recipe, job, load):
-    """The images of a data set: tensors and facts. Raises UserError for a source that cannot be made here."""
-    source = recipe["settings"]["source"]
-    if source == "imagenet-c":
-        from contrastive_inversion import imagenet_c
-
-        return imagenet_c.make(recipe, load)
-    if source not in SOURCES:
-        raise UserError(
-            f"data.{recipe['data']}: the source '{source}' cannot be read yet; the demo study needs no data"
-        )
-    return SOURCES[source](recipe)

@@ -1,20 +1,38 @@
-"""Image stores in memory and the batches that training and testing take from them."""
+"""Image stores in memory, and the batches that training and testing take from them."""
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 
-from contrastive_inversion import artifacts, rng
+from contrastive_inversion import artifacts, crops, rng
+
+
+@dataclass(frozen=True)
+class Flat:
+    """Pictures of any size behind one another, as packed: indexing gives uint8 (H, W, 3), read from the memory map."""
+
+    values: torch.Tensor
+    offsets: torch.Tensor
+    sizes: torch.Tensor
+
+    def __getitem__(self, i):
+        height, width = self.sizes[i].tolist()
+        start = int(self.offsets[i])
+        return self.values[start : start + 3 * height * width].view(height, width, 3)
 
 
 @dataclass(frozen=True)
 class Split:
-    """The images of one split: uint8 (N, H, W, 3) with labels int64 (N,). An image's number is its position."""
+    """The images of one split, with labels int64 (N,). An image's number is its position.
 
-    pixels: torch.Tensor
+    pixels: uint8 (N, H, W, 3), or a Flat of full-resolution pictures. settings: those of its data set.
+    """
+
+    pixels: torch.Tensor | Flat
     labels: torch.Tensor
     name: str
+    settings: dict = field(default_factory=dict)
 
     def __len__(self):
         return len(self.labels)
@@ -41,15 +59,33 @@ def load(path, recipe_hash):
 
 def split(path, recipe_hash, name):
     """One split of an image store."""
-    tensors, _ = load(path, recipe_hash)
-    return Split(tensors[f"{name}/images"], tensors[f"{name}/labels"], name)
+    tensors, record = load(path, recipe_hash)
+    if f"{name}/pixels" in tensors:
+        pixels = Flat(tensors[f"{name}/pixels"], tensors[f"{name}/offsets"], tensors[f"{name}/sizes"])
+    else:
+        pixels = tensors[f"{name}/images"]
+    return Split(pixels, tensors[f"{name}/labels"], name, record["recipe"]["settings"])
 
 
 def training_batch(data, index, settings, seed, epoch):
     """Randomly cropped and flipped images: float32 (B, 3, S, S) in [0, 1], channels last.
 
-    index: int64 (B,), positions in the split. Crop and flip hang on (seed, image, epoch) alone.
+    index: int64 (B,), positions in the split. Crop and flip hang on (seed, image, epoch) alone. `crop: random` cuts
+    a square out of stored squares; otherwise pictures are resized as torchvision does, whole where the data set
+    says so (CIFAR, STL-10) and by RandomResizedCrop where not.
     """
+    if settings["crop"] == "random":
+        return random_squares(data, index, settings, seed, epoch)
+    size, flip = settings["image_size"], settings.get("flip", 0)
+    draws = crops.draws_of(seed, data.name, index, epoch)
+    whole = data.settings.get("training_crop") == "whole"
+    make = functools.partial(crops.whole_for_training if whole else crops.for_training, size=size, flip=flip)
+    pictures = [make(data.pixels[i].numpy(), row) for i, row in zip(index.tolist(), draws, strict=True)]
+    return as_floats(crops.stacked(pictures))
+
+
+def random_squares(data, index, settings, seed, epoch):
+    """Squares of stored squares, each at a random place."""
     size = settings["image_size"]
     draws = rng.uniform(3, seed, f"crop/{data.name}", index, epoch)
     tops = (draws[:, 0] * (data.pixels.shape[1] - size + 1)).long()
@@ -59,8 +95,11 @@ def training_batch(data, index, settings, seed, epoch):
 
 
 def test_batch(data, index, settings):
-    """Centre crops: float32 (B, 3, S, S) in [0, 1], channels last."""
+    """Centre crops, resized first where the data set says how: float32 (B, 3, S, S) in [0, 1], channels last."""
     size = settings["image_size"]
+    if "resize" in data.settings:
+        pictures = [crops.for_testing(data.pixels[i].numpy(), data.settings["resize"], size) for i in index.tolist()]
+        return as_floats(crops.stacked(pictures))
     top, left = (data.pixels.shape[1] - size) // 2, (data.pixels.shape[2] - size) // 2
     return as_floats(data.pixels[index, top : top + size, left : left + size])
 
@@ -68,8 +107,8 @@ def test_batch(data, index, settings):
 def cropped(pixels, index, tops, lefts, flipped, size):
     """Square crops, each at a place of its own: uint8 (B, size, size, 3)."""
     places = zip(index.tolist(), tops.tolist(), lefts.tolist(), strict=True)
-    crops = torch.stack([pixels[i, top : top + size, left : left + size] for i, top, left in places])
-    return torch.where(flipped[:, None, None, None], crops.flip(2), crops) if flipped.any() else crops
+    squares = torch.stack([pixels[i, top : top + size, left : left + size] for i, top, left in places])
+    return torch.where(flipped[:, None, None, None], squares.flip(2), squares) if flipped.any() else squares
 
 
 def as_floats(pixels):

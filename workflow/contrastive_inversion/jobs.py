@@ -100,6 +100,9 @@ def write(job, content, record):
     if str(path).endswith(".json"):
         record["content_hash"] = measurements.content_hash(content, record)
         artifacts.write_json(path, {"record": record, "rows": content})
+    elif hasattr(content, "finish"):  # a store too large for memory
+        record["content_hash"] = content.content_hash()
+        content.finish(path, record)
     else:
         record["content_hash"] = artifacts.content_hash(content)
         artifacts.save(path, content, record)
@@ -122,7 +125,8 @@ def transcribe(recipe, job, load):
 
 
 MAKERS = {
-    "images": maker("embedded", "make"),
+    "images": maker("datasets", "make"),
+    "weights": maker("weights", "read"),
     "clip": maker("teacher", "train"),
     "supervised": maker("finetune", "train"),
     "distill": maker("distill", "train"),

@@ -194,7 +194,7 @@ def check(quantity, study, place):
 
 def check_distortion(quantity, study):
     name = quantity.distortion
-    if study["data"][quantity.data]["source"] != "imagenet-c":
+    if not study["data"][quantity.data]["source"].endswith("imagenet-c"):
         distortions.specification(restored_from(name), study)
     elif name not in distortions.IMAGENET_C:
         raise UserError(f"unknown distortion '{name}'{nearest(name, distortions.IMAGENET_C)}")

@@ -118,7 +118,7 @@ def trained(study, name, kind, data, network):
         return {
             "kind": "weights",
             "network": study["networks"][network],
-            "settings": {"weights": study[name]["weights"]},
+            "settings": study[name],
         }
     return {
         "kind": kind, "network": study["networks"][network], "settings": study[name], "train": f"images/{data}",
@@ -228,7 +228,7 @@ def level_of(study, data, name, wanted):
     result["metrics"] = sorted({q.metric for q in here})
     if quantities.restoration(name):
         return result | {"restored": f"restored/{data}/{name}"}
-    if study["data"][data].get("source") == "imagenet-c":
+    if study["data"][data]["source"].endswith("imagenet-c"):
         return result | {"severities": [1, 2, 3, 4, 5]}
     return result | {"distortion": distortions.specification(name, study)}
 

@@ -114,11 +114,14 @@ rule report:
         "contrastive-inversion report --study {wildcards.study} {params.compare} > {log} 2>&1"
 
 
+localrules:
+    verify,
+
+
 rule verify:
+    """Check all measurement files of the configured study and rebuild everything from them alone."""
     log:
         f"results/{STUDY}/logs/verify.log",
-    """Check all measurement files of the configured study and rebuild everything from them alone."""
-    localrule: True
     conda:
         "../../envs/render.yaml"
     params:

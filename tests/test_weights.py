@@ -1,0 +1,110 @@
+"""Published weights at their real architecture and size, with random values; and every file that must be refused."""
+
+import hashlib
+import json
+import os
+import pickle
+from pathlib import Path
+
+import open_clip
+import pytest
+import torch
+import torchvision
+
+from contrastive_inversion import encoders, studies, weights
+from contrastive_inversion.errors import UserError
+
+NETWORKS = studies.load("paper")["networks"]
+
+
+class Archive(torch.nn.Module):
+    """As in OpenAI's archive, the image tower lies under `visual`."""
+
+    def __init__(self, visual):
+        super().__init__()
+        self.visual = visual
+
+    def forward(self, images):
+        return self.visual(images)
+
+
+def settings(name, path, monkeypatch, digits=64):
+    monkeypatch.setenv(weights.WEIGHTS, json.dumps({name: str(path)}))
+    return {"weights": name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()[:digits]}
+
+
+def read(name, network, path, monkeypatch, **changes):
+    recipe = {"settings": settings(name, path, monkeypatch) | changes, "network": network}
+    tensors, _ = weights.read(recipe, None, None)
+    encoder = encoders.build(network)
+    encoder.load_state_dict({key.removeprefix("encoder."): t for key, t in tensors.items()})
+    return encoder.eval()
+
+
+def test_clip_s_archive_gives_open_clip_s_embeddings(tmp_path, monkeypatch):
+    torch.manual_seed(0)
+    model = open_clip.create_model("RN101-quickgelu").eval()
+    images = torch.rand(2, 3, 224, 224)
+    traced = torch.jit.trace(Archive(model.visual), images)
+    traced.save(str(tmp_path / "RN101.pt"))
+    encoder = read("clip", NETWORKS["student"], tmp_path / "RN101.pt", monkeypatch)
+    mean, std = (torch.tensor(NETWORKS["student"][key]).view(1, 3, 1, 1) for key in ("mean", "std"))
+    with torch.no_grad():
+        expected, found = model.encode_image((images - mean) / std), encoder(images)
+    assert encoder.dim == 512 and torch.allclose(found, expected, atol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def resnet(tmp_path_factory):
+    torch.manual_seed(0)
+    model = torchvision.models.resnet101(weights=None).eval()
+    path = tmp_path_factory.mktemp("weights") / "resnet101.pth"
+    torch.save(model.state_dict(), path)
+    return model, path
+
+
+def test_resnet_s_state_gives_torchvision_s_features(resnet, monkeypatch):
+    model, path = resnet
+    encoder = read("resnet101", NETWORKS["baseline"], path, monkeypatch)
+    images = torch.rand(1, 3, 224, 224)
+    mean, std = (torch.tensor(NETWORKS["baseline"][key]).view(1, 3, 1, 1) for key in ("mean", "std"))
+    with torch.no_grad():
+        expected = model((images - mean) / std)
+        found = torch.nn.functional.linear(encoder(images), model.fc.weight, model.fc.bias)
+    assert encoder.dim == 2048 and (found - expected).abs().max() < 1e-5 * expected.abs().max()
+
+
+class Malicious:
+    def __reduce__(self):
+        return os.system, ("touch /tmp/weights-were-run",)
+
+
+def test_files_that_must_be_refused(resnet, tmp_path, monkeypatch):
+    _, good = resnet
+    page, code, short, other = (tmp_path / name for name in ("page.pth", "code.pth", "short.pth", "other.pth"))
+    page.write_text("<html>404</html>")
+    code.write_bytes(pickle.dumps(Malicious()))
+    short.write_bytes(good.read_bytes()[:100_000])
+    torch.save({"conv1.weight": torch.ones(1)}, other)
+    for path in (page, code, short):
+        with pytest.raises(UserError, match=f"{path.name}: no file of weights that is safe to read"):
+            read("resnet101", NETWORKS["baseline"], path, monkeypatch)
+    assert not Path("/tmp/weights-were-run").exists()
+    with pytest.raises(UserError, match="other.pth: not the weights of resnet101"):
+        read("resnet101", NETWORKS["baseline"], other, monkeypatch)
+    with pytest.raises(UserError, match="expected 63fe2227...; it is another file, or was not fetched whole"):
+        read("resnet101", NETWORKS["baseline"], good, monkeypatch, sha256="63fe2227")
+
+
+def test_the_wrong_activation_is_an_error(resnet, monkeypatch):
+    with pytest.raises(UserError, match="OpenAI's weights need RN101-quickgelu"):
+        read("clip", NETWORKS["student"] | {"model": "RN101"}, resnet[1], monkeypatch)
+
+
+def test_missing_files_name_the_key(monkeypatch, tmp_path):
+    monkeypatch.setenv(weights.WEIGHTS, "{}")
+    with pytest.raises(UserError, match="config.yaml: weights.clip: not set; it is the path of OpenAI's RN101.pt"):
+        weights.file_of("clip")
+    monkeypatch.setenv(weights.WEIGHTS, json.dumps({"clip": str(tmp_path / "none.pt")}))
+    with pytest.raises(UserError, match="weights.clip: there is no file"):
+        weights.file_of("clip")
