@@ -51,6 +51,7 @@ def context(study_name, results, figures, compare):
         "cell_counts": Counter(cell["verdict"] for cell in cells),
         "also": [(text, tables.rounded(measured.of(quantities.parse(text)).mean, 2)) for text in study.get("also", [])],
         "alpha": verdicts.FALSE_ALARM_RATE, "z": claims.Z, "provenance": provenance(study, measured, results),
+        "differences": studies.differences(study, studies.load("paper")),
     }  # fmt: skip
 
 

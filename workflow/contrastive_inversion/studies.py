@@ -60,6 +60,23 @@ def load(name):
     return settings | {"name": name}
 
 
+def flattened(settings, prefix=""):
+    """Nested settings as {dotted key: value}."""
+    found = {}
+    for key, value in settings.items():
+        name = f"{prefix}{key}"
+        found |= flattened(value, f"{name}.") if isinstance(value, dict) and value else {name: value}
+    return found
+
+
+def differences(study, other):
+    """Where two studies' settings differ: a list of (dotted key, the study's value, the other's), None where absent."""
+    told = {"name", "description"}
+    ours, theirs = (flattened({k: v for k, v in s.items() if k not in told}) for s in (study, other))
+    keys = dict.fromkeys([*ours, *theirs])
+    return [(key, ours.get(key), theirs.get(key)) for key in keys if ours.get(key) != theirs.get(key)]
+
+
 def validate(settings, schema_name, path):
     """Check settings against workflow/schemas/<schema_name>.schema.yaml.
 

@@ -115,6 +115,11 @@ rule report:
 
 
 localrules:
+    table,
+    figure,
+    cells,
+    claims,
+    report,
     verify,
 
 
