@@ -9,6 +9,9 @@ from pathlib import Path
 from contrastive_inversion import __version__
 from contrastive_inversion.errors import UserError
 
+TABLES = range(1, 15)
+FIGURES = [1, *range(3, 12)]
+
 
 def main(arguments=None):
     """Run a command. A user's mistake ends with one line on stderr and exit status 1."""
@@ -60,7 +63,8 @@ def status(options):
 
 def add_summary(commands):
     found = add(commands, "summary", summary, "print a table beside the published one, and where the report page is")
-    found.add_argument("--table", default=1, type=int, help="the table's number (default: 1)")
+    numbers = [number for number in TABLES if number != 3]
+    found.add_argument("--table", default=1, type=int, choices=numbers, metavar="N", help="its number (default: 1)")
 
 
 def summary(options):
@@ -87,9 +91,9 @@ def recipe(options):
 
 def add_rendering(commands):
     found = add(commands, "table", table, "write a table (csv, md, tex) from finished measurements")
-    found.add_argument("number", type=int)
+    found.add_argument("number", type=int, choices=TABLES, metavar="NUMBER", help="1 to 14")
     found = add(commands, "figure", figure, "draw a figure (pdf, png) from finished measurements")
-    found.add_argument("number", type=int)
+    found.add_argument("number", type=int, choices=FIGURES, metavar="NUMBER", help="1 or 3 to 11")
     found.add_argument("--figures", default="figures", type=Path, help="the folder of figures (default: figures)")
     add(commands, "cells", cells, "write cells.csv: every printed number beside ours")
     add(commands, "claims", claims, "write claims.csv: what the paper says in words, and whether it holds here")

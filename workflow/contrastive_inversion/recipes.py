@@ -59,8 +59,8 @@ def recipe(product, study_name):
     """The canonical recipe string of a product in a study. Raises UserError if the study has no such product."""
     study = studies.load(study_name)
     kind, *rest = product.split("/")
-    if kind not in BUILDERS:
-        raise UserError(f"'{product}': no such kind of product; known: {', '.join(BUILDERS)}")
+    if kind not in BUILDERS or len(rest) != FORMS[kind].count("/"):
+        raise UserError(f"'{product}' is no product; known: {', '.join(FORMS.values())}")
     content = BUILDERS[kind](study, *rest)
     content["inputs"] = {name: digest(recipe(name, study_name)) for name in content.get("inputs", [])}
     return canonical({"version": RECIPE_VERSION[content["kind"]], "seed": study["seed"]} | content)
@@ -251,8 +251,10 @@ def gallery_probes(study, encoder, data):
 
 def galleries(study, name):
     """The images of Figures 1 and 11, with predictions for Figure 1."""
-    number = int(name.removeprefix("figure_"))
-    layout = quantities.figure_layouts()[number]
+    known = {f"figure_{number}": number for number, found in quantities.figure_layouts().items() if "gallery" in found}
+    if name not in known:
+        raise UserError(f"there is no gallery '{name}'; known: {', '.join(known)}")
+    layout = quantities.figure_layouts()[known[name]]
     needed = ["images/imagenet100"]
     if layout["gallery"] == "predictions":
         for shown in layout["distortions"]:
@@ -267,6 +269,14 @@ def galleries(study, name):
 BUILDERS = {
     "images": images, "encoders": encoders, "heads": heads, "restored": restored, "measurements": measurements,
     "galleries": galleries,
+}  # fmt: skip
+
+
+# How a kind's products are named.
+FORMS = {
+    "images": "images/DATA", "encoders": "encoders/ENCODER", "heads": "heads/ENCODER/DATA",
+    "restored": "restored/DATA/DISTORTION", "measurements": "measurements/ENCODER/DATA",
+    "galleries": "galleries/figure_N",
 }  # fmt: skip
 
 

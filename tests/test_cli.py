@@ -1,0 +1,72 @@
+"""What a person types, and what comes back for a slip."""
+
+import json
+import time
+
+import pytest
+
+from contrastive_inversion import cli, status
+from contrastive_inversion.state import Job, Progress, alone
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["table", "1", "--study", "dmeo"], "there is no study 'dmeo'; did you mean 'demo'?"),
+        (["table", "1"], "student-rm50/imagenet100.json: missing; run snakemake to make it"),
+        (["recipe", "encoders"], "'encoders' is no product; known: images/DATA, encoders/ENCODER"),
+        (["recipe", "encoders/student-rn90"], "unknown distortion 'rn90'; did you mean 'rm90'?"),
+        (["recipe", "galleries/figure_2"], "there is no gallery 'figure_2'; known: figure_1, figure_11"),
+        (["recipe", "measurements/student-rm90/cifar10"], "nothing is measured of 'student-rm90' on 'cifar10'"),
+    ],
+)
+def test_a_slip_is_one_line_and_a_failure(arguments, message, capsys, tmp_path):
+    where = [] if arguments[0] == "recipe" else ["--results", str(tmp_path)]
+    assert cli.main(arguments + where) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("Error: ") and error.count("\n") == 1
+    assert message.split("student-rm50")[-1] in error
+
+
+def test_numbers_that_are_no_table_or_figure_are_refused(capsys):
+    for arguments in (["table", "15"], ["figure", "2"], ["summary", "--table", "3"]):
+        with pytest.raises(SystemExit):
+            cli.main(arguments)
+    assert "invalid choice" in capsys.readouterr().err
+
+
+def test_every_command_has_help(capsys):
+    for command in ("status", "summary", "recipe", "table", "figure", "cells", "claims", "report", "verify", "make"):
+        with pytest.raises(SystemExit) as stop:
+            cli.main([command, "--help"])
+        assert stop.value.code == 0 and len(capsys.readouterr().out) > 100
+
+
+def test_status_tells_running_from_stopped_and_finished(tmp_path, capsys):
+    jobs = {name: Job(f"encoders/{name}", tmp_path / "demo", "") for name in ("running", "stopped", "finished")}
+    for name, job in jobs.items():
+        progress = Progress(job, epochs=4, images=100)
+        progress.advance(1, 150, loss=0.5)
+        if name == "finished":
+            progress.close([0.25])
+    with alone(jobs["running"]):
+        assert cli.main(["status", "--results", str(tmp_path)]) == 0
+    lines = {line.split("|")[2].strip(): line for line in capsys.readouterr().out.splitlines() if "encoders/" in line}
+    assert {name: lines[f"encoders/{name}"].split("|")[3].strip() for name in jobs} == {name: name for name in jobs}
+    assert "2/4" in lines["encoders/running"] and "0.5000" in lines["encoders/running"]
+    report = json.loads((jobs["running"].state / "progress.json").read_text())
+    assert report["images_per_second"] > 0 and report["updated"] <= time.time()
+
+
+def test_status_of_nothing(tmp_path):
+    assert "No job has run yet" in status.screen(tmp_path)
+
+
+def test_summary_shows_ours_and_the_published(tmp_path, capsys):
+    from contrastive_inversion import jobs, recipes
+
+    for product in recipes.study_measurements("published"):
+        jobs.run(product, tmp_path / "published", recipes.recipe(product, "published"))
+    assert cli.main(["summary", "--study", "published", "--results", str(tmp_path)]) == 0
+    output = capsys.readouterr().out
+    assert "82.96±0.08 (82.96±0.08)" in output and "report.html" in output
