@@ -1,5 +1,6 @@
 """Tables as people read them: the paper's rows, columns and decimals, as csv, Markdown and LaTeX. Imports no torch."""
 
+from dataclasses import replace
 from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
 
@@ -28,6 +29,11 @@ def printed(estimate, cell):
     if estimate.training_se is None:
         return "±".join([text, *error_texts])
     return f"{text}±{error_texts[0]}" + (f" [{error_texts[1]}]" if len(errors) == 2 else "")
+
+
+def shown(estimate, cell, study):
+    """What of an Estimate a table shows: published values without an error where the print has none."""
+    return estimate if study["measured"] or cell.se or estimate is None else replace(estimate, se=None)
 
 
 def rows_of(number):
@@ -90,7 +96,8 @@ def write(number, study_name, results="results"):
         plain = marked = latex = label_shift(study)
     else:
         rows, measured = rows_of(number), Measurements(study_name, results)
-        estimates = {c.quantity: measured.of(c.quantity) for cells in rows.values() for c in cells.values()}
+        listed = [cell for cells in rows.values() for cell in cells.values()]
+        estimates = {cell.quantity: shown(measured.of(cell.quantity), cell, study) for cell in listed}
         best = best_cells(number, rows, estimates)
 
         def bold(before, after):
