@@ -36,7 +36,7 @@ def study_file(tmp_path, monkeypatch):
         "# a comment\n\n\ndistill:   {lr:   0.01}\n",
         "distill: {lr: 1.0e-2, batch: 128}\n",
         "distill: {weight_decay: 0.0}\n",
-        "distill:\n  batch: 128\n  epochs: 12\n  lr: 1e-2\n",
+        "distill:\n  batch: 128\n  epochs: 10\n  lr: 1e-2\n",
         "description: other words\n",
         "finetune: {lr: 0.5}\n",
         "evaluate: {instantiations: 3}\n",

@@ -1,5 +1,7 @@
 """The statistics of verdicts, on simulated retrainings; the claims, on data where they must hold, fail or stay open."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -44,6 +46,23 @@ def test_the_evaluation_error_alone_would_reject_most_of_them(monkeypatch):
 def test_a_true_loss_of_two_points_is_found():
     any_alarm, cells = alarms(STUDY["training_spread"]["top1"], shift=-2.0)
     assert any_alarm > 0.99 and cells > 0.8
+
+
+def test_the_power_that_the_page_states_is_the_power_that_simulations_have():
+    random, found = np.random.default_rng(1), []
+    for _ in range(400):
+        estimates = retrained(TABLE_1, random, STUDY["training_spread"]["top1"])
+        i = random.integers(len(TABLE_1))
+        estimates[i] = replace(estimates[i], mean=estimates[i].mean - 2)
+        found.append(verdicts.of_table(TABLE_1, estimates, STUDY)[i][0] == "worse")
+    assert np.mean(found) == pytest.approx(verdicts.power(2, TABLE_1, STUDY), abs=0.04)
+
+
+def test_several_training_seeds_take_the_place_of_the_declared_spread():
+    wide = [Estimate(float(cell.value) + 2, 0.1, 10, trainings=3, training_sd=2.0) for cell in TABLE_1]
+    narrow = [Estimate(float(cell.value) + 2, 0.1, 10, trainings=3, training_sd=0.1) for cell in TABLE_1]
+    assert {verdict for verdict, _ in verdicts.of_table(TABLE_1, wide, STUDY)} == {"within"}
+    assert {verdict for verdict, _ in verdicts.of_table(TABLE_1, narrow, STUDY)} == {"better"}
 
 
 def test_holm_against_a_worked_example():

@@ -163,6 +163,13 @@ def test_the_published_study_prints_what_the_paper_prints(published):
         assert table.iloc[:, 1:].to_numpy().tolist() == expected, number
 
 
+def test_snakemake_s_own_report_has_captions_and_categories(published):
+    status, output = run(published, "--report", "report.html", study="published")
+    assert status == 0, output
+    page = (published / "report.html").read_text()
+    assert all(text in page for text in ("Tables", "Figures", "Verdicts", "of the paper in study published"))
+
+
 def test_the_published_page_has_every_printed_cell(published):
     page = (published / "results/published/report.html").read_text()
     assert page.count('<td class="cell"') == 218

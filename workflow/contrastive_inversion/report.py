@@ -23,6 +23,7 @@ from contrastive_inversion import (
 from contrastive_inversion.measurements import Measurements
 
 TEMPLATE = Path(__file__).with_name("report.html.j2")
+LOSS_OF_INTEREST = 2  # points: the page says how likely a loss of this size is found
 LOCK = studies.WORKFLOW.parent / "requirements.lock"
 
 
@@ -50,7 +51,8 @@ def context(study_name, results, figures, compare):
         "claim_counts": Counter(claim["verdict"] for claim in judged),
         "cell_counts": Counter(cell["verdict"] for cell in cells),
         "also": [(text, tables.rounded(measured.of(quantities.parse(text)).mean, 2)) for text in study.get("also", [])],
-        "alpha": verdicts.FALSE_ALARM_RATE, "z": claims.Z, "provenance": provenance(study, measured, results),
+        "power": verdicts.power(LOSS_OF_INTEREST, [c for c in quantities.cells() if c.table == 1], study),
+        "loss_of_interest": LOSS_OF_INTEREST, "alpha": verdicts.FALSE_ALARM_RATE, "z": claims.Z, "provenance": provenance(study, measured, results),
         "differences": studies.differences(study, studies.load("paper")),
     }  # fmt: skip
 
@@ -58,7 +60,12 @@ def context(study_name, results, figures, compare):
 def table_of(number, study, measured, other):
     """A table for the page: its columns, and per row the cells with their verdicts and provenance."""
     layout = quantities.table_layouts()[number]
-    result = {"number": number, "title": layout["title"], "heading": layout["rows"], "note": layout.get("note")}
+    result = {
+        "number": number,
+        "title": layout["title"],
+        "heading": layout["rows"],
+        "note": tables.note_of(number, study),
+    }
     if number == 3:
         frame = tables.label_shift(study)
         return result | {"columns": [], "rows": [], "plain": frame.to_html(index=False, border=0)}
