@@ -52,7 +52,8 @@ def context(study_name, results, figures, compare):
         "cell_counts": Counter(cell["verdict"] for cell in cells),
         "also": [(text, tables.rounded(measured.of(quantities.parse(text)).mean, 2)) for text in study.get("also", [])],
         "power": verdicts.power(LOSS_OF_INTEREST, [c for c in quantities.cells() if c.table == 1], study),
-        "loss_of_interest": LOSS_OF_INTEREST, "alpha": verdicts.FALSE_ALARM_RATE, "z": claims.Z, "provenance": provenance(study, measured, results),
+        "loss_of_interest": LOSS_OF_INTEREST, "alpha": verdicts.FALSE_ALARM_RATE, "z": claims.Z,
+        "provenance": provenance(study, measured, results),
         "differences": studies.differences(study, studies.load("paper")),
     }  # fmt: skip
 
