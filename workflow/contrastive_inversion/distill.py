@@ -1,7 +1,7 @@
 """Distillation: a student sees distorted images and learns the embeddings that the frozen teacher has of clean ones.
 
 The student starts from the teacher's weights. Both see the same crop and flip; only the student's view is
-distorted. The teacher stays in eval mode, unlike in the authors' code (see docs of the protocols).
+distorted. The teacher stays in eval mode; in the authors' code the training framework put it back into train mode.
 """
 
 import copy

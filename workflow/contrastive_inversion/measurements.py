@@ -125,4 +125,6 @@ def check(content, path, recipe_hash):
     except ValueError:
         raise UserError(f"{path}: holds a value that is not a finite number; delete it and run again") from None
     if content["record"].get("content_hash") != found:
-        raise UserError(f"{path}: altered since it was measured (its content hash does not match); measure it again")
+        raise UserError(
+            f"{path}: altered since it was measured (its content hash does not match); delete it and run snakemake"
+        )

@@ -1,0 +1,39 @@
+"""The run of the demo that is kept in git: sound, of the present recipes, and what the README says of it."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+
+from contrastive_inversion import artifacts, quantities, recipes, verify
+from contrastive_inversion.measurements import Measurements
+
+REFERENCE = Path(__file__).resolve().parent.parent / "results" / "reference"
+
+
+def test_the_kept_run_is_sound_and_rebuilds(tmp_path, capsys):
+    shutil.copytree(REFERENCE / "demo" / "measurements", tmp_path / "demo" / "measurements")
+    verify.verify("demo", tmp_path, tmp_path / "figures")
+    assert "tables, figures, verdicts, claims and page of 'demo' rebuilt" in capsys.readouterr().out
+    page = (tmp_path / "demo" / "report.html").read_text()
+    assert page.count('<td class="cell"') == 218 and 'title="missing"' not in page
+
+
+def test_its_models_learned_and_its_raw_teacher_did_not_see_through_masks():
+    measured = Measurements("demo", REFERENCE)
+
+    def top1(text):
+        return measured.of(quantities.parse(text)).mean
+
+    for mask, floor in (("rm50", 80), ("rm90", 50)):
+        student = top1(f"student-{mask} | probe 100% | imagenet100 | {mask} | top1")
+        raw = top1(f"teacher | probe 100% on {mask} | imagenet100 | {mask} | top1")
+        assert student > floor and raw < student - 40
+    assert top1("teacher | probe 100% on clean | imagenet100 | clean | top1") > 90
+
+
+def test_every_measurement_keeps_its_raw_rows():
+    for product in recipes.study_measurements("demo"):
+        content = artifacts.read_json(REFERENCE / "demo" / recipes.file_of(product))
+        assert all(len(row["values"]) in (1, 5, 10) and np.isfinite(row["values"]).all() for row in content["rows"])
+        assert {"recipe_hash", "code", "seed", "device", "seconds", "inputs"} <= content["record"].keys()
