@@ -4,7 +4,6 @@ import hashlib
 import json
 import os
 import pickle
-from pathlib import Path
 
 import open_clip
 import pytest
@@ -75,21 +74,26 @@ def test_resnet_s_state_gives_torchvision_s_features(resnet, monkeypatch):
 
 
 class Malicious:
+    """Pickled code: whoever unpickles this makes the file."""
+
+    def __init__(self, path):
+        self.path = path
+
     def __reduce__(self):
-        return os.system, ("touch /tmp/weights-were-run",)
+        return os.system, (f"touch '{self.path}'",)
 
 
 def test_files_that_must_be_refused(resnet, tmp_path, monkeypatch):
     _, good = resnet
     page, code, short, other = (tmp_path / name for name in ("page.pth", "code.pth", "short.pth", "other.pth"))
     page.write_text("<html>404</html>")
-    code.write_bytes(pickle.dumps(Malicious()))
+    code.write_bytes(pickle.dumps(Malicious(tmp_path / "it-ran")))
     short.write_bytes(good.read_bytes()[:100_000])
     torch.save({"conv1.weight": torch.ones(1)}, other)
     for path in (page, code, short):
         with pytest.raises(UserError, match=f"{path.name}: no file of weights that is safe to read"):
             read("resnet101", NETWORKS["baseline"], path, monkeypatch)
-    assert not Path("/tmp/weights-were-run").exists()
+    assert not (tmp_path / "it-ran").exists()
     with pytest.raises(UserError, match="other.pth: not the weights of resnet101"):
         read("resnet101", NETWORKS["baseline"], other, monkeypatch)
     with pytest.raises(UserError, match="expected 63fe2227...; it is another file, or was not fetched whole"):
