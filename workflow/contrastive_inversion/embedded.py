@@ -2,10 +2,9 @@
 
 import numpy as np
 import torch
-from PIL import Image
 from tqdm import tqdm
 
-from contrastive_inversion import glyphs, rng
+from contrastive_inversion import crops, glyphs, rng
 
 SPLITS = ("train", "validation", "test")
 
@@ -38,17 +37,10 @@ def rendered_split(shown, labels, split, recipe):
     draws = rng.uniform(glyphs.DRAWS, recipe["seed"], f"glyphs/{settings.get('purpose', 'images')}/{split}", ids)
     drawn = settings.get("drawn", settings["stored"])
     pictures = [
-        resized(glyphs.render(shown[k // count], draws[k].numpy(), drawn), settings["stored"])
+        crops.resized(glyphs.render(shown[k // count], draws[k].numpy(), drawn), settings["stored"], settings["stored"])
         for k in tqdm(range(len(ids)), desc=f"{split} images", unit="image", mininterval=5)
     ]
     return as_split(split, pictures, [label for label in labels for _ in range(count)])
-
-
-def resized(picture, size):
-    """A uint8 picture at another size, bilinear."""
-    if picture.shape[0] == size:
-        return picture
-    return np.asarray(Image.fromarray(picture).resize((size, size), Image.Resampling.BILINEAR))
 
 
 def as_split(split, pictures, labels):
@@ -63,7 +55,9 @@ def digits(recipe):
     settings = recipe["settings"]
     scans = load_digits()
     pictures = [
-        resized(np.repeat((scan * 255 / 16).astype(np.uint8)[..., None], 3, axis=2), settings["stored"])
+        crops.resized(
+            np.repeat((scan * 255 / 16).astype(np.uint8)[..., None], 3, axis=2), settings["stored"], settings["stored"]
+        )
         for scan in scans.images
     ]
     cut = settings["train"]

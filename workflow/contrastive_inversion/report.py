@@ -120,7 +120,7 @@ def claim_of(claim, verdict, compared, margin):
     return claim | {
         "verdict": verdict, "comparisons": comparisons, "true": sum(c.truth is True for c in compared),
         "margin": "–" if margin is None else f"{margin:+.2f}".replace("-", "−"),
-        "published_verdict": published_verdict(claim["id"]),
+        "published_verdict": published_verdicts()[claim["id"]],
     }  # fmt: skip
 
 
@@ -129,10 +129,6 @@ def published_verdicts():
     """Whether each claim holds by the published numbers themselves."""
     study = studies.load("published")
     return {claim["id"]: claims.judge(claim, published.value, study)[0] for claim in claims.load()}
-
-
-def published_verdict(name):
-    return published_verdicts()[name]
 
 
 def drawn_figures(study, figures):
