@@ -1,8 +1,6 @@
 """The readers of the published data sets, on small files of the exact published formats, good and bad."""
 
-import csv
 import json
-import pickle
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,37 +9,24 @@ import torch
 from PIL import Image
 from scipy.io import savemat
 
-from contrastive_inversion import artifacts, crops, datasets, images, jobs, packing, sources
+import formats
+from contrastive_inversion import artifacts, crops, datasets, distortions, images, jobs, packing, places, sources
 from contrastive_inversion.errors import UserError
 from contrastive_inversion.state import Job
-
-WNIDS = sources.wnids("imagenet100_wnids.txt")
-
-
-def photo(path, size=(60, 40), mode="RGB", kind="JPEG", **options):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    random = np.random.default_rng(len(path.name))
-    Image.fromarray(random.integers(0, 255, (size[1], size[0], 3), np.uint8)).convert(mode).save(path, kind, **options)
+from formats import WNIDS
 
 
 @pytest.fixture
 def imagenet(tmp_path, monkeypatch):
-    """A folder with a space and an umlaut in its name, two images of each class, the odd ones among them."""
+    """A folder with a space and an umlaut in its name, an image of each class and split, the odd ones among them."""
     root = tmp_path / "Bilder für ImageNet"
-    for i, wnid in enumerate(WNIDS):
-        for split, name in (("train", f"{wnid}_{i}.JPEG"), ("val", f"ILSVRC2012_val_{i:08d}.JPEG")):
-            photo(root / split / wnid / name, size=(30 + i, 40))
-    photo(root / "train" / WNIDS[3] / "cmyk.JPEG", mode="CMYK")
-    photo(root / "train" / WNIDS[4] / "png.JPEG", kind="PNG")
-    rotated = Image.Exif()
-    rotated[0x0112] = 6
-    photo(root / "train" / WNIDS[5] / "rotated.JPEG", size=(50, 20), exif=rotated)
-    use(monkeypatch, imagenet=root)
+    formats.imagenet(root)
+    use(imagenet=root)
     return root
 
 
-def use(monkeypatch, **folders):
-    monkeypatch.setenv(sources.PATHS, json.dumps({key: str(path) for key, path in folders.items()}))
+def use(**folders):
+    places.export({"data": {key: str(path) for key, path in folders.items()}})
 
 
 def recipe(**settings):
@@ -54,6 +39,12 @@ def recipe(**settings):
         "inputs": {},
         "seed": 1,
     }
+
+
+def store_of(tmp_path, found):
+    """A data set's store as its job writes it."""
+    jobs.run("images/imagenet100", tmp_path / "results", json.dumps(found | {"version": 1}))
+    return tmp_path / "results/images/imagenet100.safetensors"
 
 
 def packed(tmp_path, found):
@@ -99,6 +90,45 @@ def test_batches_of_a_packed_store_are_torchvision_s_crops(imagenet, tmp_path):
     images.load.cache_clear()
 
 
+def test_files_decoded_on_the_fly_give_the_batches_of_a_packed_store(imagenet, tmp_path, monkeypatch):
+    """`store: jpeg` writes names instead of pixels, and nothing else changes."""
+    settings, index = {"image_size": 224, "crop": "resized", "flip": 0.5}, torch.tensor([3, 50, 101])
+    packed_store = store_of(tmp_path / "packed", recipe())
+    places.export({"data": {"imagenet": str(imagenet)}, "store": "jpeg"})
+    listed_store = store_of(tmp_path / "listed", recipe())
+    assert listed_store.stat().st_size < packed_store.stat().st_size / 20
+    both = [images.split(path, None, "train") for path in (packed_store, listed_store)]
+    assert torch.equal(both[0].labels, both[1].labels)
+    first, second = (images.training_batch(data, index, settings, 1, 0) for data in both)
+    assert torch.equal(first, second)
+
+
+def test_the_released_imagenet_c_is_read_in_both_layouts(tmp_path):
+    imagenet_c = tmp_path / "imagenet-c"
+    formats.imagenet_c(imagenet_c)
+    use(imagenet_c=imagenet_c)
+    found = recipe(source="imagenet-c", test=100, train=None, resize=224)
+    path = store_of(tmp_path / "upstream", found)
+    level = images.split(path, None, "frost/4")
+    assert level.labels.tolist() == list(range(100))
+    settings = {"image_size": 224, "crop": "resized"}
+    colour = images.test_batch(level, torch.tensor([99]), settings)[0, :, 100, 100] * 255
+    assert (colour - torch.tensor([10.0 * distortions.IMAGENET_C.index("frost"), 160, 0])).abs().max() < 4
+    sliced = tmp_path / "sliced"
+    for number, corruption in enumerate(distortions.IMAGENET_C):
+        group = sources.CORRUPTION_GROUPS[number % 5]
+        (sliced / group).mkdir(parents=True, exist_ok=True)
+        (sliced / group / corruption).symlink_to(imagenet_c / corruption)
+    use(imagenet_c=sliced)
+    assert len(sources.entries(found)) == 19 * 5
+    (imagenet_c / "fog" / "3" / WNIDS[7]).rename(tmp_path / "away")
+    with pytest.raises(UserError, match=f"data.imagenet_c: .*fog/3 lacks 1 of 100 classes .{WNIDS[7]}."):
+        sources.entries(found)
+    (imagenet_c / "fog").rename(tmp_path / "fog")
+    with pytest.raises(UserError, match="data.imagenet_c: .* lacks the corruption fog; expected the folder with"):
+        sources.entries(found)
+
+
 def test_packing_resumes_after_a_kill_with_the_same_bytes(imagenet, tmp_path, monkeypatch):
     whole = packed(tmp_path / "whole", recipe()).read_bytes()
     monkeypatch.setattr(packing, "IMAGES_BETWEEN_NOTES", 10)
@@ -132,11 +162,11 @@ def test_the_flat_validation_set_takes_its_classes_from_the_development_kit(imag
     kit.mkdir(parents=True)
     order = WNIDS[::-1]  # the kit numbers its classes in an order of its own
     for i in range(100):
-        photo(flat / "val" / f"ILSVRC2012_val_{i + 1:08d}.JPEG")
+        formats.photo(flat / "val" / f"ILSVRC2012_val_{i + 1:08d}.JPEG")
     (kit / "ILSVRC2012_validation_ground_truth.txt").write_text("".join(f"{i + 1}\n" for i in range(100)))
     kind = [("ILSVRC2012_ID", float), ("WNID", "O"), ("words", "O")]
     savemat(kit / "meta.mat", {"synsets": np.array([(i + 1, wnid, "words") for i, wnid in enumerate(order)], kind)})
-    use(monkeypatch, imagenet=flat)
+    use(imagenet=flat)
     found = sources.entries(recipe())["test"]
     assert [entry.label for entry in found] == [WNIDS.index(wnid) for wnid in order]
 
@@ -146,7 +176,7 @@ def spoil_missing_class(root):
 
 
 def spoil_count(root):
-    photo(root / "train" / WNIDS[0] / "one_more.JPEG")
+    formats.photo(root / "train" / WNIDS[0] / "one_more.JPEG")
 
 
 def spoil_truncated(root):
@@ -167,7 +197,7 @@ def spoil_empty(root):
     [
         (
             spoil_missing_class,
-            f"config.yaml: data.imagenet: .*val lacks 1 of 100 classes .{WNIDS[8]}.; expected train/",
+            f"config.yaml: data.imagenet: .*val lacks 1 of 100 classes .{WNIDS[8]}.; expected the folder with train/",
         ),
         (spoil_count, "train has 104 images of these classes, expected 103"),
         (spoil_truncated, "JPEG: cannot be read .*truncated.*; fetch this file again"),
@@ -182,16 +212,33 @@ def test_wrong_data_is_one_clear_line(imagenet, tmp_path, spoil, message):
     assert "\n" not in str(error.value)
 
 
+def test_an_unreadable_file_is_one_clear_line(imagenet, tmp_path, monkeypatch):
+    def refuse(path, mode):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("builtins.open", refuse)
+    with pytest.raises(UserError, match="x.JPEG: cannot be read .Permission denied.; fetch this file again"):
+        sources.decode(tmp_path / "x.JPEG")
+
+
+def test_the_folders_of_data_are_only_read(imagenet, tmp_path):
+    """A data folder may be mounted read-only."""
+    everything = [imagenet, *imagenet.rglob("*")]
+    before = {path: path.stat().st_mtime_ns for path in everything}
+    packed(tmp_path, recipe())
+    assert {path: path.stat().st_mtime_ns for path in [imagenet, *imagenet.rglob("*")]} == before
+
+
 def test_extra_classes_do_no_harm(imagenet, tmp_path):
-    photo(imagenet / "train" / "n99999999" / "x.JPEG")
+    formats.photo(imagenet / "train" / "n99999999" / "x.JPEG")
     assert len(sources.entries(recipe())["train"]) == 103
 
 
 def test_a_folder_that_is_not_set_or_not_there_names_the_key(monkeypatch, tmp_path):
-    use(monkeypatch)
+    use()
     with pytest.raises(UserError, match="config.yaml: data.imagenet: not set; it is the folder with train/<wnid>"):
         sources.entries(recipe())
-    use(monkeypatch, imagenet=tmp_path / "nowhere")
+    use(imagenet=tmp_path / "nowhere")
     with pytest.raises(UserError, match="data.imagenet: there is no folder .*nowhere"):
         sources.entries(recipe())
 
@@ -199,22 +246,16 @@ def test_a_folder_that_is_not_set_or_not_there_names_the_key(monkeypatch, tmp_pa
 def test_label_shift_takes_five_classes_and_their_new_labels(imagenet):
     for wnid in sources.label_shift_classes():
         for i in range(2):
-            photo(imagenet / "val" / wnid / f"{i}.JPEG")
+            formats.photo(imagenet / "val" / wnid / f"{i}.JPEG")
     found = sources.entries(recipe(classes="label_shift.csv", test=10, train=None))
     assert sorted({entry.label for entry in found["test"]}) == [8, 21, 40, 53, 68]
 
 
 def test_coronahack_is_split_by_its_metadata(tmp_path, monkeypatch):
-    rows = [("a.jpeg", "Normal", "TRAIN"), ("b.jpeg", "Pnemonia", "TRAIN"), ("c.jpeg", "Pnemonia", "TEST")]
-    for name, _, split in rows:
-        photo(tmp_path / "Coronahack-Chest-XRay-Dataset" / split.lower() / name, mode="L")
-    with open(tmp_path / "Chest_xray_Corona_Metadata.csv", "w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(
-            ["", "X_ray_image_name", "Label", "Dataset_type", "Label_2_Virus_category", "Label_1_Virus_category"]
-        )
-        writer.writerows([[i, *row, "", ""] for i, row in enumerate(rows)])
-    use(monkeypatch, coronahack=tmp_path)
+    formats.coronahack(
+        tmp_path, [("a.jpeg", "Normal", "TRAIN"), ("b.jpeg", "Pnemonia", "TRAIN"), ("c.jpeg", "Pnemonia", "TEST")]
+    )
+    use(coronahack=tmp_path)
     found = sources.coronahack()
     assert [entry.label for entry in found["train"]] == [1, 0]  # INFECTED is 0, the positive class
     assert [entry.label for entry in found["test"]] == [0]
@@ -223,30 +264,27 @@ def test_coronahack_is_split_by_its_metadata(tmp_path, monkeypatch):
         sources.coronahack()
 
 
-def cifar10_files(folder):
-    """CIFAR-10's python archive, unpacked, with one image per batch."""
-    base = folder / "cifar-10-batches-py"
-    base.mkdir()
-    random = np.random.default_rng(0)
-    for name in [f"data_batch_{i}" for i in range(1, 6)] + ["test_batch"]:
-        content = {"data": random.integers(0, 255, (1, 3072), np.uint8), "labels": [3]}
-        (base / name).write_bytes(pickle.dumps(content))
-    (base / "batches.meta").write_bytes(pickle.dumps({"label_names": list("abcdefghij")}))
-
-
 def test_archives_that_are_not_the_official_ones_are_refused(tmp_path, monkeypatch):
-    cifar10_files(tmp_path)
-    use(monkeypatch, cifar=tmp_path)
-    with pytest.raises(UserError, match="data.cifar: .*not found or corrupted.*; expected cifar-10-batches-py"):
+    formats.cifar(tmp_path)
+    use(cifar=tmp_path)
+    with pytest.raises(UserError, match="data.cifar: .* is not whole .*corrupted.*; expected the folder with cifar"):
         sources.official("cifar10", "cifar")
 
 
 def test_official_archives_are_read_by_torchvision(tmp_path, monkeypatch):
-    cifar10_files(tmp_path)
-    use(monkeypatch, cifar=tmp_path)
+    formats.cifar(tmp_path)
+    use(cifar=tmp_path)
     monkeypatch.setattr("torchvision.datasets.cifar.check_integrity", lambda path, md5: True)
     found = sources.official("cifar10", "cifar")
     assert found["train"][0].shape == (5, 32, 32, 3) and found["test"][1].tolist() == [3]
+
+
+def test_stl10_is_read_by_torchvision(tmp_path, monkeypatch):
+    formats.stl10(tmp_path)
+    use(stl10=tmp_path)
+    monkeypatch.setattr("torchvision.datasets.stl10.check_integrity", lambda path, md5: True)
+    found = sources.official("stl10", "stl10")
+    assert found["train"][0].shape == (10, 96, 96, 3) and found["test"][1].tolist() == list(range(10))
 
 
 def test_jobs_pack_and_record(imagenet, tmp_path):

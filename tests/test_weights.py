@@ -1,34 +1,21 @@
 """Published weights at their real architecture and size, with random values; and every file that must be refused."""
 
 import hashlib
-import json
 import os
 import pickle
 
-import open_clip
 import pytest
 import torch
-import torchvision
 
-from contrastive_inversion import encoders, studies, weights
+import formats
+from contrastive_inversion import encoders, places, studies, weights
 from contrastive_inversion.errors import UserError
 
 NETWORKS = studies.load("paper")["networks"]
 
 
-class Archive(torch.nn.Module):
-    """As in OpenAI's archive, the image tower lies under `visual`."""
-
-    def __init__(self, visual):
-        super().__init__()
-        self.visual = visual
-
-    def forward(self, images):
-        return self.visual(images)
-
-
 def settings(name, path, monkeypatch, digits=64):
-    monkeypatch.setenv(weights.WEIGHTS, json.dumps({name: str(path)}))
+    places.export({"weights": {name: str(path)}})
     return {"weights": name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()[:digits]}
 
 
@@ -41,11 +28,8 @@ def read(name, network, path, monkeypatch, **changes):
 
 
 def test_clip_s_archive_gives_open_clip_s_embeddings(tmp_path, monkeypatch):
-    torch.manual_seed(0)
-    model = open_clip.create_model("RN101-quickgelu").eval()
+    model = formats.clip_archive(tmp_path / "RN101.pt")
     images = torch.rand(2, 3, 224, 224)
-    traced = torch.jit.trace(Archive(model.visual), images)
-    traced.save(str(tmp_path / "RN101.pt"))
     encoder = read("clip", NETWORKS["student"], tmp_path / "RN101.pt", monkeypatch)
     mean, std = (torch.tensor(NETWORKS["student"][key]).view(1, 3, 1, 1) for key in ("mean", "std"))
     with torch.no_grad():
@@ -55,11 +39,8 @@ def test_clip_s_archive_gives_open_clip_s_embeddings(tmp_path, monkeypatch):
 
 @pytest.fixture(scope="module")
 def resnet(tmp_path_factory):
-    torch.manual_seed(0)
-    model = torchvision.models.resnet101(weights=None).eval()
     path = tmp_path_factory.mktemp("weights") / "resnet101.pth"
-    torch.save(model.state_dict(), path)
-    return model, path
+    return formats.resnet101(path), path
 
 
 def test_resnet_s_state_gives_torchvision_s_features(resnet, monkeypatch):
@@ -106,9 +87,9 @@ def test_the_wrong_activation_is_an_error(resnet, monkeypatch):
 
 
 def test_missing_files_name_the_key(monkeypatch, tmp_path):
-    monkeypatch.setenv(weights.WEIGHTS, "{}")
+    places.export({})
     with pytest.raises(UserError, match="config.yaml: weights.clip: not set; it is the path of OpenAI's RN101.pt"):
-        weights.file_of("clip")
-    monkeypatch.setenv(weights.WEIGHTS, json.dumps({"clip": str(tmp_path / "none.pt")}))
+        places.weights_file("clip")
+    places.export({"weights": {"clip": str(tmp_path / "none.pt")}})
     with pytest.raises(UserError, match="weights.clip: there is no file"):
-        weights.file_of("clip")
+        places.weights_file("clip")

@@ -1,10 +1,9 @@
 """Making a data set's image store: rendered, generated, read from official archives, or packed from image files."""
 
-from contrastive_inversion import embedded, imagenet_c, packing, recipes, sources
-from contrastive_inversion.errors import UserError
+from contrastive_inversion import embedded, imagenet_c, packing, places, recipes, sources
 
 EMBEDDED = {"glyphs": embedded.characters, "digits": embedded.digits, "photographs": embedded.photographs}
-ARCHIVES = {"cifar10": "cifar", "cifar100": "cifar", "stl10": "stl10"}
+ARCHIVES = ("cifar10", "cifar100", "stl10")
 
 
 def make(recipe, job, load):
@@ -12,19 +11,19 @@ def make(recipe, job, load):
     source = recipe["settings"]["source"]
     if source == "generated-imagenet-c":
         return imagenet_c.make(recipe, load)
-    if source == "imagenet-c":
-        raise UserError(f"data.{recipe['data']}: the released ImageNet-C cannot be read yet; leave Table 14 out")
     if source in EMBEDDED:
         return EMBEDDED[source](recipe)
     if source in ARCHIVES:
         return archive(source), {}
-    target = job.root / recipes.file_of(job.product)
-    return packing.pack(sources.entries(recipe), target, job.state), {}
+    found, facts = sources.entries(recipe), {"classes": sources.class_names(recipe["settings"])}
+    if sources.decoded_on_the_fly(recipe["settings"]):
+        return packing.listed(found, places.folder(sources.key_of(source))), facts
+    return packing.pack(found, job.root / recipes.file_of(job.product), job.state), facts
 
 
 def archive(source):
     """The tensors of a small official data set."""
-    splits = sources.official(source, ARCHIVES[source])
+    splits = sources.official(source, sources.key_of(source))
     return {
         f"{split}/{part}": t
         for split, pair in splits.items()

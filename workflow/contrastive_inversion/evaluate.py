@@ -82,10 +82,7 @@ def views_of(level, recipe, job, load):
 
 def clean_batches(data, recipe, job):
     """The test images before any distortion: a list of (positions, float32 (B, 3, S, S)) on the job's device."""
-    batches = torch.arange(len(data)).split(recipe["settings"]["batch"])
-    return [
-        (index.to(job.device), images.test_batch(data, index, recipe["images"]).to(job.device)) for index in batches
-    ]
+    return [(index.to(job.device), batch.to(job.device)) for index, batch in test_batches(data, recipe)]
 
 
 def distorted(clean, data, level, recipe, instantiation):
@@ -96,10 +93,15 @@ def distorted(clean, data, level, recipe, instantiation):
 
 def severities(level, recipe, load):
     """One view for each severity of an ImageNet-C corruption."""
-    tensors, _ = images.load(*load(recipe["test"]))
-    pixels = [tensors[f"{level['name']}/{severity}"] for severity in level["severities"]]
-    batches = (images.as_floats(p).split(recipe["settings"]["batch"]) for p in pixels)
-    return tensors["labels"], batches
+    found = [images.split(*load(recipe["test"]), f"{level['name']}/{severity}") for severity in level["severities"]]
+    batches = ((batch for _, batch in test_batches(data, recipe)) for data in found)
+    return found[0].labels, batches
+
+
+def test_batches(data, recipe):
+    """A split's test images: pairs of positions int64 (B,) and float32 (B, 3, S, S)."""
+    for index in torch.arange(len(data)).split(recipe["settings"]["batch"]):
+        yield index, images.test_batch(data, index, recipe["images"])
 
 
 def restorations(level, load):

@@ -2,10 +2,12 @@
 
 import functools
 from dataclasses import dataclass, field
+from pathlib import Path
 
+import numpy as np
 import torch
 
-from contrastive_inversion import artifacts, crops, rng
+from contrastive_inversion import artifacts, crops, places, rng, sources
 
 
 @dataclass(frozen=True)
@@ -23,13 +25,24 @@ class Flat:
 
 
 @dataclass(frozen=True)
+class Listed:
+    """Image files below a folder: indexing decodes one to uint8 (H, W, 3)."""
+
+    root: Path
+    paths: list
+
+    def __getitem__(self, i):
+        return sources.decode(self.root / self.paths[i])
+
+
+@dataclass(frozen=True)
 class Split:
     """The images of one split, with labels int64 (N,). An image's number is its position.
 
-    pixels: uint8 (N, H, W, 3), or a Flat of full-resolution pictures. settings: those of its data set.
+    pixels: uint8 (N, H, W, 3), or a Flat or Listed of full-resolution pictures. settings: those of its data set.
     """
 
-    pixels: torch.Tensor | Flat
+    pixels: torch.Tensor | Flat | Listed
     labels: torch.Tensor
     name: str
     settings: dict = field(default_factory=dict)
@@ -40,6 +53,10 @@ class Split:
     @property
     def classes(self):
         return int(self.labels.max()) + 1
+
+    def picture(self, i):
+        """One picture as stored: a uint8 array (H, W, 3)."""
+        return np.asarray(self.pixels[i])
 
     def first_of_each_class(self, count=None):
         """Positions of the first `count` images of every class (all where None): int64, sorted."""
@@ -60,11 +77,19 @@ def load(path, recipe_hash):
 def split(path, recipe_hash, name):
     """One split of an image store."""
     tensors, record = load(path, recipe_hash)
+    settings = record["recipe"]["settings"]
+    labels = tensors.get(f"{name}/labels", tensors.get("labels"))  # an ImageNet-C that we made has the same for all
+    return Split(pixels_of(tensors, name, settings), labels, name, settings)
+
+
+def pixels_of(tensors, name, settings):
+    """A split's pictures in whichever form the store has them."""
     if f"{name}/pixels" in tensors:
-        pixels = Flat(tensors[f"{name}/pixels"], tensors[f"{name}/offsets"], tensors[f"{name}/sizes"])
-    else:
-        pixels = tensors[f"{name}/images"]
-    return Split(pixels, tensors[f"{name}/labels"], name, record["recipe"]["settings"])
+        return Flat(tensors[f"{name}/pixels"], tensors[f"{name}/offsets"], tensors[f"{name}/sizes"])
+    if f"{name}/paths" in tensors:
+        names = tensors[f"{name}/paths"].numpy().tobytes().decode().split("\n")
+        return Listed(places.folder(sources.key_of(settings["source"])), names)
+    return tensors[f"{name}/images"] if f"{name}/images" in tensors else tensors[name]
 
 
 def training_batch(data, index, settings, seed, epoch):
@@ -80,7 +105,7 @@ def training_batch(data, index, settings, seed, epoch):
     draws = crops.draws_of(seed, data.name, index, epoch)
     whole = data.settings.get("training_crop") == "whole"
     make = functools.partial(crops.whole_for_training if whole else crops.for_training, size=size, flip=flip)
-    pictures = [make(data.pixels[i].numpy(), row) for i, row in zip(index.tolist(), draws, strict=True)]
+    pictures = [make(data.picture(i), row) for i, row in zip(index.tolist(), draws, strict=True)]
     return as_floats(crops.stacked(pictures))
 
 
@@ -98,7 +123,7 @@ def test_batch(data, index, settings):
     """Centre crops, resized first where the data set says how: float32 (B, 3, S, S) in [0, 1], channels last."""
     size = settings["image_size"]
     if "resize" in data.settings:
-        pictures = [crops.for_testing(data.pixels[i].numpy(), data.settings["resize"], size) for i in index.tolist()]
+        pictures = [crops.for_testing(data.picture(i), data.settings["resize"], size) for i in index.tolist()]
         return as_floats(crops.stacked(pictures))
     top, left = (data.pixels.shape[1] - size) // 2, (data.pixels.shape[2] - size) // 2
     return as_floats(data.pixels[index, top : top + size, left : left + size])

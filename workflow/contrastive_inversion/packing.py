@@ -123,9 +123,8 @@ def decode_all(flat, places, sizes, splits, done, note, expected):
     """Decode the images that are not done yet, noting now and then how far the disk has them."""
     entries = [(split, i, entry) for split, listed in splits.items() for i, entry in enumerate(listed)]
     starts = {split: np.append(0, np.cumsum(3 * sizes[split].prod(axis=1))) for split in splits}
-    for number, (split, i, entry) in enumerate(tqdm(entries, initial=0, unit="image", mininterval=5)):
-        if number < done:
-            continue
+    progress = tqdm(entries[done:], initial=done, total=len(entries), unit="image", mininterval=5)
+    for number, (split, i, entry) in enumerate(progress, done):
         pixels = decode(entry.path)
         if pixels.shape[:2] != tuple(sizes[split][i]):
             raise UserError(f"{entry.path}: its header promises another size than it holds; fetch this file again")
@@ -134,6 +133,24 @@ def decode_all(flat, places, sizes, splits, done, note, expected):
         if (number + 1) % IMAGES_BETWEEN_NOTES == 0 or number + 1 == len(entries):
             flat.flush()
             artifacts.write_text(note, json.dumps(expected | {"done": number + 1}))
+
+
+def listed(splits, root):
+    """A store of names instead of pixels, for files that are decoded whenever they are needed.
+
+    Returns tensors: `<split>/labels` int64 (N,) and `<split>/paths` uint8, the paths below `root`, a line each.
+    Raises UserError for a file whose header is not that of an image.
+    """
+    import torch
+
+    tensors = {}
+    for split, entries in splits.items():
+        for entry in tqdm(entries, desc=f"{split} headers", unit="image", mininterval=5):
+            size_of(entry.path)
+        names = "\n".join(entry.path.relative_to(root).as_posix() for entry in entries)
+        tensors[f"{split}/labels"] = torch.tensor([entry.label for entry in entries])
+        tensors[f"{split}/paths"] = torch.frombuffer(bytearray(names.encode()), dtype=torch.uint8)
+    return tensors
 
 
 @dataclass(frozen=True)

@@ -83,7 +83,8 @@ def image_settings(study):
 
 def images(study, data):
     settings = data_settings(study, data)
-    needed = [f"images/{settings['classes_of']}"] if settings.get("classes_of") else []
+    # published files bring their own list of classes
+    needed = [f"images/{settings['classes_of']}"] if "classes_of" in settings and "classes" not in settings else []
     return {"kind": "images", "data": data, "settings": settings, "image_size": study["image_size"], "inputs": needed}
 
 

@@ -5,27 +5,20 @@ raises one UserError that names the key in config.yaml, the folder and the tree 
 """
 
 import csv
-import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from contrastive_inversion import places
+from contrastive_inversion.distortions import IMAGENET_C
 from contrastive_inversion.errors import UserError
 from contrastive_inversion.quantities import PUBLISHED
 
-# The paths of config.yaml as JSON: where files lie is no part of a recipe.
-PATHS = "CONTRASTIVE_INVERSION_DATA"
-WEIGHTS = "CONTRASTIVE_INVERSION_WEIGHTS"
 IMAGE_ENDINGS = {".jpeg", ".jpg", ".png"}
-TREES = {
-    "imagenet": "train/<wnid>/*.JPEG and val/<wnid>/*.JPEG, or val/*.JPEG with ILSVRC2012_devkit_t12",
-    "cifar": "cifar-10-batches-py and cifar-100-python",
-    "stl10": "stl10_binary",
-    "coronahack": "Coronahack-Chest-XRay-Dataset/{train,test} with Chest_xray_Corona_Metadata.csv",
-}
+CORRUPTION_GROUPS = ("blur", "digital", "extra", "noise", "weather")
+SEVERITIES = range(1, 6)
 
 
 @dataclass(frozen=True)
@@ -36,17 +29,6 @@ class Entry:
     label: int
 
 
-def folder(key):
-    """The folder that config.yaml gives for a data set. Raises UserError where it gives none or a missing one."""
-    value = json.loads(os.environ.get(PATHS, "{}")).get(key)
-    if not value:
-        raise UserError(f"config.yaml: data.{key}: not set; it is the folder with {TREES[key]}")
-    path = Path(value).expanduser()
-    if not path.is_dir():
-        raise UserError(f"config.yaml: data.{key}: there is no folder {path}; expected one with {TREES[key]}")
-    return path
-
-
 def decode(path):
     """An image file as the authors' loader read it: uint8 (H, W, 3), converted to RGB, EXIF orientation left alone.
 
@@ -54,7 +36,7 @@ def decode(path):
     """
     try:
         with open(path, "rb") as file, Image.open(file) as image:
-            return np.asarray(image.convert("RGB"))
+            return np.array(image.convert("RGB"))
     except UnidentifiedImageError:
         raise UserError(f"{path}: not an image; fetch this file again") from None
     except OSError as error:
@@ -78,19 +60,19 @@ def images_in(path):
 
 
 def class_folders(root, labels, key):
-    """The entries of <root>/<wnid>/*. Raises UserError naming the classes that have no folder or no image."""
+    """The entries of <root>/<wnid>/*; folders of other classes are left alone.
+
+    Raises UserError naming the classes that have no folder or no image.
+    """
     absent = [wnid for wnid in labels if not (root / wnid).is_dir()]
     if absent:
         listed = ", ".join(absent[:3]) + (", ..." if len(absent) > 3 else "")
-        raise UserError(
-            f"config.yaml: data.{key}: {root} lacks {len(absent)} of {len(labels)} classes ({listed}); "
-            f"expected {TREES[key]}"
-        )
+        raise places.wrong(key, root, f"lacks {len(absent)} of {len(labels)} classes ({listed})")
     entries = []
     for wnid, label in sorted(labels.items()):
         found = images_in(root / wnid)
         if not found:
-            raise UserError(f"config.yaml: data.{key}: {root / wnid} holds no images; expected {TREES[key]}")
+            raise places.wrong(key, root / wnid, "holds no images")
         entries += [Entry(path, label) for path in found]
     return entries
 
@@ -105,7 +87,7 @@ def check_count(entries, expected, root, key):
 
 def imagenet(labels, counts):
     """{split: entries} of some ImageNet classes. labels: {wnid: label}; counts: the published numbers by split."""
-    root = folder("imagenet")
+    root = places.folder("imagenet")
     found = {}
     for split, name in (("train", "train"), ("test", "val")):
         if split not in counts:
@@ -122,10 +104,7 @@ def flat_validation(root, labels):
     images = images_in(root / "val") if (root / "val").is_dir() else []
     truth = kit / "ILSVRC2012_validation_ground_truth.txt"
     if not images or not truth.exists():
-        raise UserError(
-            f"config.yaml: data.imagenet: no class folders in {root / 'val'} and no {truth}; "
-            f"expected {TREES['imagenet']}"
-        )
+        raise places.wrong("imagenet", root / "val", f"has no class folders, and there is no {truth}")
     numbers = [int(line) for line in truth.read_text().split()]
     if len(numbers) != len(images):
         raise UserError(f"{truth}: {len(numbers)} classes for the {len(images)} images of {root / 'val'}")
@@ -148,15 +127,37 @@ def synsets(path):
     return {int(row[0]): str(row[1]) for row in rows}
 
 
+def imagenet_c(labels, count):
+    """{`<corruption>/<severity>`: entries} of the released ImageNet-C, in either layout, for some classes."""
+    root = places.folder("imagenet_c")
+    found = {}
+    for corruption in IMAGENET_C:
+        folder = corruption_folder(root, corruption)
+        for severity in SEVERITIES:
+            entries = class_folders(folder / str(severity), labels, "imagenet_c")
+            check_count(entries, count, folder / str(severity), "imagenet_c")
+            found[f"{corruption}/{severity}"] = entries
+    return found
+
+
+def corruption_folder(root, corruption):
+    """<root>/<corruption>, or <root>/<group>/<corruption> as the authors sliced it. Raises UserError without either."""
+    candidates = [root / corruption, *(root / group / corruption for group in CORRUPTION_GROUPS)]
+    path = next((path for path in candidates if path.is_dir()), None)
+    if path is None:
+        raise places.wrong("imagenet_c", root, f"lacks the corruption {corruption}")
+    return path
+
+
 def coronahack():
     """{split: entries} of the CoronaHack chest X-rays: INFECTED (any pneumonia) is label 0, NORMAL label 1.
 
     5,286 and 624 images. It is mostly pneumonia against normal, whatever the name COVID says.
     """
-    root = folder("coronahack")
+    root = places.folder("coronahack")
     table = next(root.rglob("Chest_xray_Corona_Metadata.csv"), None)
     if table is None:
-        raise UserError(f"config.yaml: data.coronahack: no metadata in {root}; expected {TREES['coronahack']}")
+        raise places.wrong("coronahack", root, "has no metadata")
     found = {"train": [], "test": []}
     with open(table, newline="", encoding="utf-8") as file:
         for row in csv.DictReader(file):
@@ -185,7 +186,7 @@ def official(name, key):
     """
     from torchvision import datasets
 
-    root = folder(key)
+    root = places.folder(key)
     classes = {"cifar10": datasets.CIFAR10, "cifar100": datasets.CIFAR100, "stl10": datasets.STL10}
     found = {}
     for split in ("train", "test"):
@@ -193,7 +194,7 @@ def official(name, key):
         try:
             loaded = classes[name](root, **which)
         except RuntimeError as error:
-            raise UserError(f"config.yaml: data.{key}: {root}: {error}; expected {TREES[key]}") from None
+            raise places.wrong(key, root, f"is not whole ({error})") from None
         found[split] = arrays(loaded.data, loaded.labels if name == "stl10" else loaded.targets)
     return found
 
@@ -206,4 +207,29 @@ def entries(recipe):
     if settings["classes"].endswith(".csv"):
         return imagenet(label_shift_classes(), {"test": settings.get("test")})
     labels = {wnid: i for i, wnid in enumerate(wnids(settings["classes"]))}
-    return imagenet(labels, {"train": settings.get("train"), "test": settings.get("test")})
+    if settings["source"] == "imagenet-c":
+        return imagenet_c(labels, settings.get("test"))
+    return imagenet(labels, {split: settings.get(split) for split in ("train", "test")})
+
+
+def class_names(settings):
+    """What a person reads for each class of a data set in image files, in the order of its labels."""
+    if settings["source"] == "coronahack":
+        return ["infected", "normal"]
+    from timm.data import ImageNetInfo
+
+    name = ImageNetInfo().label_name_to_description
+    target = "imagenet100_wnids.txt" if settings["classes"].endswith(".csv") else settings["classes"]
+    return [name(wnid).split(",")[0] for wnid in wnids(target)]
+
+
+def key_of(source):
+    """The key in config.yaml of a source that lies in files; None for one that is made here."""
+    keys = {"imagenet-c": "imagenet_c", "cifar10": "cifar", "cifar100": "cifar"}
+    key = keys.get(source, source)
+    return key if f"data.{key}" in places.EXPECTED else None
+
+
+def decoded_on_the_fly(settings):
+    """Whether a data set's files are read whenever they are needed: ImageNet-C, 71 GB of pixels that are read once."""
+    return settings["source"] == "imagenet-c" or not places.stores_pixels()

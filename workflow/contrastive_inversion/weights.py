@@ -5,32 +5,12 @@ torch's own reader, and only their parameters are taken.
 """
 
 import hashlib
-import json
-import os
 import zipfile
-from pathlib import Path
 
 import torch
 
-from contrastive_inversion import encoders
+from contrastive_inversion import encoders, places
 from contrastive_inversion.errors import UserError
-from contrastive_inversion.sources import WEIGHTS
-
-KNOWN = {
-    "clip": "OpenAI's RN101.pt, a TorchScript archive",
-    "resnet101": "torchvision's resnet101-63fe2227.pth (IMAGENET1K_V1)",
-}
-
-
-def file_of(name):
-    """The file that config.yaml gives for some weights. Raises UserError where it gives none or a missing one."""
-    value = json.loads(os.environ.get(WEIGHTS, "{}")).get(name)
-    if not value:
-        raise UserError(f"config.yaml: weights.{name}: not set; it is the path of {KNOWN[name]}")
-    path = Path(value).expanduser()
-    if not path.is_file():
-        raise UserError(f"config.yaml: weights.{name}: there is no file {path}; expected {KNOWN[name]}")
-    return path
 
 
 def check_sum(path, expected):
@@ -87,7 +67,7 @@ def read(recipe, job, load):
         raise UserError(
             f"networks.student.model: {network['model']}: OpenAI's weights need {network['model']}-quickgelu"
         )
-    path = file_of(name)
+    path = places.weights_file(name)
     check_sum(path, settings["sha256"])
     encoder = encoders.build(network)
     try:

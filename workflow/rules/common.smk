@@ -1,10 +1,9 @@
 # The study, its products' inputs and recipes, and the check that GPU jobs are limited in number.
-import json
 import os
 import sys
 
 try:
-    from contrastive_inversion import figures, jobs, quantities, recipes, sources, studies, tables
+    from contrastive_inversion import figures, jobs, places, quantities, recipes, studies, tables
     from contrastive_inversion.errors import UserError
 except ImportError as error:
     sys.exit(f"Error: {error.name} is not installed here; type: pip install -e .")
@@ -21,8 +20,7 @@ def or_stop(function, *arguments):
 jobs.put_command_on_path()
 or_stop(studies.validate, config, "config", "config.yaml")
 STUDY = config["study"]
-os.environ[sources.PATHS] = json.dumps(config.get("data", {}))
-os.environ[sources.WEIGHTS] = json.dumps(config.get("weights", {}))
+places.export(config)
 LEDGER = os.path.relpath(quantities.PUBLISHED)
 or_stop(recipes.study_quantities, STUDY)
 

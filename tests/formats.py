@@ -1,0 +1,121 @@
+"""Small files of the exact formats in which the data sets and weights are published."""
+
+import csv
+import pickle
+
+import numpy as np
+import torch
+from PIL import Image
+
+from contrastive_inversion import distortions, sources
+
+WNIDS = sources.wnids("imagenet100_wnids.txt")
+
+
+def photo(path, size=(60, 40), mode="RGB", kind="JPEG", **options):
+    """An image file of noise, size (width, height)."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    random = np.random.default_rng(len(path.name))
+    Image.fromarray(random.integers(0, 255, (size[1], size[0], 3), np.uint8)).convert(mode).save(path, kind, **options)
+
+
+def imagenet(root, wnids=WNIDS, size=lambda i: (30 + i, 40)):
+    """One training and one validation image of each class, and three odd training files: 103 and 100 for WNIDS."""
+    for i, wnid in enumerate(wnids):
+        photo(root / "train" / wnid / f"{wnid}_{i}.JPEG", size(i))
+        photo(root / "val" / wnid / f"ILSVRC2012_val_{i:08d}.JPEG", size(i))
+    photo(root / "train" / WNIDS[3] / "cmyk.JPEG", mode="CMYK")
+    photo(root / "train" / WNIDS[4] / "png.JPEG", kind="PNG")
+    rotated = Image.Exif()
+    rotated[0x0112] = 6
+    photo(root / "train" / WNIDS[5] / "rotated.JPEG", size=(50, 20), exif=rotated)
+
+
+def imagenet_c(root):
+    """One image of each class, corruption and severity, as released; its colour tells the place."""
+    for c, corruption in enumerate(distortions.IMAGENET_C):
+        for severity in range(1, 6):
+            folder = root / corruption / str(severity)
+            folder.mkdir(parents=True)
+            picture = folder / "picture"
+            Image.new("RGB", (224, 224), (10 * c, 40 * severity, 0)).save(picture, "JPEG", quality=100)
+            for i, wnid in enumerate(WNIDS):
+                (folder / wnid).mkdir()
+                (folder / wnid / f"ILSVRC2012_val_{i:08d}.JPEG").hardlink_to(picture)
+            picture.unlink()
+
+
+def pickled(path, content):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(pickle.dumps(content))
+
+
+def cifar(root, images=1):
+    """Both archives, unpacked, with so many images in each batch. Their checksums are not the official ones."""
+    random = np.random.default_rng(0)
+
+    def batch(label_name, classes):
+        labels = [i % classes for i in range(3, 3 + images)]
+        return {"data": random.integers(0, 255, (images, 3072), np.uint8), label_name: labels}
+
+    ten, hundred = root / "cifar-10-batches-py", root / "cifar-100-python"
+    for name in [f"data_batch_{i}" for i in range(1, 6)] + ["test_batch"]:
+        pickled(ten / name, batch("labels", 10))
+    pickled(ten / "batches.meta", {"label_names": list("abcdefghij")})
+    for name in ("train", "test"):
+        pickled(hundred / name, batch("fine_labels", 100))
+    pickled(hundred / "meta", {"fine_label_names": [str(i) for i in range(100)]})
+
+
+def stl10(root, images=10):
+    """STL-10's binary files; labels count from 1."""
+    base = root / "stl10_binary"
+    base.mkdir(parents=True)
+    random = np.random.default_rng(0)
+    for split in ("train", "test"):
+        random.integers(0, 255, (images, 3, 96, 96), np.uint8).tofile(base / f"{split}_X.bin")
+        (np.arange(images, dtype=np.uint8) % 10 + 1).tofile(base / f"{split}_y.bin")
+    (base / "class_names.txt").write_text("\n".join(f"class {i}" for i in range(10)) + "\n")
+
+
+def coronahack(root, rows):
+    """The metadata and the flat folders; rows: (file name, label, split)."""
+    for name, _, split in rows:
+        photo(root / "Coronahack-Chest-XRay-Dataset" / split.lower() / name, size=(80, 60), mode="L")
+    with open(root / "Chest_xray_Corona_Metadata.csv", "w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(
+            ["", "X_ray_image_name", "Label", "Dataset_type", "Label_2_Virus_category", "Label_1_Virus_category"]
+        )
+        writer.writerows([[i, *row, "", ""] for i, row in enumerate(rows)])
+
+
+class Archive(torch.nn.Module):
+    """As in OpenAI's archive, the image tower lies under `visual`."""
+
+    def __init__(self, visual):
+        super().__init__()
+        self.visual = visual
+
+    def forward(self, images):
+        return self.visual(images)
+
+
+def clip_archive(path):
+    """CLIP RN101 with random weights as a TorchScript archive. Returns the open_clip model."""
+    import open_clip
+
+    torch.manual_seed(0)
+    model = open_clip.create_model("RN101-quickgelu").eval()
+    torch.jit.trace(Archive(model.visual), torch.rand(2, 3, 224, 224)).save(str(path))
+    return model
+
+
+def resnet101(path):
+    """torchvision's ResNet-101 with random weights as a state dict. Returns the model."""
+    import torchvision
+
+    torch.manual_seed(0)
+    model = torchvision.models.resnet101().eval()
+    torch.save(model.state_dict(), path)
+    return model
