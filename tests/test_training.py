@@ -149,10 +149,10 @@ def test_a_full_disk_is_one_clear_error(tmp_path, monkeypatch):
 
 
 def test_a_loss_that_is_not_finite_stops_with_step_and_images():
-    from contrastive_inversion.training import check_finite
+    from contrastive_inversion.training import check_loss
 
     with pytest.raises(UserError, match=r"loss is nan at step 7 \(images \[3, 4\]"):
-        check_finite(torch.tensor(float("nan")), 7, torch.tensor([3, 4]), Job("encoders/x", Path(), ""))
+        check_loss(float("nan"), 7, torch.tensor([3, 4]), Job("encoders/x", Path(), ""))
 
 
 def test_learning_rates_follow_their_schedules():

@@ -151,6 +151,7 @@ def add_make(commands):
     found.add_argument("--root", required=True, type=Path, help="the study's folder, such as results/demo")
     found.add_argument("--recipe", required=True, help="the product's canonical recipe")
     found.add_argument("--gpus", default=0, type=int, help="GPUs to take; 0 computes on the CPU (default: 0)")
+    found.add_argument("--threads", default=1, type=int, help="threads that read and crop pictures (default: 1)")
 
 
 def make(options):
@@ -160,7 +161,7 @@ def make(options):
     from contrastive_inversion import gpu_slot, jobs
 
     gpu_slot.acquire(options.gpus)
-    jobs.run(options.product, options.root, options.recipe, "cuda" if options.gpus else "cpu")
+    jobs.run(options.product, options.root, options.recipe, "cuda" if options.gpus else "cpu", options.threads)
     sys.stdout.flush()
     os._exit(0)  # all is written; torch's own teardown would take half a second more
 

@@ -8,17 +8,19 @@ import numpy as np
 import torch
 
 from contrastive_inversion import rng
+from contrastive_inversion.jitter import colour_jitter
 
 
-def corrupt(images, spec, seed, purpose, ids, epoch=0):
+def corrupt(images, spec, seed, purpose, ids, epoch=0, repeated=None):
     """Distort images by a specification (see `distortions`).
 
     images: float32 (B, C, H, W) in [0, 1]; ids: int64 (B,), the images' own numbers; epoch: epoch or
-    instantiation. Returns float32 (B, C, H, W); noise is not clipped, as in the paper.
+    instantiation. repeated: (ids, epoch) for what the authors drew from NumPy's global generator, which repeated
+    itself (see docs/PROTOCOL.md). Returns float32 (B, C, H, W); noise is not clipped, as in the paper.
     """
     for position, op in enumerate(spec):
         stream = f"{purpose}/{position}/{op['op']}"
-        distorted = OPERATIONS[op["op"]](images, op, seed, stream, ids, epoch)
+        distorted = OPERATIONS[op["op"]](images, op, seed, stream, (ids, epoch), repeated or (ids, epoch))
         if "probability" in op:
             applies = rng.uniform(1, seed, f"{stream}/applies", ids, epoch)[:, 0] < op["probability"]
             distorted = torch.where(applies[:, None, None, None], distorted, images)
@@ -34,14 +36,14 @@ def drawn(bounds, seed, stream, ids, epoch):
     return low + (high - low) * rng.uniform(1, seed, f"{stream}/parameter", ids, epoch)[:, 0]
 
 
-def mask(images, op, seed, stream, ids, epoch):
+def mask(images, op, seed, stream, drawn_by, numpy_drawn_by):
     """Set exactly floor(fraction * H * W) pixels of each image to 0, the same ones in all channels."""
     pixels = images.shape[2] * images.shape[3]
-    fraction = drawn(op["fraction"], seed, stream, ids, epoch)
+    fraction = drawn(op["fraction"], seed, stream, *numpy_drawn_by)
     # the tiny addend keeps 0.29 * 100, say, from falling below 29
     count = (fraction * pixels + 1e-9).floor().long()
     # the pixel's index breaks ties, so that every rank is distinct and the count exact
-    rank = (rng.words(pixels, seed, stream, ids, epoch) << 20) | torch.arange(pixels, device=ids.device)
+    rank = (rng.words(pixels, seed, stream, *numpy_drawn_by) << 20) | torch.arange(pixels, device=images.device)
     threshold = in_order(rank).gather(1, (count - 1).clamp(min=0)[:, None])
     keep = (rank > threshold) | (count == 0)[:, None]
     return images * keep.view(-1, 1, *images.shape[2:]).to(images.dtype)  # (B, H*W) -> (B, 1, H, W)
@@ -54,16 +56,16 @@ def in_order(rows):
     return rows.sort(dim=1).values
 
 
-def noise(images, op, seed, stream, ids, epoch):
+def noise(images, op, seed, stream, drawn_by, numpy_drawn_by):
     """Add sigma * N(0, 1), independent for each pixel and channel, sigma on the [0, 1] scale."""
-    sigma = drawn(op["sigma"], seed, stream, ids, epoch).float()
-    normals = rng.normal(images[0].numel(), seed, stream, ids, epoch).view(images.shape)
+    sigma = drawn(op["sigma"], seed, stream, *numpy_drawn_by).float()
+    normals = rng.normal(images[0].numel(), seed, stream, *drawn_by).view(images.shape)
     return images + sigma[:, None, None, None] * normals
 
 
-def blur(images, op, seed, stream, ids, epoch):
+def blur(images, op, seed, stream, drawn_by, numpy_drawn_by):
     """Gaussian blur with reflect padding as two matrix products, equal to torchvision's `gaussian_blur`."""
-    sigma = drawn(op["sigma"], seed, stream, ids, epoch)
+    sigma = drawn(op["sigma"], seed, stream, *drawn_by)
     if op["sigma"][0] == op["sigma"][1]:
         sigma = sigma[:1]
     rows = blur_matrix(images.shape[2], op["kernel"], sigma)  # (B or 1, H, H)
@@ -86,4 +88,9 @@ def blur_matrix(size, kernel, sigma):
     return matrix.float()
 
 
-OPERATIONS = {"mask": mask, "noise": noise, "blur": blur}
+def jittered(images, op, seed, stream, drawn_by, numpy_drawn_by):
+    """Colour jitter, of which only the authors' probe of Table 14 has any."""
+    return colour_jitter(images, op, seed, stream, *drawn_by)
+
+
+OPERATIONS = {"mask": mask, "noise": noise, "blur": blur, "jitter": jittered}

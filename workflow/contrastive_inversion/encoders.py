@@ -1,10 +1,13 @@
 """Encoders: networks from images in [0, 1] to raw embeddings, built from a study's `networks` settings."""
 
+import contextlib
+
 import torch
 from torch import nn
 
 from contrastive_inversion import artifacts
 from contrastive_inversion.errors import UserError, nearest
+from contrastive_inversion.recipes import setting
 
 
 class Encoder(nn.Module):
@@ -14,13 +17,63 @@ class Encoder(nn.Module):
         super().__init__()
         self.trunk = trunk
         self.dim = dim
+        self.autocast = None  # a 16-bit type that the trunk may compute in; all around it is float32
+        self.layout = torch.channels_last
         scale = 1 / torch.tensor(std).view(1, 3, 1, 1)
         self.register_buffer("scale", scale, persistent=False)
         self.register_buffer("shift", -torch.tensor(mean).view(1, 3, 1, 1) * scale, persistent=False)
 
     def forward(self, images):
         normalised = torch.addcmul(self.shift, images, self.scale)  # (images - mean) / std in one pass
-        return self.trunk(normalised.contiguous(memory_format=torch.channels_last)).float()
+        with torch.autocast(images.device.type, self.autocast, enabled=self.autocast is not None):
+            return self.trunk(normalised.contiguous(memory_format=self.layout)).float()
+
+
+def prepare(encoder, settings, job):
+    """An encoder on the job's device, with its training's numerics: precision, memory layout, compilation.
+
+    A CPU always computes in float32: 16 bits are for GPUs.
+    """
+    precision = setting(settings, "precision")
+    if job.device == "cuda" and precision != "fp32":
+        encoder.autocast = {"bf16": torch.bfloat16, "fp16": torch.float16}[precision]
+    if not setting(settings, "channels_last"):
+        encoder.layout = torch.contiguous_format
+    encoder.to(job.device, memory_format=encoder.layout)
+    if setting(settings, "compile"):
+        encoder.trunk.compile()
+    return encoder
+
+
+def renormalised(encoder, constants):
+    """The same encoder with other means and standard deviations of its input."""
+    return Encoder(encoder.trunk, encoder.dim, constants["mean"], constants["std"]).to(encoder.scale.device)
+
+
+def sharded(network, batch, shards):
+    """A network's outputs for a batch in equal parts, as on so many GPUs: float32 (B, ...).
+
+    Batch normalisation sees one part at a time; its running statistics are those of the first part.
+    """
+    first, *others = batch.chunk(shards)
+    outputs = [network(first)]
+    with frozen_statistics(network):
+        outputs += [network(part) for part in others]
+    return torch.cat(outputs) if others else outputs[0]
+
+
+@contextlib.contextmanager
+def frozen_statistics(network):
+    """Batch normalisation that leaves its running statistics alone."""
+    layers = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    momenta = [layer.momentum for layer in layers]
+    try:
+        for layer in layers:
+            layer.momentum = 0.0
+        yield
+    finally:
+        for layer, momentum in zip(layers, momenta, strict=True):
+            layer.momentum = momentum
 
 
 class Classifier(nn.Module):

@@ -39,9 +39,10 @@ def measure(recipe, job, load):
     for position, level in enumerate(recipe["levels"]):
         heads = {head["head"]: weights_of(head, own, recipe, load) for head in level["heads"]}
         labels, views = views_of(level, recipe, job, load)
+        network = encoders.renormalised(encoder, level["constants"]) if "constants" in level else encoder
         values = {}
         for view in views:
-            embeddings = embed(encoder, view, job)
+            embeddings = embed(network, view, job)
             for name, (weight, bias) in heads.items():
                 logits = torch.nn.functional.linear(embeddings, weight, bias)  # (N, C)
                 for metric in level["metrics"]:
@@ -71,9 +72,9 @@ def weights_of(head, own, recipe, load):
 def views_of(level, recipe, job, load):
     """The labels of a level and an iterator over its views; a view is an iterable of batches (B, 3, S, S)."""
     if "severities" in level:
-        return severities(level, recipe, load)
+        return severities(level, recipe, job, load)
     if "restored" in level:
-        return restorations(level, load)
+        return restorations(level, recipe, load)
     data = images.split(*load(recipe["test"]), recipe["split"])
     count = 1 if is_deterministic(level["distortion"]) else recipe["settings"]["instantiations"]
     clean = clean_batches(data, recipe, job)
@@ -82,7 +83,7 @@ def views_of(level, recipe, job, load):
 
 def clean_batches(data, recipe, job):
     """The test images before any distortion: a list of (positions, float32 (B, 3, S, S)) on the job's device."""
-    return [(index.to(job.device), batch.to(job.device)) for index, batch in test_batches(data, recipe)]
+    return list(test_batches(data, recipe, job))
 
 
 def distorted(clean, data, level, recipe, instantiation):
@@ -91,23 +92,25 @@ def distorted(clean, data, level, recipe, instantiation):
         yield corrupt(batch, level["distortion"], recipe["seed"], f"evaluate/{data.name}", index, instantiation)
 
 
-def severities(level, recipe, load):
+def severities(level, recipe, job, load):
     """One view for each severity of an ImageNet-C corruption."""
     found = [images.split(*load(recipe["test"]), f"{level['name']}/{severity}") for severity in level["severities"]]
-    batches = ((batch for _, batch in test_batches(data, recipe)) for data in found)
+    batches = ((batch for _, batch in test_batches(data, recipe, job)) for data in found)
     return found[0].labels, batches
 
 
-def test_batches(data, recipe):
-    """A split's test images: pairs of positions int64 (B,) and float32 (B, 3, S, S)."""
+def test_batches(data, recipe, job):
+    """A split's test images on the job's device: pairs of positions int64 (B,) and float32 (B, 3, S, S)."""
     for index in torch.arange(len(data)).split(recipe["settings"]["batch"]):
-        yield index, images.test_batch(data, index, recipe["images"])
+        yield index.to(job.device), images.test_batch(data, index, recipe["images"], job)
 
 
-def restorations(level, load):
+def restorations(level, recipe, load):
     """One view for each instantiation of images that were restored in pixel space."""
     tensors, _ = images.load(*load(level["restored"]))
-    return tensors["labels"], (view.split(250) for view in tensors["images"])  # (instantiations, N, 3, S, S)
+    return tensors["labels"], (
+        view.split(recipe["settings"]["batch"]) for view in tensors["images"]
+    )  # (instantiations, N, 3, S, S)
 
 
 @torch.no_grad()

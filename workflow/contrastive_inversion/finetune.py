@@ -5,6 +5,7 @@ import torch.nn.functional as F
 
 from contrastive_inversion import encoders, images
 from contrastive_inversion.corruptions import corrupt
+from contrastive_inversion.recipes import setting
 from contrastive_inversion.training import fit
 
 
@@ -12,20 +13,41 @@ def train(recipe, job, load):
     """Train a classifier on labelled, distorted images. Returns its tensors and the facts of its training.
 
     With `initial` in the recipe the trunk starts from that encoder, else from random weights; the linear head is
-    always new. load(product) gives the path and the recipe's hash of an input product.
+    always new. `frozen: true` trains the head alone. load(product) gives the path and the recipe's hash of an input
+    product.
     """
-    seed = recipe["seed"]
+    settings, seed = recipe["settings"], recipe["seed"]
     data = images.split(*load(recipe["train"]), "train")
     torch.manual_seed(seed)
     encoder = encoders.build(recipe["network"])
     if "initial" in recipe:
         encoder, _, _ = encoders.load(*load(recipe["initial"]))
-    classifier = encoders.Classifier(encoder, data.classes).to(job.device).train().requires_grad_(True)
+    frozen = setting(settings, "frozen")
+    classifier = encoders.Classifier(encoders.prepare(encoder, settings, job), data.classes).to(job.device)
+    classifier.train().requires_grad_(True)
+    encoder.train(not frozen).requires_grad_(not frozen)
 
-    def loss_of(index, epoch):
-        clean = images.training_batch(data, index, recipe["images"], seed, epoch).to(job.device)
-        distorted = corrupt(clean, recipe.get("distortion", []), seed, "train", index.to(job.device), epoch)
-        return F.cross_entropy(classifier(distorted), data.labels[index].to(job.device))
+    def batch_of(step):
+        return images.training_batch(data, step.index, recipe["images"], seed, step.epoch, job)
 
-    history = fit(classifier, classifier.parameters(), loss_of, data, recipe, job)
+    def loss_of(clean, step):
+        distorted = distorted_for_training(clean, recipe, step)
+        logits = encoders.sharded(classifier, distorted, setting(settings, "shards"))
+        return F.cross_entropy(logits, data.labels[step.index].to(job.device))
+
+    trained = classifier.head if frozen else classifier
+    history = fit(classifier, trained.parameters(), batch_of, loss_of, data, recipe, job)
     return encoders.state(classifier), {"losses": history, "network": recipe["network"]}
+
+
+def distorted_for_training(clean, recipe, step):
+    """A batch as a training sees it. `repeated_draws` gives the masks and levels that the authors' workers repeated.
+
+    Each of their `workers` drew the same numbers for its k-th batch of `batch` images, in every epoch.
+    """
+    ids, repeated = step.index.to(clean.device), None
+    if "repeated_draws" in recipe["settings"]:
+        workers, batch = (recipe["settings"]["repeated_draws"][key] for key in ("workers", "batch"))
+        place = torch.arange(len(ids), device=clean.device) % batch
+        repeated = place + batch * (step.number // workers), 0
+    return corrupt(clean, recipe.get("distortion", []), recipe["seed"], "train", ids, step.epoch, repeated)

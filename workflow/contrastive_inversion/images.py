@@ -1,6 +1,7 @@
 """Image stores in memory, and the batches that training and testing take from them."""
 
 import functools
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -8,6 +9,9 @@ import numpy as np
 import torch
 
 from contrastive_inversion import artifacts, crops, places, rng, sources
+from contrastive_inversion.state import Job
+
+CPU = Job("", Path(), "")  # one thread, no GPU
 
 
 @dataclass(frozen=True)
@@ -92,41 +96,52 @@ def pixels_of(tensors, name, settings):
     return tensors[f"{name}/images"] if f"{name}/images" in tensors else tensors[name]
 
 
-def training_batch(data, index, settings, seed, epoch):
-    """Randomly cropped and flipped images: float32 (B, 3, S, S) in [0, 1], channels last.
+def training_batch(data, index, settings, seed, epoch, job=CPU):
+    """Randomly cropped and flipped images on the job's device: float32 (B, 3, S, S) in [0, 1], channels last.
 
     index: int64 (B,), positions in the split. Crop and flip hang on (seed, image, epoch) alone. `crop: random` cuts
     a square out of stored squares; otherwise pictures are resized as torchvision does, whole where the data set
     says so (CIFAR, STL-10) and by RandomResizedCrop where not.
     """
     if settings["crop"] == "random":
-        return random_squares(data, index, settings, seed, epoch)
-    size, flip = settings["image_size"], settings.get("flip", 0)
+        return as_floats(random_squares(data, index, settings, seed, epoch).to(job.device))
+    size, flip = settings["image_size"], data.settings.get("flip", settings.get("flip", 0))
     draws = crops.draws_of(seed, data.name, index, epoch)
     whole = data.settings.get("training_crop") == "whole"
     make = functools.partial(crops.whole_for_training if whole else crops.for_training, size=size, flip=flip)
-    pictures = [make(data.picture(i), row) for i, row in zip(index.tolist(), draws, strict=True)]
-    return as_floats(crops.stacked(pictures))
+    pictures = mapped(lambda i, row: make(data.picture(i), row), (index.tolist(), draws), job.threads)
+    return as_floats(crops.stacked(pictures).to(job.device))
+
+
+def mapped(make, columns, threads):
+    """make(*row) for every row of some columns, by several threads: Pillow works outside Python's lock."""
+    return list(map(make, *columns) if threads == 1 else pool(threads).map(make, *columns))
+
+
+@functools.cache
+def pool(threads):
+    return ThreadPoolExecutor(threads)
 
 
 def random_squares(data, index, settings, seed, epoch):
-    """Squares of stored squares, each at a random place."""
+    """Squares of stored squares, each at a random place: uint8 (B, S, S, 3)."""
     size = settings["image_size"]
     draws = rng.uniform(3, seed, f"crop/{data.name}", index, epoch)
     tops = (draws[:, 0] * (data.pixels.shape[1] - size + 1)).long()
     lefts = (draws[:, 1] * (data.pixels.shape[2] - size + 1)).long()
     flipped = draws[:, 2] < settings.get("flip", 0)
-    return as_floats(cropped(data.pixels, index, tops, lefts, flipped, size))
+    return cropped(data.pixels, index, tops, lefts, flipped, size)
 
 
-def test_batch(data, index, settings):
+def test_batch(data, index, settings, job=CPU):
     """Centre crops, resized first where the data set says how: float32 (B, 3, S, S) in [0, 1], channels last."""
     size = settings["image_size"]
     if "resize" in data.settings:
-        pictures = [crops.for_testing(data.picture(i), data.settings["resize"], size) for i in index.tolist()]
-        return as_floats(crops.stacked(pictures))
+        make = functools.partial(crops.for_testing, resize=data.settings["resize"], size=size)
+        pictures = mapped(lambda i: make(data.picture(i)), (index.tolist(),), job.threads)
+        return as_floats(crops.stacked(pictures).to(job.device))
     top, left = (data.pixels.shape[1] - size) // 2, (data.pixels.shape[2] - size) // 2
-    return as_floats(data.pixels[index, top : top + size, left : left + size])
+    return as_floats(data.pixels[index, top : top + size, left : left + size].to(job.device))
 
 
 def cropped(pixels, index, tops, lefts, flipped, size):

@@ -15,13 +15,14 @@ from contrastive_inversion.errors import UserError
 from contrastive_inversion.state import Job, alone
 
 
-def run(product, root, recipe_text, device="cpu"):
+def run(product, root, recipe_text, device="cpu", threads=1):
     """Make a product of a study.
 
-    product: its name (see `recipes`); root: the study's folder of results; recipe_text: the canonical recipe.
+    product: its name (see `recipes`); root: the study's folder of results; recipe_text: the canonical recipe;
+    threads: how many may read and crop pictures.
     A product that is there already, made by this very recipe, is kept. Raises UserError for anything amiss.
     """
-    job = Job(product, Path(root), recipes.digest(recipe_text), device)
+    job = Job(product, Path(root), recipes.digest(recipe_text), device, threads)
     with alone(job):
         if is_made(job):
             print(f"{product}: made already by this recipe")
@@ -114,6 +115,8 @@ def maker(module, function):
     def make(recipe, job, load):
         import torch
 
+        torch.backends.cudnn.deterministic = True
+        torch.backends.cudnn.allow_tf32 = False  # float32 means float32; a study's `precision` is what rounds
         torch.set_num_threads(1)  # two jobs of two threads on two cores are 10-50 times slower
         return getattr(importlib.import_module(f"contrastive_inversion.{module}"), function)(recipe, job, load)
 

@@ -12,7 +12,9 @@ import torch.nn.functional as F
 from contrastive_inversion import encoders, images, rng
 from contrastive_inversion.corruptions import corrupt
 from contrastive_inversion.state import Progress
-from contrastive_inversion.training import learning_rate
+from contrastive_inversion.training import ahead, learning_rate
+
+EMBEDDED_AT_ONCE = 250  # images; in eval mode it changes nothing but memory
 
 
 def stratified(labels, fraction, seed):
@@ -27,11 +29,19 @@ def stratified(labels, fraction, seed):
     return torch.cat(chosen).sort().values
 
 
+def settings_of(spec, settings):
+    """Which of a study's `probe` settings a probe takes; a stalled schedule's period goes with its share of labels."""
+    if not spec["distortion"] and "clean" in settings:
+        return settings["clean"]
+    found = settings["full" if spec["fraction"] == 100 else "subset"]
+    return found | ({"period": found["period"] * spec["fraction"] / 100} if "period" in found else {})
+
+
 class Probe:
     """One linear layer on frozen embeddings, with its labelled subset and its optimiser (Adam, cosine)."""
 
     def __init__(self, spec, data, dim, settings, seed):
-        self.settings = {"schedule": "cosine"} | settings["full" if spec["fraction"] == 100 else "subset"]
+        self.settings = {"schedule": "cosine"} | settings_of(spec, settings)
         self.key, self.seed = spec["key"], seed
         self.subset = stratified(data.labels, spec["fraction"], seed)
         self.labels = data.labels
@@ -90,11 +100,15 @@ def fit_group(encoder, data, distortion, probes, recipe, job, progress):
 
 
 @torch.no_grad()
-def embed(encoder, data, needed, distortion, epoch, recipe, job, batch=250):
+def embed(encoder, data, needed, distortion, epoch, recipe, job):
     """Embeddings of freshly cropped and distorted images: float32 (len(needed), dim), on the CPU."""
+    seed = recipe["seed"]
+
+    def batch_of(index):
+        return index, images.training_batch(data, index, recipe["images"], seed, epoch, job)
+
     rows = []
-    for index in needed.split(batch):
-        clean = images.training_batch(data, index, recipe["images"], recipe["seed"], epoch).to(job.device)
-        distorted = corrupt(clean, distortion, recipe["seed"], "probe", index.to(job.device), epoch)
+    for index, clean in ahead(batch_of, needed.split(EMBEDDED_AT_ONCE), job.threads):
+        distorted = corrupt(clean, distortion, seed, "probe", index.to(job.device), epoch)
         rows.append(encoder(distorted).cpu())
     return torch.cat(rows)

@@ -20,7 +20,11 @@ RECIPE_VERSION = {
     "gallery": 1, "transcribe": 1,
 }  # fmt: skip
 # A setting at its default is left out, so that a new setting does not change the recipes that do not use it.
-DEFAULTS = {"weight_decay": 0, "momentum": 0, "warmup": 0, "flip": 0, "purpose": "images", "schedule": "constant"}
+DEFAULTS = {
+    "weight_decay": 0, "momentum": 0, "warmup": 0, "flip": 0, "purpose": "images", "schedule": "constant",
+    "precision": "fp32", "channels_last": True, "compile": False, "shards": 1, "teacher_mode": "eval", "input": "fp32",
+    "frozen": False,
+}  # fmt: skip
 
 
 def canonical(value):
@@ -76,9 +80,14 @@ def file_of(product):
     return f"{product}.json" if product.startswith("measurements/") else f"{product}.safetensors"
 
 
-def image_settings(study):
-    """What training and testing need to know of images."""
-    return {key: study[key] for key in ("image_size", "crop", "flip")}
+def image_settings(study, stage=None):
+    """What training and testing need to know of images; a stage such as `finetune` may flip as it likes."""
+    settings = {key: study[key] for key in ("image_size", "crop", "flip")}
+    return settings | {"flip": study.get(stage, {}).get("flip", study["flip"])}
+
+
+def without(settings, *keys):
+    return {key: value for key, value in settings.items() if key not in keys}
 
 
 def images(study, data):
@@ -96,21 +105,23 @@ def data_settings(study, data):
 
 def encoders(study, name):
     """The recipe of a training; its parents are the teacher or the weights that it starts from."""
-    common = {"images": image_settings(study)}
     if name == "teacher":
-        return common | trained(study, "teacher", "clip", "captions", "student")
+        return {"images": image_settings(study)} | trained(study, "teacher", "clip", "captions", "student")
     if name in ("resnet", "resnet100"):
-        return common | trained(
+        return {"images": image_settings(study)} | trained(
             study, name, "supervised", "imagenet" if name == "resnet" else "imagenet100", "baseline"
         )
     match = quantities.ENCODER.fullmatch(name)
     if not match:
         raise UserError(f"unknown encoder '{name}'")
-    common["distortion"] = distortions.specification(match["distortion"], study)
-    common["seed"] = int(match["seed"] or study["seed"])
+    common = {
+        "distortion": distortions.specification(match["distortion"], study),
+        "seed": int(match["seed"] or study["seed"]),
+    }
     if match["family"] == "student":
         return common | student(study, match["loss"] or "st")
-    return common | baseline(study, "resnet" if match["family"] == "baseline" else "resnet100")
+    settings = study["finetune"] | (study.get("clean_baseline", {}) if match["distortion"] == "clean" else {})
+    return common | baseline(study, "resnet" if match["family"] == "baseline" else "resnet100", settings)
 
 
 def trained(study, name, kind, data, network):
@@ -130,15 +141,17 @@ def trained(study, name, kind, data, network):
 def student(study, loss):
     return {
         "kind": "distill", "network": study["networks"]["student"],
-        "settings": study["distill"] | {"loss": study["losses"][loss]},
+        "settings": without(study["distill"], "flip") | {"loss": study["losses"][loss]},
+        "images": image_settings(study, "distill"),
         "train": "images/imagenet100", "teacher": "encoders/teacher",
         "inputs": ["images/imagenet100", "encoders/teacher"],
     }  # fmt: skip
 
 
-def baseline(study, initial):
+def baseline(study, initial, settings):
     return {
-        "kind": "supervised", "network": study["networks"]["baseline"], "settings": study["finetune"],
+        "kind": "supervised", "network": study["networks"]["baseline"], "settings": without(settings, "flip"),
+        "images": image_settings(study, "finetune"),
         "train": "images/imagenet100", "initial": f"encoders/{initial}",
         "inputs": ["images/imagenet100", f"encoders/{initial}"],
     }  # fmt: skip
@@ -165,21 +178,33 @@ def heads(study, encoder, data):
         and (probe.encoder, classes_of(study, quantity.data)) == (encoder, data)
     }
     wanted |= gallery_probes(study, encoder, data)
+    other = study.get("probe_distortions", {})  # where a probe is trained under something else than its encoder
     probes = [
-        {"key": p.key, "fraction": float(p.fraction), "distortion": distortions.specification(p.distortion, study)}
+        {
+            "key": p.key, "fraction": float(p.fraction),
+            "distortion": distortions.specification(other.get(p.distortion, p.distortion), study),
+        }
         for p in sorted(wanted, key=lambda p: p.key)
-    ]
+    ]  # fmt: skip
     return {
         "kind": "heads", "encoder": f"encoders/{encoder}", "train": f"images/{data}", "probes": probes,
-        "settings": study["probe"], "images": image_settings(study),
+        "settings": probe_settings(study, data), "images": image_settings(study, "probe"),
         "inputs": [f"encoders/{encoder}", f"images/{data}"],
     }  # fmt: skip
+
+
+def probe_settings(study, data):
+    """How the probes of a data set are fitted: `transfer` replaces `full` away from ImageNet-100."""
+    settings = without(study["probe"], "flip", "transfer")
+    if data != "imagenet100" and "transfer" in study["probe"]:
+        settings["full"] = study["probe"]["transfer"]
+    return settings
 
 
 def restored(study, data, name):
     """Test images of a data set, distorted and then restored in pixel space."""
     method = quantities.restoration(name)
-    settings = study["restore"]["nlm" if method == "nlm" else "deep_decoder"]
+    settings = without(study["restore"]["nlm" if method == "nlm" else "deep_decoder"], "constants")
     return {
         "kind": "restore", "method": method, "settings": settings, "test": f"images/{data}",
         "split": study["evaluate"]["split"], "images": image_settings(study),
@@ -228,7 +253,9 @@ def level_of(study, data, name, wanted):
     result = {"name": name, "heads": [head_of(q) for _, q in sorted({q.head: q for q in here}.items())]}
     result["metrics"] = sorted({q.metric for q in here})
     if quantities.restoration(name):
-        return result | {"restored": f"restored/{data}/{name}"}
+        constants = study["restore"]["nlm"].get("constants") if quantities.restoration(name) == "nlm" else None
+        other = {key: study["networks"][constants][key] for key in ("mean", "std")} if constants else None
+        return result | {"restored": f"restored/{data}/{name}", "constants": other}
     if study["data"][data]["source"].endswith("imagenet-c"):
         return result | {"severities": [1, 2, 3, 4, 5]}
     return result | {"distortion": distortions.specification(name, study)}

@@ -20,12 +20,16 @@ SECONDS_BETWEEN_REPORTS = 2
 
 @dataclass(frozen=True)
 class Job:
-    """What a running job knows besides its recipe: its name, the study's results, its recipe's hash, its device."""
+    """What a running job knows besides its recipe: its name, the study's results, its recipe's hash, its device.
+
+    threads: how many read and crop pictures; where there are several, they work ahead of the device.
+    """
 
     product: str
     root: Path
     recipe_hash: str
     device: str = "cpu"
+    threads: int = 1
 
     @property
     def state(self):

@@ -49,10 +49,12 @@ def train(recipe, job, load):
     encoder = encoders.build(recipe["network"]).train()
     both = nn.ModuleList([encoder, BagOfWords(captions, encoder.dim)]).to(job.device)
 
-    def loss_of(index, epoch):
-        batch = images.training_batch(data, index, recipe["images"], seed, epoch).to(job.device)
-        present, which = data.labels[index].unique(return_inverse=True)
+    def batch_of(step):
+        return images.training_batch(data, step.index, recipe["images"], seed, step.epoch, job)
+
+    def loss_of(batch, step):
+        present, which = data.labels[step.index].unique(return_inverse=True)
         return clip_loss(both[0](batch), both[1](present), which.to(job.device), settings["temperature"])
 
-    history = fit(both, both.parameters(), loss_of, data, recipe, job)
+    history = fit(both, both.parameters(), batch_of, loss_of, data, recipe, job)
     return encoders.state(encoder), {"losses": history, "network": recipe["network"]}

@@ -1,6 +1,8 @@
 """The one training loop: epochs in a counted order, a checkpoint after each, resumption that is exact to the bit."""
 
 import math
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 import torch
 
@@ -8,6 +10,8 @@ from contrastive_inversion import artifacts, rng
 from contrastive_inversion.errors import UserError
 from contrastive_inversion.recipes import setting
 from contrastive_inversion.state import Progress
+
+EXPLODED = 1e4  # no loss here starts above a few tens
 
 
 def make_optimizer(parameters, settings):
@@ -20,7 +24,10 @@ def make_optimizer(parameters, settings):
 
 
 def learning_rate(settings, step, steps_per_epoch, epochs):
-    """The learning rate of a step, in closed form: warm-up, then constant, cosine to 0, or /10 every 30 epochs."""
+    """The learning rate of a step, in closed form: warm-up, then constant, cosine to 0, or /10 every 30 epochs.
+
+    `stalled_cosine` is the authors': stepped once an epoch with a period counted in steps, it hardly falls.
+    """
     total = steps_per_epoch * epochs
     warmup = setting(settings, "warmup") * total
     if step < warmup:
@@ -28,47 +35,78 @@ def learning_rate(settings, step, steps_per_epoch, epochs):
     schedule = setting(settings, "schedule")
     if schedule == "cosine":
         return settings["lr"] * 0.5 * (1 + math.cos(math.pi * (step - warmup) / (total - warmup)))
+    if schedule == "stalled_cosine":
+        return settings["lr"] * 0.5 * (1 + math.cos(math.pi * (step // steps_per_epoch) / settings["period"]))
     if schedule == "step":
         return settings["lr"] * 0.1 ** (step // steps_per_epoch // 30)
     return settings["lr"]
 
 
-def fit(model, parameters, loss_of, images, recipe, job):
+@dataclass(frozen=True)
+class Step:
+    """One step of a training: the positions of its images, int64 (B,), the epoch and the step's number within it."""
+
+    index: torch.Tensor
+    epoch: int
+    number: int
+
+
+def ahead(make, items, threads):
+    """make(item) for every item in turn; with threads to spare the next one is made while the caller works."""
+    if threads == 1:
+        yield from map(make, items)
+        return
+    with ThreadPoolExecutor(1) as maker:
+        coming = None
+        for item in items:
+            following = maker.submit(make, item)
+            if coming:
+                yield coming.result()
+            coming = following
+        yield coming.result()
+
+
+def fit(model, parameters, batch_of, loss_of, images, recipe, job):
     """Train `model` in place and return the loss of each epoch.
 
-    loss_of(index, epoch) gives the scalar loss of the images at int64 positions `index`. After each epoch the state
-    is saved; a restart goes on from there with bit-identical results, since every draw is counted (see `rng`).
+    batch_of(step) gives the images of a Step on the job's device, loss_of(batch, step) their scalar loss. After each
+    epoch the state is saved; a restart goes on from there with bit-identical results, since every draw is counted
+    (see `rng`).
     Raises UserError on a loss that is not finite, naming step and images, and on a damaged checkpoint.
     """
     settings = recipe["settings"]
     optimizer = make_optimizer(parameters, settings)
-    first_epoch, history = resume(model, optimizer, job)
+    scaler = torch.amp.GradScaler(job.device, enabled=job.device == "cuda" and setting(settings, "precision") == "fp16")
+    first_epoch, history = resume(model, optimizer, scaler, job)
     steps = math.ceil(len(images) / settings["batch"])
     progress = Progress(job, settings["epochs"], len(images), first_epoch)
     for epoch in range(first_epoch, settings["epochs"]):
-        order = rng.permutation(len(images), recipe["seed"], "order", epoch)
+        order = rng.permutation(len(images), recipe["seed"], "order", epoch).split(settings["batch"])
+        todo = [Step(index, epoch, number) for number, index in enumerate(order)]
         total = 0.0
-        for number, index in enumerate(order.split(settings["batch"])):
-            step = epoch * steps + number
+        for step, batch in zip(todo, ahead(batch_of, todo, job.threads), strict=True):
+            position = epoch * steps + step.number
             for group in optimizer.param_groups:
-                group["lr"] = learning_rate(settings, step, steps, settings["epochs"])
-            loss = loss_of(index, epoch)
-            check_finite(loss, step, index, job)
+                group["lr"] = learning_rate(settings, position, steps, settings["epochs"])
+            loss = loss_of(batch, step)
+            found = loss.item()
+            check_loss(found, position, step.index, job)
             optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            optimizer.step()
-            total += loss.item() * len(index)
-            progress.advance(epoch, len(index), loss.item())
+            scaler.scale(loss).backward()
+            scaler.step(optimizer)
+            scaler.update()
+            total += found * len(step.index)
+            progress.advance(epoch, len(step.index), found)
         history.append(total / len(images))
-        save_checkpoint(model, optimizer, epoch + 1, history, job)
+        save_checkpoint(model, optimizer, scaler, epoch + 1, history, job)
     progress.close(history)
     return history
 
 
-def check_finite(loss, step, index, job):
-    if not torch.isfinite(loss):
+def check_loss(loss, step, index, job):
+    if not abs(loss) < EXPLODED:
         raise UserError(
-            f"{job.product}: the loss is {loss.item()} at step {step} (images {index[:8].tolist()}, ...); "
+            f"{job.product}: the loss is {loss:g} at step {step} (images {index[:8].tolist()}, ...); "
             "lower the learning rate in the study file, or look at these images"
         )
 
@@ -77,16 +115,16 @@ def checkpoint_path(job):
     return job.state / "checkpoint.pt"
 
 
-def save_checkpoint(model, optimizer, epoch, history, job):
+def save_checkpoint(model, optimizer, scaler, epoch, history, job):
     content = {
         "model": model.state_dict(), "optimizer": optimizer.state_dict(), "epoch": epoch, "history": history,
-        "recipe_hash": job.recipe_hash,
+        "recipe_hash": job.recipe_hash, "scaler": scaler.state_dict(),
     }  # fmt: skip
     with artifacts.atomic(checkpoint_path(job)) as temporary:
         torch.save(content, temporary)
 
 
-def resume(model, optimizer, job):
+def resume(model, optimizer, scaler, job):
     """Load the checkpoint of this very recipe, if there is one: the epochs done and their losses."""
     path = checkpoint_path(job)
     if not path.exists():
@@ -97,6 +135,7 @@ def resume(model, optimizer, job):
             return 0, []  # the study has changed since: this training begins anew
         model.load_state_dict(content["model"])
         optimizer.load_state_dict(content["optimizer"])
+        scaler.load_state_dict(content["scaler"])
     except Exception as error:  # torch raises many kinds for a damaged file
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"{path}: damaged checkpoint ({reason}); delete it to begin this training anew") from None

@@ -91,6 +91,11 @@ def gpus(wildcards):
     return studies.load(wildcards.study)["gpu"]
 
 
+def picture_threads(wildcards):
+    """Threads that a job on a GPU reads and crops pictures with; on a CPU a job is one thread."""
+    return studies.load(wildcards.study)["picture_threads"] if studies.load(wildcards.study)["gpu"] else 1
+
+
 def stop_unlimited_gpus():
     """GPU jobs on this machine need a positive limit: without one Snakemake would start them all at once."""
     limit = workflow.global_resources.get("gpu")

@@ -31,12 +31,13 @@ rule encoder:
         "results/{study}/benchmarks/encoders/{encoder}.tsv"
     conda:
         "../../envs/compute.yaml"
+    threads: picture_threads
     resources:
         gpu=gpus,
     params:
         recipe=product_recipe("encoders/{encoder}"),
     shell:
-        "contrastive-inversion make encoders/{wildcards.encoder} --root results/{wildcards.study} --gpus {resources.gpu} --recipe {params.recipe:q} > {log} 2>&1"
+        "contrastive-inversion make encoders/{wildcards.encoder} --root results/{wildcards.study} --gpus {resources.gpu} --threads {threads} --recipe {params.recipe:q} > {log} 2>&1"
 
 
 rule heads:
@@ -51,12 +52,13 @@ rule heads:
         "results/{study}/benchmarks/heads/{encoder}/{data}.tsv"
     conda:
         "../../envs/compute.yaml"
+    threads: picture_threads
     resources:
         gpu=gpus,
     params:
         recipe=product_recipe("heads/{encoder}/{data}"),
     shell:
-        "contrastive-inversion make heads/{wildcards.encoder}/{wildcards.data} --root results/{wildcards.study} --gpus {resources.gpu} --recipe {params.recipe:q} > {log} 2>&1"
+        "contrastive-inversion make heads/{wildcards.encoder}/{wildcards.data} --root results/{wildcards.study} --gpus {resources.gpu} --threads {threads} --recipe {params.recipe:q} > {log} 2>&1"
 
 
 rule restored:
@@ -89,12 +91,13 @@ rule measurement:
         "results/{study}/benchmarks/measurements/{encoder}/{data}.tsv"
     conda:
         "../../envs/compute.yaml"
+    threads: picture_threads
     resources:
         gpu=gpus,
     params:
         recipe=product_recipe("measurements/{encoder}/{data}"),
     shell:
-        "contrastive-inversion make measurements/{wildcards.encoder}/{wildcards.data} --root results/{wildcards.study} --gpus {resources.gpu} --recipe {params.recipe:q} > {log} 2>&1"
+        "contrastive-inversion make measurements/{wildcards.encoder}/{wildcards.data} --root results/{wildcards.study} --gpus {resources.gpu} --threads {threads} --recipe {params.recipe:q} > {log} 2>&1"
 
 
 rule gallery:
