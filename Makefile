@@ -1,12 +1,13 @@
 # make demo    from a bare machine to every table and figure of the embedded study
 # make test    style, lint, tests and a small end-to-end run
+# make test-all    the same, and the paper's networks at their real size on small files
 # make bench   timings of the corruptions and trainings, as ratios
 # make clean   remove the environment (results stay)
 
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test bench clean
+.PHONY: demo test test-all bench clean
 
 demo: .venv/installed
 	$(BIN)/snakemake --cores all
@@ -18,6 +19,9 @@ test: .venv/installed
 	$(BIN)/snakefmt --check Snakefile workflow/rules
 	$(BIN)/snakemake --lint
 	$(BIN)/python -m pytest -q
+
+test-all: test
+	$(BIN)/python -m pytest -q -m slow
 
 bench: .venv/installed
 	$(BIN)/python benchmarks/bench.py

@@ -28,7 +28,7 @@ def imagenet(root, wnids=WNIDS, size=lambda i: (30 + i, 40)):
     photo(root / "train" / WNIDS[4] / "png.JPEG", kind="PNG")
     rotated = Image.Exif()
     rotated[0x0112] = 6
-    photo(root / "train" / WNIDS[5] / "rotated.JPEG", size=(50, 20), exif=rotated)
+    photo(root / "train" / WNIDS[5] / "rotated.JPEG", size=(51, 21), exif=rotated)
 
 
 def imagenet_c(root):

@@ -68,7 +68,7 @@ def test_a_packed_store_holds_every_picture_as_decoded(imagenet, tmp_path):
 
 
 def test_odd_files_load_as_the_authors_loader_did(imagenet):
-    for name, shape in (("cmyk", (40, 60, 3)), ("png", (40, 60, 3)), ("rotated", (20, 50, 3))):
+    for name, shape in (("cmyk", (40, 60, 3)), ("png", (40, 60, 3)), ("rotated", (21, 51, 3))):
         path = next(imagenet.rglob(f"{name}.JPEG"))
         with open(path, "rb") as file:
             expected = np.asarray(Image.open(file).convert("RGB"))

@@ -43,7 +43,7 @@ def layout(splits):
         nonlocal position
         length = math.prod(shape) * {"U8": 1, "I64": 8}[dtype]
         places[name] = (dtype, shape, position, position + length)
-        position += length + (-length) % 8
+        position += length
 
     for split, entries in splits.items():
         found = [size_of(entry.path) for entry in tqdm(entries, desc=f"{split} sizes", unit="image", mininterval=5)]
@@ -51,7 +51,9 @@ def layout(splits):
         place(f"{split}/labels", "I64", [len(entries)])
         place(f"{split}/sizes", "I64", [len(entries), 2])
         place(f"{split}/offsets", "I64", [len(entries)])
-        place(f"{split}/pixels", "U8", [int(3 * sizes[split].prod(axis=1).sum())])
+        pixels = int(3 * sizes[split].prod(axis=1).sum())
+        # safetensors allows no gap between tensors: zeros at the end align the next split's labels
+        place(f"{split}/pixels", "U8", [pixels + (-pixels) % 8])
     return places, sizes, position
 
 

@@ -1,6 +1,7 @@
 """Studies: one YAML file each, holding only what differs from its parent, checked against a JSON schema."""
 
 import functools
+import os
 import re
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import yaml
 
 from contrastive_inversion.errors import UserError, nearest
 
+FOLDER = "CONTRASTIVE_INVERSION_STUDIES"  # reaches every process that a workflow starts
 WORKFLOW = Path(__file__).resolve().parent.parent
 REPLACED = {"data", "label_shift"}  # a child's mapping replaces its parent's instead of being merged into it
 
@@ -30,9 +32,15 @@ def read_yaml(path):
         raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
 
 
+def folders():
+    """Where study files lie: the user's own folder (`studies` in config.yaml), then this package's."""
+    own = os.environ.get(FOLDER)
+    return [*([Path(own)] if own else []), WORKFLOW / "studies"]
+
+
 def available():
     """The names of all studies."""
-    return sorted(path.stem for path in (WORKFLOW / "studies").glob("*.yaml"))
+    return sorted({path.stem for folder in folders() for path in folder.glob("*.yaml")})
 
 
 def merged(parent, child):
@@ -50,8 +58,8 @@ def load(name):
 
     Raises UserError for an unknown study, an unknown or mistyped key, or an impossible value.
     """
-    path = WORKFLOW / "studies" / f"{name}.yaml"
-    if not path.exists():
+    path = next((found for folder in folders() if (found := folder / f"{name}.yaml").exists()), None)
+    if path is None:
         raise UserError(f"config.yaml: study: there is no study '{name}'{nearest(name, available())}")
     own = read_yaml(path)
     validate(own, "study", path)

@@ -19,6 +19,8 @@ def or_stop(function, *arguments):
 
 jobs.put_command_on_path()
 or_stop(studies.validate, config, "config", "config.yaml")
+if "studies" in config:
+    os.environ[studies.FOLDER] = os.path.abspath(config["studies"])
 STUDY = config["study"]
 places.export(config)
 LEDGER = os.path.relpath(quantities.PUBLISHED)

@@ -1,0 +1,139 @@
+"""The paper's and the authors' studies on small files of the published formats: real networks, real image size.
+
+Only epochs, counts of images and batches are lowered. The files' checksums cannot be the published ones: the weights'
+are given in the study, those of CIFAR and STL-10 are not looked at (see OFFICIAL).
+"""
+
+import hashlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+import formats
+from contrastive_inversion import artifacts, sources
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+OFFICIAL = """
+import sys
+if any(name in sys.orig_argv for name in ("images/cifar10", "images/cifar100", "images/stl10")):
+    from torchvision.datasets import cifar, stl10
+    cifar.check_integrity = stl10.check_integrity = lambda path, md5=None: True
+"""
+# At least one number of every table, and every data set.
+MEASURED = """
+student-rm90 | probe 100% | imagenet100 | rm90 | top1
+student-rm90 | probe 10% | imagenet100 | rm90 | top5
+baseline-rm90 | own | imagenet100 | rm90 | top1
+baseline100-rm90 | own | imagenet100 | rm90 | top1
+student-rm90 | teacher probe 100% on clean | imagenet100 | rm90 | top1
+student-rm90 | probe 100% | imagenet100b | rm90 | top1
+student-rm90 | probe 100% | cifar10 | rm90 | top1
+student-rm90 | probe 100% | cifar100 | rm90 | top5
+student-rm90 | probe 100% | stl10 | rm90 | top1
+student-rm90 | probe 100% | covid | rm90 | auc
+student-rm90 | probe 100% | label_shift | rm97 | top1
+baseline-rm90 | probe 100% | cifar10 | rm90 | top1
+baseline-rm90 | own | imagenet100 | easier_1 | top1
+resnet | probe 100% on clean | imagenet100 | nlm-gn10 | top1
+resnet | probe 100% on clean | imagenet100 | dd-rm50 | top1
+resnet | probe 100% on rm90 | imagenet100 | rm90 | top1
+student-mix | probe 100% | imagenet100c | fog | top1
+baseline-clean | own | imagenet100c | fog | top1
+""".strip().splitlines()
+
+
+def write_data(root):
+    """Every data set in its published format, some hundred images in all but ImageNet-C."""
+    both = [*formats.WNIDS, *sources.wnids("imagenet100b_wnids.txt"), *sources.label_shift_classes()]
+    formats.imagenet(root / "imagenet", sorted(set(both)), lambda i: (260 + i % 7, 240 + i % 5))
+    formats.imagenet_c(root / "imagenet-c")
+    formats.cifar(root / "cifar", images=4)
+    formats.stl10(root / "stl10")
+    rows = [(f"{split}{i}.jpeg", ("Normal", "Pnemonia")[i % 2], split) for split in ("TRAIN", "TEST") for i in range(4)]
+    formats.coronahack(root / "coronahack", rows)
+    return {key: str(root / key) for key in ("imagenet", "cifar", "stl10", "coronahack")} | {
+        "imagenet_c": str(root / "imagenet-c")
+    }
+
+
+def write_weights(root):
+    root.mkdir()
+    formats.clip_archive(root / "RN101.pt")
+    formats.resnet101(root / "resnet101.pth")
+    return {"clip": str(root / "RN101.pt"), "resnet101": str(root / "resnet101.pth")}
+
+
+def lowered(parent, weights):
+    """A study that inherits from the real one and lowers epochs, counts and batches alone."""
+    data = yaml.safe_load((REPOSITORY / "workflow/studies/paper.yaml").read_text())["data"]
+    if parent == "authors":
+        data["imagenet100c"]["resize"] = 256
+    data["imagenet100"] |= {"train": 103, "test": 100}
+    data["imagenet100b"] |= {"train": 100, "test": 100}
+    data["imagenet100c"] |= {"test": 100}
+    data["label_shift"] |= {"test": 5}
+    checksums = {name: hashlib.sha256(Path(path).read_bytes()).hexdigest() for name, path in weights.items()}
+    short = {"epochs": 1, "batch": 40}
+    return {
+        "inherits": parent, "tables": [], "figures": [11], "also": MEASURED, "gpu": 0, "data": data,
+        "fractions": [10, 100],
+        "teacher": {"sha256": checksums["clip"]}, "resnet": {"sha256": checksums["resnet101"]},
+        "resnet100": short, "distill": short, "finetune": short,
+        "probe": dict.fromkeys(("full", "subset"), short),
+        "evaluate": {"instantiations": 2, "batch": 50},
+        "restore": {"nlm": {"images": 2, "instantiations": 1}, "deep_decoder": {"images": 2, "steps": 2}},
+    }  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def laboratory(tmp_path_factory):
+    """A folder with data, weights, the lowered studies, and a config.yaml that names them."""
+    folder = tmp_path_factory.mktemp("laboratory")
+    weights = write_weights(folder / "weights")
+    content = {"study": "paper-miniature", "studies": "studies", "data": write_data(folder), "weights": weights}
+    (folder / "config.yaml").write_text(yaml.safe_dump(content))
+    (folder / "studies").mkdir()
+    for parent in ("paper", "authors"):
+        (folder / f"studies/{parent}-miniature.yaml").write_text(yaml.safe_dump(lowered(parent, weights)))
+    (folder / "site").mkdir()
+    (folder / "site/sitecustomize.py").write_text(OFFICIAL)
+    return folder
+
+
+def snakemake(folder, *arguments, parent="paper"):
+    command = [
+        str(Path(sys.executable).with_name("snakemake")), "--snakefile", str(REPOSITORY / "Snakefile"), "--directory",
+        str(folder), "--configfile", str(folder / "config.yaml"), "--cores", "2", *arguments,
+        "--config", f"study={parent}-miniature",
+    ]  # fmt: skip
+    environment = os.environ | {"PYTHONPATH": str(folder / "site")}
+    found = subprocess.run(command, capture_output=True, text=True, env=environment)
+    return found.returncode, found.stdout + found.stderr
+
+
+def test_every_data_set_and_both_weights_are_read(laboratory):
+    sets = ["imagenet100", "imagenet100b", "imagenet100c", "label_shift", "cifar10", "cifar100", "stl10", "covid"]
+    results = "results/paper-miniature"
+    targets = [f"{results}/images/{name}.safetensors" for name in sets]
+    targets += [f"{results}/encoders/{name}.safetensors" for name in ("teacher", "resnet")]
+    status, output = snakemake(laboratory, *targets)
+    assert status == 0, output[-5000:]
+    for name in ("imagenet100", "imagenet100b"):
+        tensors, record = artifacts.load(laboratory / f"{results}/images/{name}.safetensors")
+        assert len(record["classes"]) == tensors["train/labels"].max() + 1 == 100
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("parent", ["paper", "authors"])
+def test_the_whole_study_runs(laboratory, parent):
+    status, output = snakemake(laboratory, parent=parent)
+    assert status == 0, output[-8000:]
+    found = list((laboratory / f"results/{parent}-miniature/measurements").rglob("*.json"))
+    rows = [row for path in found for row in artifacts.read_json(path)["rows"]]
+    assert len(rows) >= len(MEASURED)
+    assert (laboratory / f"figures/{parent}-miniature/figure_11.png").stat().st_size > 10_000
+    assert (laboratory / f"results/{parent}-miniature/report.html").exists()
