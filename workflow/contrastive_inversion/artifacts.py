@@ -117,3 +117,16 @@ def content_hash(tensors):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.numpy().tobytes())
     return digest.hexdigest()
+
+
+def check_sum(path, expected):
+    """Raise UserError unless a file's sha256 begins with the expected digits."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 24):
+            digest.update(block)
+    if not digest.hexdigest().startswith(expected):
+        raise UserError(
+            f"{path}: sha256 {digest.hexdigest()[:16]}..., expected {expected[:16]}...; "
+            "it is another file, or was not fetched whole: fetch it again"
+        )

@@ -32,6 +32,8 @@ def parser():
     top.add_argument("--version", action="version", version=__version__)
     commands = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
     add_status(commands)
+    add_doctor(commands)
+    add_fetch(commands)
     add_summary(commands)
     add_recipe(commands)
     add_rendering(commands)
@@ -59,6 +61,49 @@ def status(options):
     from contrastive_inversion.status import screen
 
     print(screen(options.results, 10**9 if options.all else 10))
+
+
+def add_doctor(commands):
+    found = add(
+        commands, "doctor", doctor, "say whether this machine has what a study needs: data, weights, disk, GPUs"
+    )
+    found.add_argument("targets", nargs="*", metavar="TARGET", help="table_1, figure_3, ... (default: the whole study)")
+    found.add_argument("--config", default="config.yaml", type=Path, help="the file with paths (default: config.yaml)")
+
+
+def doctor(options):
+    from contrastive_inversion.doctor import examine
+
+    read_places(options.config)
+    checks, work = examine(options.study, options.targets, options.results)
+    print(f"Study {options.study}: {work}.")
+    print("\n".join(map(str, checks)))
+    return int(not all(check.ok for check in checks))
+
+
+def read_places(path):
+    """Take the places of data and weights from config.yaml, as the workflow does."""
+    from contrastive_inversion import places, studies
+
+    if not path.exists():
+        raise UserError(f"{path}: there is no such file; run this where config.yaml lies, or name it with --config")
+    config = studies.read_yaml(path)
+    studies.validate(config, "config", path)
+    studies.use_folder_of(config)
+    places.export(config)
+
+
+def add_fetch(commands):
+    found = add(commands, "fetch", fetch, "fetch published weights, or the data sets that need no account")
+    found.add_argument("what", choices=["weights", "data"])
+    found.add_argument("--config", default="config.yaml", type=Path, help="the file with paths (default: config.yaml)")
+
+
+def fetch(options):
+    from contrastive_inversion import fetch
+
+    read_places(options.config)
+    {"weights": fetch.fetch_weights, "data": fetch.fetch_data}[options.what](options.study)
 
 
 def add_summary(commands):

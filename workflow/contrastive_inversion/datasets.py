@@ -3,7 +3,6 @@
 from contrastive_inversion import embedded, imagenet_c, packing, places, recipes, sources
 
 EMBEDDED = {"glyphs": embedded.characters, "digits": embedded.digits, "photographs": embedded.photographs}
-ARCHIVES = ("cifar10", "cifar100", "stl10")
 
 
 def make(recipe, job, load):
@@ -13,7 +12,7 @@ def make(recipe, job, load):
         return imagenet_c.make(recipe, load)
     if source in EMBEDDED:
         return EMBEDDED[source](recipe)
-    if source in ARCHIVES:
+    if source in sources.ARCHIVES:
         return archive(source), {}
     found, facts = sources.entries(recipe), {"classes": sources.class_names(recipe["settings"])}
     if sources.decoded_on_the_fly(recipe["settings"]):

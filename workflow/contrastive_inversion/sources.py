@@ -19,6 +19,8 @@ from contrastive_inversion.quantities import PUBLISHED
 IMAGE_ENDINGS = {".jpeg", ".jpg", ".png"}
 CORRUPTION_GROUPS = ("blur", "digital", "extra", "noise", "weather")
 SEVERITIES = range(1, 6)
+# Sets that torchvision reads: the folder that each unpacks to.
+ARCHIVES = {"cifar10": "cifar-10-batches-py", "cifar100": "cifar-100-python", "stl10": "stl10_binary"}
 
 
 @dataclass(frozen=True)
@@ -179,20 +181,24 @@ def arrays(images, labels):
     return torch.from_numpy(np.ascontiguousarray(images)), torch.as_tensor(np.asarray(labels), dtype=torch.int64)
 
 
+def torchvision_set(name, root, split, download=False):
+    """torchvision's data set of a name in ARCHIVES. Raises RuntimeError where its files are not whole."""
+    from torchvision import datasets
+
+    classes = {"cifar10": datasets.CIFAR10, "cifar100": datasets.CIFAR100, "stl10": datasets.STL10}
+    which = {"split": split} if name == "stl10" else {"train": split == "train"}
+    return classes[name](root, download=download, **which)
+
+
 def official(name, key):
     """{split: (images, labels)} of CIFAR-10, CIFAR-100 or STL-10 from the official archives, unpacked.
 
     torchvision reads them and checks the checksums. Raises UserError where they are not whole.
     """
-    from torchvision import datasets
-
-    root = places.folder(key)
-    classes = {"cifar10": datasets.CIFAR10, "cifar100": datasets.CIFAR100, "stl10": datasets.STL10}
-    found = {}
+    root, found = places.folder(key), {}
     for split in ("train", "test"):
-        which = {"split": split} if name == "stl10" else {"train": split == "train"}
         try:
-            loaded = classes[name](root, **which)
+            loaded = torchvision_set(name, root, split)
         except RuntimeError as error:
             raise places.wrong(key, root, f"is not whole ({error})") from None
         found[split] = arrays(loaded.data, loaded.labels if name == "stl10" else loaded.targets)

@@ -38,6 +38,12 @@ def folders():
     return [*([Path(own)] if own else []), WORKFLOW / "studies"]
 
 
+def use_folder_of(config):
+    """Let this process and all that it starts find the user's own studies."""
+    if "studies" in config:
+        os.environ[FOLDER] = str(Path(config["studies"]).resolve())
+
+
 def available():
     """The names of all studies."""
     return sorted({path.stem for folder in folders() for path in folder.glob("*.yaml")})

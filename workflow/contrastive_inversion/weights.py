@@ -4,26 +4,13 @@ Nothing here unpickles foreign objects: archives are read as tensors (`weights_o
 torch's own reader, and only their parameters are taken.
 """
 
-import hashlib
 import zipfile
 
 import torch
 
 from contrastive_inversion import encoders, places
+from contrastive_inversion.artifacts import check_sum
 from contrastive_inversion.errors import UserError
-
-
-def check_sum(path, expected):
-    """Raise UserError unless a file's sha256 begins with the expected digits."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(1 << 24):
-            digest.update(block)
-    if not digest.hexdigest().startswith(expected):
-        raise UserError(
-            f"{path}: sha256 {digest.hexdigest()[:16]}..., expected {expected[:16]}...; "
-            "it is another file, or was not fetched whole: fetch it again"
-        )
 
 
 def is_torchscript(path):

@@ -3,7 +3,7 @@ import os
 import sys
 
 try:
-    from contrastive_inversion import figures, jobs, places, quantities, recipes, studies, tables
+    from contrastive_inversion import doctor, figures, jobs, places, quantities, recipes, studies, tables
     from contrastive_inversion.errors import UserError
 except ImportError as error:
     sys.exit(f"Error: {error.name} is not installed here; type: pip install -e .")
@@ -19,8 +19,7 @@ def or_stop(function, *arguments):
 
 jobs.put_command_on_path()
 or_stop(studies.validate, config, "config", "config.yaml")
-if "studies" in config:
-    os.environ[studies.FOLDER] = os.path.abspath(config["studies"])
+studies.use_folder_of(config)
 STUDY = config["study"]
 places.export(config)
 LEDGER = os.path.relpath(quantities.PUBLISHED)
@@ -108,5 +107,20 @@ def stop_unlimited_gpus():
         )
 
 
+def stop_without_files():
+    """Data or weights that this run would read and that are not there stop it before any job, all in one message."""
+    products = {}
+    for job in workflow.dag.needrun_jobs():
+        name = str(job.rule.name)
+        if name in ("images", "encoder"):
+            product = f"images/{job.wildcards.data}" if name == "images" else f"encoders/{job.wildcards.encoder}"
+            products[product] = recipes.parse(job.params.recipe)
+    found = doctor.problems(products)
+    if found:
+        others = "Tables and figures that need none of this still run by their names; see --list-target-rules."
+        sys.exit("\n".join(["Error: nothing was started, files are missing:", *(f"✗ {p}" for p in found), others]))
+
+
 onstart:
     stop_unlimited_gpus()
+    stop_without_files()

@@ -1,0 +1,30 @@
+# What may be fetched from a network, and only when asked for: no other rule opens a connection.
+
+
+rule weights:
+    """Fetch the published weights that the configured study starts from, to the places config.yaml names."""
+    log:
+        f"results/{STUDY}/logs/weights.log",
+    conda:
+        "../../envs/compute.yaml"
+    params:
+        study=STUDY,
+    shell:
+        "contrastive-inversion fetch weights --study {params.study} 2>&1 | tee {log}"
+
+
+rule download:
+    """Fetch CIFAR-10, CIFAR-100 and STL-10 to the places config.yaml names; say where the other data come from."""
+    log:
+        f"results/{STUDY}/logs/download.log",
+    conda:
+        "../../envs/compute.yaml"
+    params:
+        study=STUDY,
+    shell:
+        "contrastive-inversion fetch data --study {params.study} 2>&1 | tee {log}"
+
+
+localrules:
+    weights,
+    download,
