@@ -1,0 +1,117 @@
+"""NT-Xent and the Tikhonov penalties against closed forms, finite differences and per-sample gradients, in float64."""
+
+import math
+
+import pytest
+import torch
+from pytorch_metric_learning.losses import NTXentLoss
+
+from contrastive_inversion import penalties
+
+N, TAU = 6, 0.5
+
+
+@pytest.fixture(autouse=True)
+def double_precision():
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+@pytest.fixture
+def network():
+    torch.manual_seed(0)
+    return torch.nn.Sequential(
+        torch.nn.Conv2d(2, 3, 3), torch.nn.Softplus(), torch.nn.Flatten(), torch.nn.Linear(3 * 9, 4)
+    )
+
+
+@pytest.fixture
+def views():
+    generator = torch.Generator().manual_seed(1)
+    return [torch.randn(N, 2, 5, 5, generator=generator).requires_grad_() for _ in range(2)]
+
+
+def test_nt_xent_is_the_library_s_and_has_its_closed_form(network, views):
+    a, b = (network(view) for view in views)
+    theirs = NTXentLoss(temperature=TAU)(torch.cat([a, b]), torch.arange(N).repeat(2))
+    assert penalties.nt_xent(a, b, TAU).item() == pytest.approx(theirs.item(), rel=1e-10)
+    same = torch.ones(N, 4)
+    assert penalties.nt_xent(same, same, TAU).item() == pytest.approx(math.log(2 * N - 1))
+
+
+def test_the_contrastive_penalty_is_eq_3_by_finite_differences(network, views):
+    def loss_of(first, second):
+        return penalties.nt_xent(network(first), network(second), TAU)
+
+    found = penalties.contrastive(loss_of(*views), *views, 0.7)
+    h, squares = 1e-5, 0.0
+    with torch.no_grad():
+        for which in (0, 1):
+            for place in range(views[which].numel()):
+                shifted = [view.clone() for view in views]
+                slopes = []
+                for sign in (1, -1):
+                    shifted[which].view(-1)[place] = views[which].view(-1)[place] + sign * h
+                    slopes.append(loss_of(*shifted).item())
+                squares += ((slopes[0] - slopes[1]) / (2 * h)) ** 2
+        expected = loss_of(*views).item() + 0.7 / 2 * squares / 2
+    assert found.item() == pytest.approx(expected, rel=1e-6)
+
+
+def test_the_supervised_penalty_is_eq_2_by_per_sample_gradients(network, views):
+    images, labels = views[0], torch.arange(N) % 4
+
+    def loss_of_one(image, label):
+        return torch.nn.functional.cross_entropy(network(image[None]), label[None])
+
+    gradients = torch.func.vmap(torch.func.grad(loss_of_one))(images.detach(), labels)
+    values = penalties.per_image_cross_entropy(network(images), labels)
+    expected = (values + 0.3 / 2 * gradients.flatten(1).square().sum(dim=1)).mean()
+    assert penalties.supervised(values, images, 0.3).item() == pytest.approx(expected.item(), rel=1e-10)
+
+
+def test_the_mean_loss_s_gradients_are_n_squared_times_weaker(network, views):
+    values = penalties.per_image_cross_entropy(network(views[0]), torch.arange(N) % 4)
+    plain, eq_2, published = (
+        penalties.supervised(values, views[0], strength, scale).item()
+        for strength, scale in ((0, "per_image"), (1.0, "per_image"), (1.0, "mean_loss"))
+    )
+    assert (eq_2 - plain) / (published - plain) == pytest.approx(N**2)
+
+
+@pytest.mark.parametrize("kind", ["contrastive", "supervised"])
+def test_penalties_reach_the_parameters(network, views, kind):
+    """The derivative in one weight, against finite differences of the penalised loss itself."""
+
+    def value():
+        if kind == "contrastive":
+            return penalties.contrastive(penalties.nt_xent(network(views[0]), network(views[1]), TAU), *views, 2.0)
+        return penalties.supervised(
+            penalties.per_image_cross_entropy(network(views[0]), torch.arange(N) % 4), views[0], 2.0
+        )
+
+    weight = network[0].weight
+    found = torch.autograd.grad(value(), weight)[0].reshape(-1)[4].item()
+    h, slopes = 1e-6, []
+    for sign in (1, -1):
+        with torch.no_grad():
+            weight.view(-1)[4] += sign * h
+        slopes.append(value().item())
+        with torch.no_grad():
+            weight.view(-1)[4] -= sign * h
+    assert found == pytest.approx((slopes[0] - slopes[1]) / (2 * h), rel=1e-5)
+
+
+def test_one_layer_of_weight_one_is_the_plain_loss_and_penalty(network, views):
+    a, b = (network(view) for view in views)
+    assert torch.equal(penalties.layer_wise([a], [b], TAU, [1.0]), penalties.nt_xent(a, b, TAU))
+    penalty = penalties.layer_wise_penalty([a], [b], TAU, views, [0.35])
+    plain = penalties.nt_xent(a, b, TAU)
+    assert (plain + penalty).item() == pytest.approx(penalties.contrastive(plain, *views, 0.7).item())
+
+
+def test_a_negative_lambda_is_refused(network, views):
+    loss = penalties.nt_xent(network(views[0]), network(views[1]), TAU)
+    with pytest.raises(ValueError, match="lambda -1 is negative"):
+        penalties.contrastive(loss, *views, -1.0)
