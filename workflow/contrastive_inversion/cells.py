@@ -13,7 +13,7 @@ def of_study(study_name, results="results"):
     study, measured = studies.load(study_name), Measurements(study_name, results)
     rows = []
     for number in study["tables"]:
-        cells = [cell for cell in quantities.cells() if cell.table == number]
+        cells = [cell for cell in quantities.cells(quantities.ledger_of(study)) if cell.table == number]
         estimates = [measured.of(cell.quantity) for cell in cells]
         judged = verdicts.of_table(cells, estimates, study)
         rows += [row(*judgement) for judgement in zip(cells, estimates, judged, strict=True)]

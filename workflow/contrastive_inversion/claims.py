@@ -17,7 +17,6 @@ import pandas as pd
 from contrastive_inversion import artifacts, quantities, studies, verdicts
 from contrastive_inversion.errors import UserError, nearest
 from contrastive_inversion.measurements import Measurements
-from contrastive_inversion.quantities import PUBLISHED
 
 Z = 1.645  # one-sided 5 % for each comparison
 KEYS = {"id", "section", "sentence", "for", "compare", "at_least", "at_most"}
@@ -33,12 +32,13 @@ class Comparison:
     truth: bool | None
 
 
-def load():
-    """All claims, as their file has them. Raises UserError on an unknown key."""
-    found = studies.read_yaml(PUBLISHED / "claims.yaml")
+def load(study):
+    """All claims of a study's ledger, as their file has them. Raises UserError on an unknown key."""
+    path = quantities.ledger_of(study) / "claims.yaml"
+    found = studies.read_yaml(path)
     for claim in found:
         for key in claim.keys() - KEYS:
-            raise UserError(f"workflow/published/claims.yaml: {claim['id']}: unknown key '{key}'{nearest(key, KEYS)}")
+            raise UserError(f"{path}: {claim['id']}: unknown key '{key}'{nearest(key, KEYS)}")
     return found
 
 
@@ -158,7 +158,7 @@ def described(comparison):
 def relevant(study):
     """The claims whose quantities a study measures, all of them."""
     wanted = set(quantities.of_study(study))
-    return [claim for claim in load() if set(quantities_of(claim)) <= wanted]
+    return [claim for claim in load(study) if set(quantities_of(claim)) <= wanted]
 
 
 def of_study(study_name, results="results"):

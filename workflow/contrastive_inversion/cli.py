@@ -10,7 +10,7 @@ from contrastive_inversion import __version__
 from contrastive_inversion.errors import UserError
 
 TABLES = range(1, 15)
-FIGURES = [1, *range(3, 12)]
+FIGURES = range(1, 12)
 
 
 def main(arguments=None):
@@ -113,9 +113,9 @@ def add_summary(commands):
 
 
 def summary(options):
-    from contrastive_inversion import quantities, tables
+    from contrastive_inversion import quantities, studies, tables
 
-    title = quantities.table_layouts()[options.table]["title"]
+    title = quantities.table_layouts(quantities.ledger_of(studies.load(options.study)))[options.table]["title"]
     print(f"Table {options.table}: {title}. Study {options.study}; in brackets what the paper prints.\n")
     print(tables.terminal(options.table, options.study, options.results))
     print(f"\nReport page: {(options.results / options.study / 'report.html').resolve()}")
@@ -138,7 +138,7 @@ def add_rendering(commands):
     found = add(commands, "table", table, "write a table (csv, md, tex) from finished measurements")
     found.add_argument("number", type=int, choices=TABLES, metavar="NUMBER", help="1 to 14")
     found = add(commands, "figure", figure, "draw a figure (pdf, png) from finished measurements")
-    found.add_argument("number", type=int, choices=FIGURES, metavar="NUMBER", help="1 or 3 to 11")
+    found.add_argument("number", type=int, choices=FIGURES, metavar="NUMBER", help="one of the study's, 1 to 11")
     found.add_argument("--figures", default="figures", type=Path, help="the folder of figures (default: figures)")
     add(commands, "cells", cells, "write cells.csv: every printed number beside ours")
     add(commands, "claims", claims, "write claims.csv: what the paper says in words, and whether it holds here")

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from contrastive_inversion import rng
-from contrastive_inversion.jitter import colour_jitter
+from contrastive_inversion.jitter import colour_jitter, grey
 
 
 def corrupt(images, spec, seed, purpose, ids, epoch=0, repeated=None):
@@ -93,4 +93,10 @@ def jittered(images, op, seed, stream, drawn_by, numpy_drawn_by):
     return colour_jitter(images, op, seed, stream, *drawn_by)
 
 
-OPERATIONS = {"mask": mask, "noise": noise, "blur": blur, "jitter": jittered}
+def greyed(images, op, seed, stream, drawn_by, numpy_drawn_by):
+    """All channels the luma, or their mean where `mean` says so."""
+    luma = images.mean(dim=1, keepdim=True) if op.get("mean") else grey(images)
+    return luma.expand_as(images)
+
+
+OPERATIONS = {"mask": mask, "noise": noise, "blur": blur, "jitter": jittered, "grey": greyed}

@@ -38,13 +38,13 @@ def for_testing(picture, resize, size):
     return centre(shorter_side(picture, resize), size)
 
 
-def random_box(height, width, draws):
-    """RandomResizedCrop's box (top, left, height, width) from 4 * TRIES uniforms.
+def random_box(height, width, draws, scale=SCALE):
+    """RandomResizedCrop's box (top, left, height, width) from 4 * TRIES uniforms; scale: bounds of its share.
 
     torchvision's algorithm: an area and an aspect ratio, tried ten times, then the largest allowed centre crop.
     """
     for area_draw, ratio_draw, top_draw, left_draw in np.asarray(draws).reshape(TRIES, 4):
-        area = height * width * (SCALE[0] + (SCALE[1] - SCALE[0]) * area_draw)
+        area = height * width * (scale[0] + (scale[1] - scale[0]) * area_draw)
         low, high = math.log(RATIO[0]), math.log(RATIO[1])
         ratio = math.exp(low + (high - low) * ratio_draw)
         w, h = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
@@ -64,12 +64,12 @@ def central_box(height, width):
     return (height - h) // 2, (width - w) // 2, h, w
 
 
-def for_training(picture, draws, size, flip):
+def for_training(picture, draws, size, flip, scale=SCALE):
     """A random resized crop, flipped with probability `flip`: uint8 (size, size, 3).
 
     draws: 4 * TRIES + 1 uniforms, the image's own.
     """
-    top, left, height, width = random_box(*picture.shape[:2], draws[:-1])
+    top, left, height, width = random_box(*picture.shape[:2], draws[:-1], scale)
     crop = resized(np.ascontiguousarray(picture[top : top + height, left : left + width]), size, size)
     return crop[:, ::-1] if draws[-1] < flip else crop
 

@@ -23,10 +23,13 @@ class Encoder(nn.Module):
         self.register_buffer("scale", scale, persistent=False)
         self.register_buffer("shift", -torch.tensor(mean).view(1, 3, 1, 1) * scale, persistent=False)
 
+    def normalised(self, images):
+        """(images - mean) / std in one pass, in the trunk's memory layout."""
+        return torch.addcmul(self.shift, images, self.scale).contiguous(memory_format=self.layout)
+
     def forward(self, images):
-        normalised = torch.addcmul(self.shift, images, self.scale)  # (images - mean) / std in one pass
         with torch.autocast(images.device.type, self.autocast, enabled=self.autocast is not None):
-            return self.trunk(normalised.contiguous(memory_format=self.layout)).float()
+            return self.trunk(self.normalised(images)).float()
 
 
 def prepare(encoder, settings, job):
@@ -126,7 +129,62 @@ def torchvision_trunk(model):
     return trunk, dim
 
 
-ARCHITECTURES = {"convnet": convnet, "open_clip": open_clip_tower, "torchvision": torchvision_trunk}
+def simclr_resnet(model):
+    """The second report's network, for 32 px: `3-4-6-3/64` has those blocks in its stages and 64 channels first.
+
+    A 3x3 stem, stages of 1, 2, 4 and 8 times the channels, each later one begun by a 1x1 convolution and a 2x2 mean;
+    bottlenecks narrow to a quarter; convolutions are followed by batch normalisation without a slope and a bias.
+    """
+    blocks, width = model.split("/")
+    channels, layers = int(width), [unit(3, int(width), 3), nn.ReLU()]  # (B, 3, 32, 32) -> (B, 64, 32, 32)
+    for stage, count in enumerate(map(int, blocks.split("-"))):
+        if stage:
+            layers += [unit(channels, 2 * channels, 1), nn.ReLU(), nn.AvgPool2d(2)]
+            channels *= 2
+        layers += [Bottleneck(channels) for _ in range(count)]
+    layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten()]  # (B, 512, 4, 4) -> (B, 512)
+    return nn.Sequential(*layers), channels
+
+
+class Bias(nn.Module):
+    """A learned shift of each channel."""
+
+    def __init__(self, channels, bound):
+        super().__init__()
+        self.bias = nn.Parameter(torch.empty(channels).uniform_(-bound, bound))
+
+    def forward(self, x):
+        return x + self.bias.view(1, -1, 1, 1)
+
+
+def unit(inputs, outputs, kernel):
+    """Convolution, batch normalisation without parameters, bias; all drawn from U(+-1 / sqrt(fan in))."""
+    bound = (inputs * kernel * kernel) ** -0.5
+    convolution = nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, bias=False)
+    nn.init.uniform_(convolution.weight, -bound, bound)
+    return nn.Sequential(convolution, nn.BatchNorm2d(outputs, affine=False), Bias(outputs, bound))
+
+
+class Bottleneck(nn.Module):
+    """c -> c/4 -> c/4 -> c with an identity skip, ReLU after the addition."""
+
+    def __init__(self, channels):
+        super().__init__()
+        inner = channels // 4
+        self.layers = nn.Sequential(
+            unit(channels, inner, 1), nn.ReLU(), unit(inner, inner, 3), nn.ReLU(), unit(inner, channels, 1)
+        )
+
+    def forward(self, x):
+        return torch.relu(x + self.layers(x))
+
+
+ARCHITECTURES = {
+    "convnet": convnet,
+    "simclr_resnet": simclr_resnet,
+    "open_clip": open_clip_tower,
+    "torchvision": torchvision_trunk,
+}
 
 
 def build(network):

@@ -1,5 +1,6 @@
 """Figures 1 and 3-11 from finished measurements, as vector pdf and png. Imports no torch."""
 
+import functools
 from pathlib import Path
 
 import matplotlib
@@ -12,22 +13,25 @@ from contrastive_inversion import artifacts, distortions, published, quantities,
 from contrastive_inversion.measurements import Measurements
 
 MARKERS = "osD^v"
-METRIC = {"top1": "Top-1 accuracy (%)", "top5": "Top-5 accuracy (%)"}
+METRIC = {
+    "top1": "Top-1 accuracy (%)", "top5": "Top-5 accuracy (%)", "all": "Images misclassified (%)",
+    "printed": "Images misclassified (%), of those counted",
+}  # fmt: skip
 # Text as text in the pdf; no dates, so that the same measurements give the same bytes.
 STYLE = {"pdf.fonttype": 42, "axes.titlesize": "medium", "legend.fontsize": "small"}
 
 
 def needed(number, study_name):
     """The products that a figure is made from."""
-    if "gallery" in quantities.figure_layouts()[number]:
-        return [f"galleries/figure_{number}"]
     study = studies.load(study_name)
+    if "gallery" in quantities.figure_layouts(quantities.ledger_of(study))[number]:
+        return [f"galleries/figure_{number}"]
     return recipes.measurements_for(quantities.of_figure(number, study), study)
 
 
 def write(number, study_name, results="results", folder="figures"):
     """Draw figure_<number>.{pdf,png} of a study. Raises UserError if a measurement is missing or unsound."""
-    layout = quantities.figure_layouts()[number]
+    layout = quantities.figure_layouts(quantities.ledger_of(studies.load(study_name)))[number]
     with sns.axes_style("whitegrid"), plt.rc_context(STYLE):
         if "gallery" in layout:
             drawing = gallery(number, layout, study_name, results)
@@ -42,26 +46,30 @@ def write(number, study_name, results="results", folder="figures"):
 def curves(layout, study_name, results):
     """A panel per training range, a curve per model; the published curve dashed in the same colour."""
     study, measured = studies.load(study_name), Measurements(study_name, results)
-    drawing, axes = plt.subplots(1, len(layout["panels"]), figsize=(5.2 * len(layout["panels"]), 3.9), squeeze=False)
-    for axis, panel in zip(axes[0], layout["panels"], strict=True):
+    columns = layout.get("columns", len(layout["panels"]))
+    rows = -(-len(layout["panels"]) // columns)
+    drawing, axes = plt.subplots(rows, columns, figsize=(5.2 * columns, 3.9 * rows), squeeze=False)
+    for axis, panel in zip(axes.flat, layout["panels"], strict=True):
         palette = sns.color_palette("colorblind", len(panel["curves"]))
         for i, (name, template) in enumerate(panel["curves"].items()):
-            colour, marker = palette[i], MARKERS[i]
-            ours = points(template, quantities.panel_levels(panel, study), layout["metric"], measured.of)
-            draw(axis, template, ours, name, {"color": colour, "marker": marker, "linestyle": "-", "linewidth": 1.7})
+            style = {"color": palette[i], "marker": MARKERS[i]}
+            metric = quantities.metric_of(layout, study)
+            ours = points(template, quantities.panel_levels(panel, study), metric, measured.of)
+            draw(axis, template, ours, name, style | {"linestyle": "-", "linewidth": 1.7})
             if study["measured"]:
-                known = quantities.panel_levels(panel, studies.load("paper"))
-                theirs = points(template, known, layout["metric"], published.value)
-                style = {
-                    "color": colour,
-                    "marker": marker,
-                    "linestyle": "--",
-                    "linewidth": 1.1,
-                    "markerfacecolor": "none",
-                }
-                draw(axis, template, theirs, f"{name}, published", style)
-        finish(axis, panel, layout)
+                dashed = style | {"linestyle": "--", "linewidth": 1.1, "markerfacecolor": "none"}
+                draw(axis, template, published_points(template, panel, layout, study), f"{name}, published", dashed)
+        finish(axis, panel, layout, study)
+    if rows > 1:
+        drawing.tight_layout()
     return drawing
+
+
+def published_points(template, panel, layout, study):
+    """The published curve that stands behind ours."""
+    other = studies.load(study["published"])
+    value = functools.partial(published.value, study=other)
+    return points(template, quantities.panel_levels(panel, other), quantities.metric_of(layout, study), value)
 
 
 def points(template, levels, metric, value):
@@ -94,14 +102,14 @@ def draw(axis, template, curve, name, style):
         axis.fill_between(x, low, high, color=style["color"], alpha=0.25, linewidth=0)
 
 
-def finish(axis, panel, layout):
+def finish(axis, panel, layout, study):
     axis.set_title(panel["title"])
     axis.set_xlabel(panel.get("x") or layout["x"])
-    axis.set_ylabel(METRIC[layout["metric"]])
+    axis.set_ylabel(METRIC[quantities.metric_of(layout, study)])
     if panel["levels"] == "fractions":
         axis.set_xscale("log")
         axis.xaxis.set_major_formatter(matplotlib.ticker.FormatStrFormatter("%g"))
-    elif panel["levels"][0].startswith("rm"):
+    elif panel["levels"] != "distances" and panel["levels"][0].startswith("rm"):
         axis.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(integer=True))
     axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.15), ncols=2, frameon=False)
 

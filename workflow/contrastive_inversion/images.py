@@ -7,10 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 
 from contrastive_inversion import artifacts, crops, places, rng, sources
 from contrastive_inversion.state import Job
 
+MARGIN = 4  # px, of `crop: padded`
 CPU = Job("", Path(), "")  # one thread, no GPU
 
 
@@ -100,15 +102,18 @@ def training_batch(data, index, settings, seed, epoch, job=CPU):
     """Randomly cropped and flipped images on the job's device: float32 (B, 3, S, S) in [0, 1], channels last.
 
     index: int64 (B,), positions in the split. Crop and flip hang on (seed, image, epoch) alone. `crop: random` cuts
-    a square out of stored squares; otherwise pictures are resized as torchvision does, whole where the data set
-    says so (CIFAR, STL-10) and by RandomResizedCrop where not.
+    a square out of stored squares, `crop: padded` after putting a black margin around them; otherwise pictures are
+    resized as torchvision does, whole where the data set says so (CIFAR, STL-10) and by RandomResizedCrop where not.
     """
-    if settings["crop"] == "random":
+    if settings["crop"] != "resized":
         return as_floats(random_squares(data, index, settings, seed, epoch).to(job.device))
     size, flip = settings["image_size"], data.settings.get("flip", settings.get("flip", 0))
     draws = crops.draws_of(seed, data.name, index, epoch)
     whole = data.settings.get("training_crop") == "whole"
-    make = functools.partial(crops.whole_for_training if whole else crops.for_training, size=size, flip=flip)
+    if whole:
+        make = functools.partial(crops.whole_for_training, size=size, flip=flip)
+    else:
+        make = functools.partial(crops.for_training, size=size, flip=flip, scale=settings.get("scale", crops.SCALE))
     pictures = mapped(lambda i, row: make(data.picture(i), row), (index.tolist(), draws), job.threads)
     return as_floats(crops.stacked(pictures).to(job.device))
 
@@ -127,10 +132,13 @@ def random_squares(data, index, settings, seed, epoch):
     """Squares of stored squares, each at a random place: uint8 (B, S, S, 3)."""
     size = settings["image_size"]
     draws = rng.uniform(3, seed, f"crop/{data.name}", index, epoch)
-    tops = (draws[:, 0] * (data.pixels.shape[1] - size + 1)).long()
-    lefts = (draws[:, 1] * (data.pixels.shape[2] - size + 1)).long()
+    pixels, places = data.pixels, index
+    if settings["crop"] == "padded":
+        pixels, places = F.pad(pixels[index], (0, 0, *[MARGIN] * 4)), torch.arange(len(index))
+    tops = (draws[:, 0] * (pixels.shape[1] - size + 1)).long()
+    lefts = (draws[:, 1] * (pixels.shape[2] - size + 1)).long()
     flipped = draws[:, 2] < settings.get("flip", 0)
-    return cropped(data.pixels, index, tops, lefts, flipped, size)
+    return cropped(pixels, places, tops, lefts, flipped, size)
 
 
 def test_batch(data, index, settings, job=CPU):

@@ -41,16 +41,48 @@ def raw_estimate(row, metric, place):
     )  # fmt: skip
 
 
+@functools.cache
+def raw_distances():
+    """The second report's stored attack distances, as summarised in distances.csv: quantity -> Estimate.
+
+    `printed@x` counts positive distances alone, as its Figure 2 does; `all@x` all images, clean errors included;
+    `median` is that of the images that were classified correctly.
+    """
+    found = {}
+    for row in read_csv("robustness/distances.csv"):
+        for metric, number in metrics_of(row):
+            found[attacked(row, metric)] = Estimate(number, None, 1, origin="the authors' stored distances")
+    return found
+
+
+def metrics_of(row):
+    """What a row of distances.csv says: pairs of a metric and its value."""
+    counted = {"positive_only(Fig2)": "printed", "all_attacked_incl_clean_errors": "all"}.get(row["denominator"])
+    if counted:
+        shares = {key.removeprefix("mis@"): text for key, text in row.items() if key.startswith("mis@")}
+        return [(f"{counted}@{float(distance):g}", percent(text)) for distance, text in shares.items()]
+    if row["denominator"] == "clean_correct" and row["q50"] != "inf":
+        return [("median", float(row["q50"]))]
+    return []
+
+
+def attacked(row, metric):
+    """The quantity of an attack's metric on the model that a row of distances.csv is about."""
+    encoder = row["model"] + ("" if row["lam"] == "0" else f"-lambda{row['lam']}")
+    head = "own" if row["model"] == "supervised" else "probe 100% on clean"
+    return quantities.Quantity(encoder, head, "cifar10", row["attack"], metric)
+
+
 def percent(text):
     """A fraction of four decimals as a percentage, free of binary noise."""
     return round(100 * float(text), 2)
 
 
 @functools.cache
-def printed():
+def printed(ledger=PUBLISHED):
     """The printed values: quantity -> Estimate. A quantity printed twice has its first, most precise place."""
     found = {}
-    for cell in sorted(quantities.cells(), key=lambda cell: -cell.decimals):
+    for cell in sorted(quantities.cells(ledger), key=lambda cell: -cell.decimals):
         se = float(cell.se) if cell.se else None
         value = Estimate(
             float(cell.value), se, INSTANTIATIONS if cell.se else 1, origin=f"printed in Table {cell.table}"
@@ -59,16 +91,18 @@ def printed():
     return found
 
 
-def value(quantity):
+def value(quantity, study=None):
     """The published Estimate of a quantity: the authors' raw result, else the printed value, else None."""
-    return raw_results().get(quantity) or printed().get(quantity)
+    ledger = quantities.ledger_of(study or {})
+    raw = raw_results() if ledger == PUBLISHED else raw_distances()
+    return raw.get(quantity) or printed(ledger).get(quantity)
 
 
-def rows(encoder, data, wanted):
+def rows(encoder, data, wanted, study):
     """Measurement rows of the `published` study: what was published of an encoder on a data set."""
     result = []
     for quantity in wanted:
-        found = value(quantity)
+        found = value(quantity, study)
         if (quantity.encoder, quantity.data) == (encoder, data) and found:
             result.append(
                 {

@@ -19,13 +19,21 @@ from contrastive_inversion.errors import UserError, nearest
 from contrastive_inversion.studies import WORKFLOW, read_yaml
 
 PUBLISHED = WORKFLOW / "published"
-METRICS = ("top1", "top5", "auc")
+METRICS = ("top1", "top5", "auc", "median")
 LOSSES = ("ss", "both", "ntxent", "mse")
 FIXED_ENCODERS = ("teacher", "resnet", "resnet100")
 HEAD = re.compile(r"(?:(?P<donor>[\w-]+) )?probe (?P<fraction>[\d.]+)%(?: on (?P<distortion>\w+))?")
 ENCODER = re.compile(
     r"(?P<family>student|baseline|baseline100)(?:-(?P<loss>ss|both|ntxent|mse))?-(?P<distortion>\w+)(?:-seed(?P<seed>\d+))?"
 )
+# The second report's: how it was trained, on what share of the labels, with what weight of the penalty.
+ROBUST_ENCODER = re.compile(
+    r"(?P<family>supervised|contrastive|finetuned)(?:-labels(?P<labels>[\d.]+))?(?:-lambda(?P<strength>[\d.]+))?"
+    r"(?:-seed(?P<seed>\d+))?"
+)
+ATTACKS = ("clean", "pgd", "plb")  # where its quantities have a distortion
+# The share of images misclassified within a distance: of all images, or of those that the report's figure counts.
+WITHIN = re.compile(r"(?P<counted>all|printed)@(?P<distance>[\d.]+)")
 
 
 @dataclass(frozen=True)
@@ -99,10 +107,20 @@ class Cell:
     quantity: Quantity
 
 
+def ledger_of(study):
+    """The folder of what was published of a study's report: the paper's, or that of the second report."""
+    return PUBLISHED / study["ledger"] if "ledger" in study else PUBLISHED
+
+
+def ledger_name(study):
+    """The ledger's folder as a message names it."""
+    return ledger_of(study).relative_to(WORKFLOW.parent).as_posix()
+
+
 @functools.cache
-def cells():
-    """Every printed number of Tables 1, 2 and 4-14, in printed order."""
-    with open(PUBLISHED / "tables.csv", newline="", encoding="utf-8") as file:
+def cells(ledger=PUBLISHED):
+    """Every printed number of a ledger's tables, in printed order."""
+    with open(ledger / "tables.csv", newline="", encoding="utf-8") as file:
         return tuple(
             Cell(
                 int(row["table"]), row["row"], row["column"], row["value"], row["se"], int(row["decimals"]),
@@ -113,23 +131,28 @@ def cells():
 
 
 @functools.cache
-def table_layouts():
+def table_layouts(ledger=PUBLISHED):
     """For each table's number: its title, the heading of its rows, and where the best value is bold."""
-    return read_yaml(PUBLISHED / "tables.yaml")
+    return read_yaml(ledger / "tables.yaml")
 
 
 @functools.cache
-def figure_layouts():
+def figure_layouts(ledger=PUBLISHED):
     """For each figure's number: title, metric and panels with their curves."""
-    content = read_yaml(PUBLISHED / "figures.yaml")
+    content = read_yaml(ledger / "figures.yaml")
     return {number: layout for number, layout in content.items() if not str(number).startswith(".")}
 
 
 def panel_levels(panel, study):
     """The levels of a panel's curves: distortion names, or the study's label fractions as text."""
-    if panel["levels"] == "fractions":
-        return [f"{fraction:g}" for fraction in study["fractions"]]
+    if panel["levels"] in ("fractions", "distances"):
+        return [f"{level:g}" for level in study[panel["levels"]]]
     return panel["levels"]
+
+
+def metric_of(layout, study):
+    """The metric of a figure's curves: its own, or the study's way of counting images."""
+    return study["counted"] if layout["metric"] == "counted" else layout["metric"]
 
 
 def curve(template, level, metric):
@@ -137,16 +160,16 @@ def curve(template, level, metric):
     return parse(template.replace("{x}", level).replace("{metric}", metric))
 
 
-def of_table(number):
+def of_table(number, study):
     """The quantities of a table's cells."""
-    return [cell.quantity for cell in cells() if cell.table == number]
+    return [cell.quantity for cell in cells(ledger_of(study)) if cell.table == number]
 
 
 def of_figure(number, study):
     """The quantities of a figure's curves; a gallery has none."""
-    layout = figure_layouts()[number]
+    layout = figure_layouts(ledger_of(study))[number]
     return [
-        curve(template, level, layout["metric"])
+        curve(template, level, metric_of(layout, study))
         for panel in layout.get("panels", [])
         for template in panel["curves"].values()
         for level in panel_levels(panel, study)
@@ -157,9 +180,9 @@ def of_study(study):
     """Every quantity that a study's tables and figures need, each once. Raises UserError on an unknown name."""
     found = {}
     for number in study["tables"]:
-        found |= dict.fromkeys(of_table(number), f"workflow/published/tables.csv, table {number}")
+        found |= dict.fromkeys(of_table(number, study), f"{ledger_name(study)}/tables.csv, table {number}")
     for number in study["figures"]:
-        found |= dict.fromkeys(of_figure(number, study), f"workflow/published/figures.yaml, figure {number}")
+        found |= dict.fromkeys(of_figure(number, study), f"{ledger_name(study)}/figures.yaml, figure {number}")
     also = [parse(text) for text in study.get("also", [])]
     found |= dict.fromkeys(also, f"study {study['name']}, also")
     for quantity, place in found.items():
@@ -169,7 +192,7 @@ def of_study(study):
 
 def trainings(quantity, study):
     """The quantity once for each training seed of the study; its teacher and its starting weights stay the same."""
-    if not ENCODER.fullmatch(quantity.encoder):
+    if not ENCODER.fullmatch(quantity.encoder) and not ROBUST_ENCODER.fullmatch(quantity.encoder):
         return [quantity]
     further = [replace(quantity, encoder=f"{quantity.encoder}-seed{seed}") for seed in study["training_seeds"][1:]]
     return [quantity, *further]
@@ -186,7 +209,7 @@ def check(quantity, study, place):
         if quantity.data not in study["data"]:
             raise UserError(f"unknown data set '{quantity.data}'{nearest(quantity.data, study['data'])}")
         check_distortion(quantity, study)
-        if quantity.metric not in METRICS:
+        if quantity.metric not in METRICS and not WITHIN.fullmatch(quantity.metric):
             raise UserError(f"unknown metric '{quantity.metric}'{nearest(quantity.metric, METRICS)}")
     except UserError as error:
         raise UserError(f"{place}: '{quantity}': {error}") from None
@@ -194,6 +217,10 @@ def check(quantity, study, place):
 
 def check_distortion(quantity, study):
     name = quantity.distortion
+    if "attacks" in study:
+        if name not in ATTACKS:
+            raise UserError(f"unknown attack '{name}'{nearest(name, ATTACKS)}")
+        return
     if not study["data"][quantity.data]["source"].endswith("imagenet-c"):
         distortions.specification(restored_from(name), study)
     elif name not in distortions.IMAGENET_C:
@@ -201,6 +228,11 @@ def check_distortion(quantity, study):
 
 
 def check_encoder(name, study):
+    if "attacks" in study:
+        if not ROBUST_ENCODER.fullmatch(name):
+            known = ["supervised", "supervised-labels10", "contrastive-lambda0.1", "finetuned-labels10"]
+            raise UserError(f"unknown encoder '{name}'{nearest(name, known)}")
+        return
     match = ENCODER.fullmatch(name)
     if not match and name not in FIXED_ENCODERS:
         known = [*FIXED_ENCODERS, "student-rm90", "student-mse-rm50to95", "baseline-rm90", "baseline100-rm90"]

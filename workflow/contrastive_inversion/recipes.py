@@ -16,6 +16,7 @@ from contrastive_inversion.errors import UserError
 
 # Raised by hand when the code of a kind of job changes what it computes.
 RECIPE_VERSION = {
+    "contrastive": 1, "classifier": 1, "finetuned": 1, "logistic": 1, "attack": 1,
     "images": 1, "weights": 1, "clip": 1, "supervised": 1, "distill": 1, "heads": 1, "restore": 1, "measure": 1,
     "gallery": 1, "transcribe": 1,
 }  # fmt: skip
@@ -23,7 +24,7 @@ RECIPE_VERSION = {
 DEFAULTS = {
     "weight_decay": 0, "momentum": 0, "warmup": 0, "flip": 0, "purpose": "images", "schedule": "constant",
     "precision": "fp32", "channels_last": True, "compile": False, "shards": 1, "teacher_mode": "eval", "input": "fp32",
-    "frozen": False,
+    "frozen": False, "order": "shuffled",
 }  # fmt: skip
 
 
@@ -65,7 +66,7 @@ def recipe(product, study_name):
     kind, *rest = product.split("/")
     if kind not in BUILDERS or len(rest) != FORMS[kind].count("/"):
         raise UserError(f"'{product}' is no product; known: {', '.join(FORMS.values())}")
-    content = BUILDERS[kind](study, *rest)
+    content = builders(study)[kind](study, *rest)
     content["inputs"] = {name: digest(recipe(name, study_name)) for name in content.get("inputs", [])}
     return canonical({"version": RECIPE_VERSION[content["kind"]], "seed": study["seed"]} | content)
 
@@ -238,7 +239,12 @@ def transcribed(study, encoder, data):
     from contrastive_inversion import published
 
     wanted = sorted(study_quantities(study["name"]), key=str)
-    return {"kind": "transcribe", "encoder": encoder, "data": data, "rows": published.rows(encoder, data, wanted)}
+    return {
+        "kind": "transcribe",
+        "encoder": encoder,
+        "data": data,
+        "rows": published.rows(encoder, data, wanted, study),
+    }
 
 
 def split_of(study, data):
@@ -279,7 +285,8 @@ def gallery_probes(study, encoder, data):
 
 def galleries(study, name):
     """The images of Figures 1 and 11, with predictions for Figure 1."""
-    known = {f"figure_{number}": number for number, found in quantities.figure_layouts().items() if "gallery" in found}
+    layouts = quantities.figure_layouts(quantities.ledger_of(study))
+    known = {f"figure_{number}": number for number, found in layouts.items() if "gallery" in found}
     if name not in known:
         raise UserError(f"there is no gallery '{name}'; known: {', '.join(known)}")
     layout = quantities.figure_layouts()[known[name]]
@@ -298,6 +305,15 @@ BUILDERS = {
     "images": images, "encoders": encoders, "heads": heads, "restored": restored, "measurements": measurements,
     "galleries": galleries,
 }  # fmt: skip
+
+
+def builders(study):
+    """What makes the recipes of a study: the paper's, or the second report's where its encoders are attacked."""
+    if "attacks" not in study:
+        return BUILDERS
+    from contrastive_inversion import robust_recipes
+
+    return BUILDERS | robust_recipes.BUILDERS
 
 
 # How a kind's products are named.

@@ -41,26 +41,32 @@ def write(study_name, results="results", figures="figures", compare=None):
 def context(study_name, results, figures, compare):
     """Everything that the page shows."""
     study, measured = studies.load(study_name), Measurements(study_name, results)
+    first_table = [cell for cell in quantities.cells(quantities.ledger_of(study)) if cell.table == 1]
     other = compare and Measurements(compare.name, compare.parent)
     shown = [table_of(number, study, measured, other) for number in study["tables"]]
-    judged = [claim_of(*outcome) for outcome in claims.of_study(study_name, results)]
+    judged = [claim_of(*outcome, study) for outcome in claims.of_study(study_name, results)]
     cells = [cell for table in shown for row in table["rows"] for cell in row["cells"]]
     return {
         "study": study, "tables": shown, "claims": judged, "compare": compare and str(compare),
         "figures": list(drawn_figures(study, figures)),
         "claim_counts": Counter(claim["verdict"] for claim in judged),
         "cell_counts": Counter(cell["verdict"] for cell in cells),
-        "also": [(text, tables.rounded(measured.of(quantities.parse(text)).mean, 2)) for text in study.get("also", [])],
-        "power": verdicts.power(LOSS_OF_INTEREST, [c for c in quantities.cells() if c.table == 1], study),
+        "also": [(text, tables.rounded(found.mean, 2)) for text, found in also_measured(study, measured) if found],
+        "power": verdicts.power(LOSS_OF_INTEREST, first_table, study),
         "loss_of_interest": LOSS_OF_INTEREST, "alpha": verdicts.FALSE_ALARM_RATE, "z": claims.Z,
         "provenance": provenance(study, measured, results),
-        "differences": studies.differences(study, studies.load("paper")),
+        "differences": studies.differences(study, studies.load(study["root"])),
     }  # fmt: skip
+
+
+def also_measured(study, measured):
+    """What a study measures beside its tables and figures: pairs of text and Estimate."""
+    return [(text, measured.of(quantities.parse(text))) for text in study.get("also", [])]
 
 
 def table_of(number, study, measured, other):
     """A table for the page: its columns, and per row the cells with their verdicts and provenance."""
-    layout = quantities.table_layouts()[number]
+    layout = quantities.table_layouts(quantities.ledger_of(study))[number]
     result = {
         "number": number,
         "title": layout["title"],
@@ -70,7 +76,7 @@ def table_of(number, study, measured, other):
     if number == 3:
         frame = tables.label_shift(study)
         return result | {"columns": [], "rows": [], "plain": frame.to_html(index=False, border=0)}
-    cells = [cell for cell in quantities.cells() if cell.table == number]
+    cells = [cell for cell in quantities.cells(quantities.ledger_of(study)) if cell.table == number]
     estimates = [measured.of(cell.quantity) for cell in cells]
     judged = dict(zip(cells, verdicts.of_table(cells, estimates, study), strict=True))
     rows = [
@@ -78,7 +84,7 @@ def table_of(number, study, measured, other):
             "title": tables.row_title(row, of_row, study),
             "cells": [cell_of(c, *judged[c], measured, other) for c in of_row.values()],
         }
-        for row, of_row in tables.rows_of(number).items()
+        for row, of_row in tables.rows_of(number, study).items()
     ]
     return result | {"columns": list(dict.fromkeys(cell.column for cell in cells)), "rows": rows, "plain": None}
 
@@ -109,7 +115,7 @@ def origin(quantity, ours, measured):
     }  # fmt: skip
 
 
-def claim_of(claim, verdict, compared, margin):
+def claim_of(claim, verdict, compared, margin, study):
     comparisons = [
         {
             "text": c.text, "truth": {True: "true", False: "false", None: "open"}[c.truth],
@@ -120,32 +126,33 @@ def claim_of(claim, verdict, compared, margin):
     return claim | {
         "verdict": verdict, "comparisons": comparisons, "true": sum(c.truth is True for c in compared),
         "margin": "–" if margin is None else f"{margin:+.2f}".replace("-", "−"),
-        "published_verdict": published_verdicts()[claim["id"]],
+        "published_verdict": published_verdicts(study["published"])[claim["id"]],
     }  # fmt: skip
 
 
 @functools.cache
-def published_verdicts():
+def published_verdicts(study_name):
     """Whether each claim holds by the published numbers themselves."""
-    study = studies.load("published")
-    return {claim["id"]: claims.judge(claim, published.value, study)[0] for claim in claims.load()}
+    study = studies.load(study_name)
+    value = functools.partial(published.value, study=study)
+    return {claim["id"]: claims.judge(claim, value, study)[0] for claim in claims.load(study)}
 
 
 def drawn_figures(study, figures):
     """The study's figures that have been drawn; `verify` leaves out galleries without their images."""
     for number in study["figures"]:
         if image_of(number, study["name"], figures).exists():
-            yield figure_of(number, study["name"], figures)
+            yield figure_of(number, study, figures)
 
 
 def image_of(number, study_name, figures):
     return figures / study_name / f"figure_{number}.png"
 
 
-def figure_of(number, study_name, figures):
+def figure_of(number, study, figures):
     """A figure as a data URI, so that the page needs no other file."""
-    data = base64.b64encode(image_of(number, study_name, figures).read_bytes()).decode()
-    title = quantities.figure_layouts()[number]["title"]
+    data = base64.b64encode(image_of(number, study["name"], figures).read_bytes()).decode()
+    title = quantities.figure_layouts(quantities.ledger_of(study))[number]["title"]
     return {"number": number, "title": title, "data": f"data:image/png;base64,{data}"}
 
 

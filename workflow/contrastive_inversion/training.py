@@ -24,7 +24,8 @@ def make_optimizer(parameters, settings):
 
 
 def learning_rate(settings, step, steps_per_epoch, epochs):
-    """The learning rate of a step, in closed form: warm-up, then constant, cosine to 0, or /10 every 30 epochs.
+    """The learning rate of a step, in closed form: warm-up, then constant, cosine to 0, /10 every 30 epochs,
+    times `factor` every `every` epochs (`stairs`) or at shares of the training (`milestones`).
 
     `stalled_cosine` is the authors': stepped once an epoch with a period counted in steps, it hardly falls.
     """
@@ -39,6 +40,11 @@ def learning_rate(settings, step, steps_per_epoch, epochs):
         return settings["lr"] * 0.5 * (1 + math.cos(math.pi * (step // steps_per_epoch) / settings["period"]))
     if schedule == "step":
         return settings["lr"] * 0.1 ** (step // steps_per_epoch // 30)
+    if schedule == "stairs":
+        return settings["lr"] * settings["factor"] ** (step // steps_per_epoch // settings["every"])
+    if schedule == "milestones":
+        passed = sum(step >= share * total for share in settings["milestones"])
+        return settings["lr"] * settings["factor"] ** passed
     return settings["lr"]
 
 
@@ -78,11 +84,10 @@ def fit(model, parameters, batch_of, loss_of, images, recipe, job):
     optimizer = make_optimizer(parameters, settings)
     scaler = torch.amp.GradScaler(job.device, enabled=job.device == "cuda" and setting(settings, "precision") == "fp16")
     first_epoch, history = resume(model, optimizer, scaler, job)
-    steps = math.ceil(len(images) / settings["batch"])
+    steps = len(batches(len(images), recipe, 0))
     progress = Progress(job, settings["epochs"], len(images), first_epoch)
     for epoch in range(first_epoch, settings["epochs"]):
-        order = rng.permutation(len(images), recipe["seed"], "order", epoch).split(settings["batch"])
-        todo = [Step(index, epoch, number) for number, index in enumerate(order)]
+        todo = [Step(index, epoch, number) for number, index in enumerate(batches(len(images), recipe, epoch))]
         total = 0.0
         for step, batch in zip(todo, ahead(batch_of, todo, job.threads), strict=True):
             position = epoch * steps + step.number
@@ -101,6 +106,14 @@ def fit(model, parameters, batch_of, loss_of, images, recipe, job):
         save_checkpoint(model, optimizer, scaler, epoch + 1, history, job)
     progress.close(history)
     return history
+
+
+def batches(count, recipe, epoch):
+    """The positions of an epoch's batches: shuffled, or in a fixed order without the last, smaller one."""
+    size = recipe["settings"]["batch"]
+    if setting(recipe["settings"], "order") == "shuffled":
+        return rng.permutation(count, recipe["seed"], "order", epoch).split(size)
+    return torch.arange(count - count % size if count >= size else count).split(size)
 
 
 def check_loss(loss, step, index, job):

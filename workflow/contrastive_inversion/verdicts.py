@@ -28,7 +28,7 @@ def training_spread(quantity, study):
     """The declared spread over training seeds of a quantity, in its units: 0 where only a linear head is trained."""
     if quantity.encoder in ("teacher", "resnet"):
         return 0.0
-    kind = "label_shift" if quantity.data == "label_shift" else quantity.metric
+    kind = "label_shift" if quantity.data == "label_shift" else quantity.metric.partition("@")[0]
     return study["training_spread"][kind]
 
 
@@ -79,7 +79,7 @@ def power(loss, cells, study):
 
 def comparable(cell, study):
     """Whether a printed number and the study's measure the same thing at the same size."""
-    return study["comparable"] and not quantities.table_layouts()[cell.table].get("note")
+    return study["comparable"] and not quantities.table_layouts(quantities.ledger_of(study))[cell.table].get("note")
 
 
 def of_table(cells, estimates, study):

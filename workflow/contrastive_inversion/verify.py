@@ -21,7 +21,8 @@ def problems(study_name, results):
 
 def gallery_missing(number, study_name, results):
     """Whether a figure shows images that are not there; they are no measurements and need not be kept."""
-    if "gallery" not in quantities.figure_layouts()[number]:
+    ledger = quantities.ledger_of(studies.load(study_name))
+    if "gallery" not in quantities.figure_layouts(ledger)[number]:
         return False
     return not (Path(results) / study_name / recipes.file_of(f"galleries/figure_{number}")).exists()
 

@@ -22,14 +22,14 @@ or_stop(studies.validate, config, "config", "config.yaml")
 studies.use_folder_of(config)
 STUDY = config["study"]
 places.export(config)
-LEDGER = os.path.relpath(quantities.PUBLISHED)
+LEDGER = os.path.relpath(or_stop(quantities.ledger_of, or_stop(studies.load, STUDY)))
 or_stop(recipes.study_quantities, STUDY)
 
 
 wildcard_constraints:
     study="|".join(studies.available()),
     data=r"\w+",
-    encoder=r"[\w-]+",
+    encoder=r"[\w.-]+",
     distortion=r"[\w-]+",
     number=r"\d+",
 

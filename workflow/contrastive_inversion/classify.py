@@ -1,0 +1,89 @@
+"""The second report's classifiers that are trained end to end: the supervised baseline, and fine-tuned encoders."""
+
+import torch
+from torch import nn
+
+from contrastive_inversion import encoders, images, penalties
+from contrastive_inversion.probes import stratified
+from contrastive_inversion.training import fit
+
+
+class Model(nn.Module):
+    """An encoder and a head on its embeddings, normalised to unit length or raw: images (B, 3, S, S) -> logits."""
+
+    def __init__(self, encoder, head, normalised):
+        super().__init__()
+        self.encoder, self.head, self.normalised = encoder, head, normalised
+
+    def forward(self, batch):
+        embedding = self.encoder(batch)
+        return self.head(nn.functional.normalize(embedding, dim=1) if self.normalised else embedding)
+
+
+def two_layers(dim, classes):
+    """The head of a fine-tuned encoder: (B, dim) -> (B, classes)."""
+    return nn.Sequential(nn.Linear(dim, dim), nn.ReLU(), nn.Linear(dim, classes))
+
+
+def train(recipe, job, load):
+    """Train the supervised baseline with the penalty of Eq. 2. Returns its tensors and the facts of its training.
+
+    load(product) gives the path and the recipe's hash of an input product.
+    """
+    settings, data = recipe["settings"], images.split(*load(recipe["train"]), "train")
+    torch.manual_seed(recipe["seed"])
+    encoder = encoders.prepare(encoders.build(recipe["network"]), settings, job)
+    model = Model(encoder, nn.Linear(encoder.dim, data.classes), normalised=False).to(job.device).train()
+
+    def loss_of(batch, labels):
+        strength = settings.get("strength", 0)
+        batch = batch.requires_grad_(strength > 0)
+        values = nn.functional.cross_entropy(model(batch), labels, reduction="none")
+        return penalties.supervised(values, batch, strength, settings.get("penalty", "per_image"))
+
+    return fitted(model, model, loss_of, data, recipe, job)
+
+
+def finetune(recipe, job, load):
+    """Train a contrastive encoder on with a two-layer head. Returns its tensors and the facts of its training.
+
+    `encoder: detached` leaves the encoder's weights alone, as the report's code did; its batch normalisation goes on
+    counting.
+    """
+    settings, data = recipe["settings"], images.split(*load(recipe["train"]), "train")
+    encoder, _, _ = encoders.load(*load(recipe["initial"]))
+    torch.manual_seed(recipe["seed"])
+    head = two_layers(encoder.dim, data.classes)
+    model = Model(encoders.prepare(encoder, settings, job), head, normalised=True).to(job.device).train()
+    detached = settings.get("encoder") == "detached"
+    encoder.requires_grad_(not detached)
+
+    def loss_of(batch, labels):
+        return nn.functional.cross_entropy(model(batch), labels)
+
+    return fitted(model, head if detached else model, loss_of, data, recipe, job)
+
+
+def fitted(model, trained, loss_of, data, recipe, job):
+    """Fit a model on the labelled part of the training images."""
+    subset = stratified(data.labels, recipe["labels"], recipe["seed"])
+
+    def batch_of(step):
+        index = subset[step.index]
+        batch = images.training_batch(data, index, recipe["images"], recipe["seed"], step.epoch, job)
+        return batch, data.labels[index].to(job.device)
+
+    history = fit(model, trained.parameters(), batch_of, lambda batch, step: loss_of(*batch), subset, recipe, job)
+    facts = {"losses": history, "network": recipe["network"], "labelled_images": len(subset)}
+    return dict(model.state_dict()), facts
+
+
+def load_model(tensors, network):
+    """A supervised or fine-tuned Model in eval mode from its tensors."""
+    encoder = encoders.build(network)
+    classes = tensors["head.weight" if "head.weight" in tensors else "head.2.weight"].shape[0]
+    linear = "head.weight" in tensors
+    head = nn.Linear(encoder.dim, classes) if linear else two_layers(encoder.dim, classes)
+    model = Model(encoder, head, normalised=not linear)
+    model.load_state_dict(tensors)
+    return model.eval().requires_grad_(False)

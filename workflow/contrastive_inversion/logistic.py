@@ -1,0 +1,64 @@
+"""Stage 2 of the second report: logistic regression on an encoder's frozen, normalised features.
+
+Features are those of undistorted, uncropped images, embedded once; all label fractions are fitted in one job.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+
+from contrastive_inversion import encoders, images, rng
+from contrastive_inversion.probes import stratified
+from contrastive_inversion.state import Progress
+from contrastive_inversion.training import learning_rate
+
+
+def fit(recipe, job, load):
+    """Fit the probes of an encoder. Returns `<key>.weight`, `<key>.bias` of each, and facts.
+
+    load(product) gives the path and the recipe's hash of an input product.
+    """
+    data = images.split(*load(recipe["train"]), "train")
+    encoder, _, _ = encoders.load(*load(recipe["encoder"]))
+    encoder.to(job.device)
+    features = embed(encoder, data, recipe, job)
+    progress = Progress(job, len(recipe["probes"]), recipe["settings"]["epochs"])
+    tensors, labelled = {}, {}
+    for number, probe in enumerate(recipe["probes"]):
+        subset = stratified(data.labels, probe["fraction"], recipe["seed"])
+        linear = regression(features[subset], data.labels[subset], data.classes, recipe)
+        tensors |= {f"{probe['key']}.{name}": t.detach() for name, t in linear.state_dict().items()}
+        labelled[probe["key"]] = len(subset)
+        progress.advance(number, recipe["settings"]["epochs"])
+    progress.close()
+    return tensors, {"labelled_images": labelled}
+
+
+@torch.no_grad()
+def embed(encoder, data, recipe, job):
+    """Unit-length embeddings of all images: float32 (N, dim), on the CPU."""
+    rows = [
+        encoder(images.test_batch(data, index, recipe["images"], job)).cpu()
+        for index in torch.arange(len(data)).split(250)
+    ]
+    return F.normalize(torch.cat(rows), dim=1)
+
+
+def regression(features, labels, classes, recipe):
+    """Multinomial logistic regression by SGD, as the report fits it. features: (N, dim); labels: int64 (N,)."""
+    settings = recipe["settings"]
+    torch.manual_seed(recipe["seed"])
+    linear = torch.nn.Linear(features.shape[1], classes)
+    optimizer = torch.optim.SGD(linear.parameters(), lr=settings["lr"])
+    steps = math.ceil(len(features) / settings["batch"])
+    for epoch in range(settings["epochs"]):
+        order = rng.permutation(len(features), recipe["seed"], "logistic", epoch)
+        for number, index in enumerate(order.split(settings["batch"])):
+            step = epoch * steps + number
+            optimizer.param_groups[0]["lr"] = learning_rate(settings, step, steps, settings["epochs"])
+            loss = F.cross_entropy(linear(features[index]), labels[index])
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+    return linear
