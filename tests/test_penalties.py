@@ -71,13 +71,14 @@ def test_the_supervised_penalty_is_eq_2_by_per_sample_gradients(network, views):
     assert penalties.supervised(values, images, 0.3).item() == pytest.approx(expected.item(), rel=1e-10)
 
 
-def test_the_mean_loss_s_gradients_are_n_squared_times_weaker(network, views):
+def test_the_mean_loss_s_gradients_are_n_or_n_squared_times_weaker(network, views):
     values = penalties.per_image_cross_entropy(network(views[0]), torch.arange(N) % 4)
-    plain, eq_2, published = (
+    plain, eq_2, summed, published = (
         penalties.supervised(values, views[0], strength, scale).item()
-        for strength, scale in ((0, "per_image"), (1.0, "per_image"), (1.0, "mean_loss"))
+        for strength, scale in ((0, "per_image"), (1.0, "per_image"), (1.0, "summed"), (1.0, "mean_loss"))
     )
     assert (eq_2 - plain) / (published - plain) == pytest.approx(N**2)
+    assert (eq_2 - plain) / (summed - plain) == pytest.approx(N)
 
 
 @pytest.mark.parametrize("kind", ["contrastive", "supervised"])

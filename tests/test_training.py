@@ -152,7 +152,16 @@ def test_a_loss_that_is_not_finite_stops_with_step_and_images():
     from contrastive_inversion.training import check_loss
 
     with pytest.raises(UserError, match=r"loss is nan at step 7 \(images \[3, 4\]"):
-        check_loss(float("nan"), 7, torch.tensor([3, 4]), Job("encoders/x", Path(), ""))
+        check_loss(float("nan"), 4.6, 7, torch.tensor([3, 4]), Job("encoders/x", Path(), ""))
+
+
+def test_a_loss_that_explodes_stops_the_job_and_a_large_first_one_does_not():
+    from contrastive_inversion.training import check_loss
+
+    job = Job("encoders/x", Path(), "")
+    check_loss(26_000.0, 26_000.0, 0, torch.tensor([3]), job)
+    with pytest.raises(UserError, match="loss is 5000 at step 9"):
+        check_loss(5000.0, 4.6, 9, torch.tensor([3]), job)
 
 
 def test_learning_rates_follow_their_schedules():

@@ -27,7 +27,8 @@ def fit(recipe, job, load):
     tensors, labelled = {}, {}
     for number, probe in enumerate(recipe["probes"]):
         subset = stratified(data.labels, probe["fraction"], recipe["seed"])
-        linear = regression(features[subset], data.labels[subset], data.classes, recipe)
+        settings = settings_of(probe, recipe["settings"])
+        linear = regression(features[subset], data.labels[subset], data.classes, settings, recipe["seed"])
         tensors |= {f"{probe['key']}.{name}": t.detach() for name, t in linear.state_dict().items()}
         labelled[probe["key"]] = len(subset)
         progress.advance(number, recipe["settings"]["epochs"])
@@ -45,15 +46,19 @@ def embed(encoder, data, recipe, job):
     return F.normalize(torch.cat(rows), dim=1)
 
 
-def regression(features, labels, classes, recipe):
+def settings_of(probe, settings):
+    """A probe's settings; `part` holds what differs where only a part of the labels is known."""
+    return settings | (settings.get("part", {}) if probe["fraction"] < 100 else {})
+
+
+def regression(features, labels, classes, settings, seed):
     """Multinomial logistic regression by SGD, as the report fits it. features: (N, dim); labels: int64 (N,)."""
-    settings = recipe["settings"]
-    torch.manual_seed(recipe["seed"])
+    torch.manual_seed(seed)
     linear = torch.nn.Linear(features.shape[1], classes)
     optimizer = torch.optim.SGD(linear.parameters(), lr=settings["lr"])
     steps = math.ceil(len(features) / settings["batch"])
     for epoch in range(settings["epochs"]):
-        order = rng.permutation(len(features), recipe["seed"], "logistic", epoch)
+        order = rng.permutation(len(features), seed, "logistic", epoch)
         for number, index in enumerate(order.split(settings["batch"])):
             step = epoch * steps + number
             optimizer.param_groups[0]["lr"] = learning_rate(settings, step, steps, settings["epochs"])

@@ -44,8 +44,9 @@ def supervised(losses_of_images, images, strength, scale="per_image"):
     """Eq. 2: the mean over images of l_i + lambda/2 * ||grad_i l_i||^2.
 
     losses_of_images: (N,), each depending on its own image alone but for batch normalisation's statistics; images:
-    (N, C, H, W), requiring gradients. scale="mean_loss" takes the gradients of the mean loss instead, as the report's
-    code did: the penalty is then N^2 times weaker.
+    (N, C, H, W), requiring gradients. Other scales take the gradients of the mean loss instead: "summed" sums their
+    squares as Eq. 3 does, which makes lambda mean the same for both kinds of model and is N times weaker; "mean_loss"
+    averages them, as the report's code did, which is N^2 times weaker.
     """
     check_strength(strength)
     loss = losses_of_images.mean()
@@ -53,7 +54,7 @@ def supervised(losses_of_images, images, strength, scale="per_image"):
         return loss
     differentiated = losses_of_images.sum() if scale == "per_image" else loss
     (squares,) = squared_gradients(differentiated, [images])
-    return loss + strength / 2 * squares.mean()
+    return loss + strength / 2 * (squares.sum() if scale == "summed" else squares.mean())
 
 
 def layer_wise(first, second, tau, weights):

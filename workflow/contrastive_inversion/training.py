@@ -11,7 +11,7 @@ from contrastive_inversion.errors import UserError
 from contrastive_inversion.recipes import setting
 from contrastive_inversion.state import Progress
 
-EXPLODED = 1e4  # no loss here starts above a few tens
+EXPLODED = 1000  # times its first value
 
 
 def make_optimizer(parameters, settings):
@@ -85,7 +85,7 @@ def fit(model, parameters, batch_of, loss_of, images, recipe, job):
     scaler = torch.amp.GradScaler(job.device, enabled=job.device == "cuda" and setting(settings, "precision") == "fp16")
     first_epoch, history = resume(model, optimizer, scaler, job)
     steps = len(batches(len(images), recipe, 0))
-    progress = Progress(job, settings["epochs"], len(images), first_epoch)
+    progress, first = Progress(job, settings["epochs"], len(images), first_epoch), None
     for epoch in range(first_epoch, settings["epochs"]):
         todo = [Step(index, epoch, number) for number, index in enumerate(batches(len(images), recipe, epoch))]
         total = 0.0
@@ -95,7 +95,8 @@ def fit(model, parameters, batch_of, loss_of, images, recipe, job):
                 group["lr"] = learning_rate(settings, position, steps, settings["epochs"])
             loss = loss_of(batch, step)
             found = loss.item()
-            check_loss(found, position, step.index, job)
+            first = found if first is None else first
+            check_loss(found, first, position, step.index, job)
             optimizer.zero_grad(set_to_none=True)
             scaler.scale(loss).backward()
             scaler.step(optimizer)
@@ -116,8 +117,9 @@ def batches(count, recipe, epoch):
     return torch.arange(count - count % size if count >= size else count).split(size)
 
 
-def check_loss(loss, step, index, job):
-    if not abs(loss) < EXPLODED:
+def check_loss(loss, first, step, index, job):
+    """Raise UserError, naming step and images, for a loss that is no number or has exploded since the first step."""
+    if not abs(loss) <= EXPLODED * max(abs(first), 1) or not math.isfinite(loss):
         raise UserError(
             f"{job.product}: the loss is {loss:g} at step {step} (images {index[:8].tolist()}, ...); "
             "lower the learning rate in the study file, or look at these images"
