@@ -1,4 +1,4 @@
-# make demo    from a bare machine to every table and figure of the embedded study
+# make demo    from a bare machine to every table and figure of the embedded studies of both reports
 # make test    style, lint, tests and a small end-to-end run
 # make test-all    the same, and the paper's networks at their real size on small files
 # make bench   timings of the corruptions and trainings, as ratios
@@ -11,6 +11,8 @@ BIN := .venv/bin
 
 demo: .venv/installed
 	$(BIN)/snakemake --cores all
+	$(BIN)/snakemake --cores all --config study=simclr-demo
+	@$(BIN)/contrastive-inversion summary --study simclr-demo
 	@$(BIN)/contrastive-inversion summary --study demo
 
 test: .venv/installed

@@ -9,7 +9,7 @@ import time
 import torch
 from torchvision.transforms.functional import gaussian_blur
 
-from contrastive_inversion import restore, rng
+from contrastive_inversion import attacks, encoders, restore, rng
 from contrastive_inversion.corruptions import corrupt
 
 torch.set_num_threads(1)
@@ -55,11 +55,33 @@ def decoders_one_by_one():
         restore.deep_decoder((SMALL * KNOWN)[i : i + 1], KNOWN[i : i + 1], IDS[i : i + 1], SETTINGS, 1)
 
 
+torch.manual_seed(0)
+NETWORK = encoders.Classifier(
+    encoders.build({"architecture": "convnet", "model": "flattened/32", "mean": [0.5] * 3, "std": [0.25] * 3}), 10
+).eval()
+ATTACKED = torch.rand(50, 3, 32, 32)
+LABELS = NETWORK(ATTACKED).argmax(dim=1)  # all are classified correctly
+
+
+def plb(images, labels, ids):
+    attacks.proximal_log_barrier(NETWORK, images, labels, outer=3, inner=5, ids=ids)
+
+
+def attacked_together():
+    plb(ATTACKED, LABELS, torch.arange(50))
+
+
+def attacked_one_by_one():
+    for i in range(50):
+        plb(ATTACKED[i : i + 1], LABELS[i : i + 1], torch.tensor([i]))
+
+
 PAIRS = [
     ("blur n = 37, 224 px: two matrix products against torchvision", blurred_by_matrices, blurred_by_torchvision),
     ("noise, 224 px: counted normals against torch.randn", counted_normals, torch_normals),
     ("mask 90 %, 224 px: counted against torch.randperm", counted_mask, torch_mask),
     ("Deep Decoder, 10 images of 48 px: one batch against one by one", decoders_together, decoders_one_by_one),
+    ("PLB, 50 images of 32 px, 15 steps: one batch against one by one", attacked_together, attacked_one_by_one),
 ]
 
 

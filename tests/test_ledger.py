@@ -33,7 +33,7 @@ def test_the_ledger_has_every_printed_number_once():
 def test_two_independent_transcriptions_agree(number):
     ledger = [
         [cell.value + (f"±{cell.se}" if cell.se else "") for cell in cells.values()]
-        for cells in tables.rows_of(number).values()
+        for cells in tables.rows_of(number, {}).values()
     ]
     assert ledger == transcribed()[number]
 
@@ -121,6 +121,6 @@ def test_every_source_of_the_raw_results_exists():
 
 def test_every_claim_is_about_quantities_that_the_paper_study_measures():
     known = set(recipes.study_quantities("paper"))
-    assert len(claims.load()) >= 20
-    for claim in claims.load():
+    assert len(claims.load({})) >= 20
+    for claim in claims.load({}):
         assert set(claims.quantities_of(claim)) <= known, claim["id"]

@@ -78,12 +78,14 @@ def lowered(parent, weights):
     data["label_shift"] |= {"test": 5}
     checksums = {name: hashlib.sha256(Path(path).read_bytes()).hexdigest() for name, path in weights.items()}
     short = {"epochs": 1, "batch": 40}
+    further = ("clean", "transfer") if parent == "authors" else ()
     return {
         "inherits": parent, "tables": [], "figures": [11], "also": MEASURED, "gpu": 0, "data": data,
         "fractions": [10, 100],
         "teacher": {"sha256": checksums["clip"]}, "resnet": {"sha256": checksums["resnet101"]},
         "resnet100": short, "distill": short, "finetune": short,
-        "probe": dict.fromkeys(("full", "subset"), short),
+        "clean_baseline": short if further else {},
+        "probe": dict.fromkeys(("full", "subset", *further), short),
         "evaluate": {"instantiations": 2, "batch": 50},
         "restore": {"nlm": {"images": 2, "instantiations": 1}, "deep_decoder": {"images": 2, "steps": 2}},
     }  # fmt: skip

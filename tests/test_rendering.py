@@ -67,10 +67,10 @@ def test_a_table_from_hand_made_measurements(hand_made):
 def test_ties_are_not_bold():
     rows = {"a": {"x": TABLE_6[0]}, "b": {"x": TABLE_6[1]}}
     same = {TABLE_6[0].quantity: Estimate(0.91801, None, 1), TABLE_6[1].quantity: Estimate(0.91799, None, 1)}
-    assert tables.best_cells(6, rows, same) == set()
+    assert tables.best_cells(6, rows, same, {}) == set()
 
 
 def test_table_10_names_its_own_levels_where_the_paper_prints_none():
-    cells = tables.rows_of(10)["row 5"]
+    cells = tables.rows_of(10, {})["row 5"]
     assert tables.row_title("row 5", cells, studies.load("demo")) == "noise σ = 0.02"
     assert tables.row_title("row 5", cells, studies.load("published")) == "row 5"

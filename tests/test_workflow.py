@@ -158,7 +158,7 @@ def test_the_published_study_prints_what_the_paper_prints(published):
         table = pd.read_csv(published / f"results/published/tables/table_{number}.csv", dtype=str)
         expected = [
             [cell.value + (f"±{cell.se}" if cell.se else "") for cell in cells.values()]
-            for cells in tables.rows_of(number).values()
+            for cells in tables.rows_of(number, {}).values()
         ]
         assert table.iloc[:, 1:].to_numpy().tolist() == expected, number
 

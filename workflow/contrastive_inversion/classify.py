@@ -3,8 +3,9 @@
 import torch
 from torch import nn
 
-from contrastive_inversion import encoders, images, penalties
-from contrastive_inversion.probes import stratified
+from contrastive_inversion import artifacts, encoders, images, penalties
+from contrastive_inversion.evaluate import top_k
+from contrastive_inversion.probes import labelled
 from contrastive_inversion.training import fit
 
 
@@ -41,7 +42,7 @@ def train(recipe, job, load):
         values = nn.functional.cross_entropy(model(batch), labels, reduction="none")
         return penalties.supervised(values, batch, strength, settings.get("penalty", "per_image"))
 
-    return fitted(model, model, loss_of, data, recipe, job)
+    return fitted(model, model, loss_of, data, recipe, job, load)
 
 
 def finetune(recipe, job, load):
@@ -61,21 +62,53 @@ def finetune(recipe, job, load):
     def loss_of(batch, labels):
         return nn.functional.cross_entropy(model(batch), labels)
 
-    return fitted(model, head if detached else model, loss_of, data, recipe, job)
+    return fitted(model, head if detached else model, loss_of, data, recipe, job, load)
 
 
-def fitted(model, trained, loss_of, data, recipe, job):
+def fitted(model, trained, loss_of, data, recipe, job, load):
     """Fit a model on the labelled part of the training images."""
-    subset = stratified(data.labels, recipe["labels"], recipe["seed"])
+    settings = recipe["settings"]
+    subset = labelled(data.labels, recipe["labels"], recipe["seed"], settings.get("subset", "stratified"))
+    best = Best(model, recipe, job, load) if settings.get("selection") == "best_test" else None
 
     def batch_of(step):
         index = subset[step.index]
         batch = images.training_batch(data, index, recipe["images"], recipe["seed"], step.epoch, job)
         return batch, data.labels[index].to(job.device)
 
-    history = fit(model, trained.parameters(), batch_of, lambda batch, step: loss_of(*batch), subset, recipe, job)
+    parameters = trained.parameters()
+    history = fit(model, parameters, batch_of, lambda batch, step: loss_of(*batch), subset, recipe, job, best)
     facts = {"losses": history, "network": recipe["network"], "labelled_images": len(subset)}
-    return dict(model.state_dict()), facts
+    return (best.tensors() if best else dict(model.state_dict())), facts
+
+
+class Best:
+    """`selection: best_test`, as the report chose its models: the weights of the epoch with the best test accuracy."""
+
+    def __init__(self, model, recipe, job, load):
+        self.model, self.recipe, self.job = model, recipe, job
+        self.path = job.state / "best.safetensors"
+        self.test = images.split(*load(recipe["train"]), "test")
+
+    def __call__(self, epoch):
+        """Keep the model's weights if no earlier epoch was better; a restart finds them again."""
+        accuracy = self.accuracy()
+        if epoch == 0 or accuracy > artifacts.load(self.path)[1]["accuracy"]:
+            artifacts.save(self.path, self.model.state_dict(), {"accuracy": accuracy, "epoch": epoch})
+
+    @torch.no_grad()
+    def accuracy(self):
+        settings = self.recipe["images"] | {"crop": "random"}
+        self.model.eval()
+        rows = [
+            self.model(images.test_batch(self.test, index, settings, self.job)).cpu()
+            for index in torch.arange(len(self.test)).split(250)
+        ]
+        self.model.train()
+        return top_k(torch.cat(rows), self.test.labels, 1)
+
+    def tensors(self):
+        return artifacts.load(self.path)[0]
 
 
 def load_model(tensors, network):

@@ -29,6 +29,14 @@ def stratified(labels, fraction, seed):
     return torch.cat(chosen).sort().values
 
 
+def labelled(labels, fraction, seed, how="stratified"):
+    """Positions of a labelled subset: `stratified`, or drawn `uniform`ly from all images alike: int64, sorted."""
+    if how == "stratified":
+        return stratified(labels, fraction, seed)
+    count = math.ceil(round(fraction * len(labels) / 100, 9))
+    return rng.permutation(len(labels), seed, f"subset/{fraction:g}")[:count].sort().values
+
+
 def settings_of(spec, settings):
     """Which of a study's `probe` settings a probe takes; a stalled schedule's period goes with its share of labels."""
     if not spec["distortion"] and "clean" in settings:

@@ -41,8 +41,11 @@ FAMILIES = {"contrastive": contrastive, "supervised": supervised, "finetuned": f
 
 
 def trained(family, study, strength, labels):
-    """A training's settings; `part` holds what differs where only a part of the labels is known."""
-    settings = recipes.without(study[family], "images", "part")
+    """A training's settings: `part` holds what differs where only a part of the labels is known, `regularised` and
+    `unregularised` what differs with or without a penalty.
+    """
+    settings = recipes.without(study[family], "images", "part", "regularised", "unregularised")
+    settings |= study[family].get("regularised" if strength else "unregularised", {})
     if labels < 100:
         settings |= study[family].get("part", {})
     return settings | ({"strength": strength} if strength else {})

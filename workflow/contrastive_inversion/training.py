@@ -37,7 +37,7 @@ def learning_rate(settings, step, steps_per_epoch, epochs):
     if schedule == "cosine":
         return settings["lr"] * 0.5 * (1 + math.cos(math.pi * (step - warmup) / (total - warmup)))
     if schedule == "stalled_cosine":
-        return settings["lr"] * 0.5 * (1 + math.cos(math.pi * (step // steps_per_epoch) / settings["period"]))
+        return settings["lr"] * 0.5 * (1 + math.cos(math.pi * stalled_epoch(settings, step, steps_per_epoch)))
     if schedule == "step":
         return settings["lr"] * 0.1 ** (step // steps_per_epoch // 30)
     if schedule == "stairs":
@@ -46,6 +46,11 @@ def learning_rate(settings, step, steps_per_epoch, epochs):
         passed = sum(step >= share * total for share in settings["milestones"])
         return settings["lr"] * settings["factor"] ** passed
     return settings["lr"]
+
+
+def stalled_epoch(settings, step, steps_per_epoch):
+    """How far a stalled cosine has come, in its periods; it may first `hold` for some epochs."""
+    return max(step // steps_per_epoch - settings.get("hold", 0), 0) / settings["period"]
 
 
 @dataclass(frozen=True)
@@ -72,13 +77,13 @@ def ahead(make, items, threads):
         yield coming.result()
 
 
-def fit(model, parameters, batch_of, loss_of, images, recipe, job):
+def fit(model, parameters, batch_of, loss_of, images, recipe, job, after_epoch=None):
     """Train `model` in place and return the loss of each epoch.
 
     batch_of(step) gives the images of a Step on the job's device, loss_of(batch, step) their scalar loss. After each
     epoch the state is saved; a restart goes on from there with bit-identical results, since every draw is counted
-    (see `rng`).
-    Raises UserError on a loss that is not finite, naming step and images, and on a damaged checkpoint.
+    (see `rng`). after_epoch(epoch) is called before that, for what must be looked at in between. Raises UserError on a
+    loss that is not finite or has exploded, naming step and images, and on a damaged checkpoint.
     """
     settings = recipe["settings"]
     optimizer = make_optimizer(parameters, settings)
@@ -104,6 +109,8 @@ def fit(model, parameters, batch_of, loss_of, images, recipe, job):
             total += found * len(step.index)
             progress.advance(epoch, len(step.index), found)
         history.append(total / len(images))
+        if after_epoch:
+            after_epoch(epoch)
         save_checkpoint(model, optimizer, scaler, epoch + 1, history, job)
     progress.close(history)
     return history
