@@ -29,14 +29,34 @@ def test_a_slip_is_one_line_and_a_failure(arguments, message, capsys, tmp_path):
 
 
 def test_numbers_that_are_no_table_or_figure_are_refused(capsys):
-    for arguments in (["table", "15"], ["figure", "2"], ["summary", "--table", "3"]):
+    for arguments in (["table", "15"], ["figure", "12"], ["summary", "--table", "3"]):
         with pytest.raises(SystemExit):
             cli.main(arguments)
     assert "invalid choice" in capsys.readouterr().err
 
 
+def test_a_figure_of_the_other_report_is_refused(capsys):
+    assert cli.main(["figure", "2"]) == 1
+    assert "study demo has no figure 2; it has " in capsys.readouterr().err
+    assert cli.main(["table", "5", "--study", "simclr-demo"]) == 1
+    assert "study simclr-demo has no table 5; it has 1, 2" in capsys.readouterr().err
+
+
 def test_every_command_has_help(capsys):
-    for command in ("status", "summary", "recipe", "table", "figure", "cells", "claims", "report", "verify", "make"):
+    for command in (
+        "status",
+        "summary",
+        "recipe",
+        "table",
+        "figure",
+        "cells",
+        "claims",
+        "report",
+        "verify",
+        "make",
+        "doctor",
+        "fetch",
+    ):
         with pytest.raises(SystemExit) as stop:
             cli.main([command, "--help"])
         assert stop.value.code == 0 and len(capsys.readouterr().out) > 100

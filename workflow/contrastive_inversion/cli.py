@@ -155,13 +155,26 @@ def add_rendering(commands):
 def table(options):
     from contrastive_inversion import tables
 
+    check_number("table", options)
     tables.write(options.number, options.study, options.results)
 
 
 def figure(options):
     from contrastive_inversion import figures
 
+    check_number("figure", options)
     figures.write(options.number, options.study, options.results, options.figures)
+
+
+def check_number(kind, options):
+    """Raise UserError for a table or figure that the study's report does not have."""
+    from contrastive_inversion import quantities, studies
+
+    ledger = quantities.ledger_of(studies.load(options.study))
+    layouts = {"table": quantities.table_layouts, "figure": quantities.figure_layouts}[kind](ledger)
+    if options.number not in layouts:
+        known = ", ".join(map(str, layouts))
+        raise UserError(f"study {options.study} has no {kind} {options.number}; it has {known}")
 
 
 def cells(options):

@@ -48,7 +48,7 @@ def estimate(row, path):
     if "mean" in row:
         return Estimate(row["mean"], row.get("se"), row.get("n", 1), origin=row["origin"])
     over_severities = row["over"] == "severities"
-    se = None if over_severities else standard_error(values)
+    se = None if over_severities else row.get("se", standard_error(values))
     return Estimate(float(np.mean(values)), se, len(values), row["images"], str(path))
 
 

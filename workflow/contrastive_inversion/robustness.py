@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -10,6 +11,8 @@ from contrastive_inversion.classify import Model, load_model
 from contrastive_inversion.evaluate import top_k
 from contrastive_inversion.quantities import WITHIN
 from contrastive_inversion.state import Progress
+
+RESAMPLES = 200  # of the bootstrap: the standard error to 5 %
 
 
 def measure(recipe, job, load):
@@ -68,8 +71,17 @@ def attacked_rows(model, data, level, recipe, job):
     distances = torch.cat([f.distance for f in found]).cpu()
     wrong = torch.cat([f.clean_error for f in found]).cpu()
     common = {"over": "images", "images": len(chosen)}
-    rows = [common | {"metric": m, "values": [value(m, distances, wrong, batch[0].numel())]} for m in level["metrics"]]
+    rows = [common | estimated(m, distances, wrong, batch[0].numel()) for m in level["metrics"]]
     return [*rows, common | raw(distances, wrong)]
+
+
+def estimated(metric, distances, wrong, size):
+    """A metric and its standard error over the draw of the attacked images, by the bootstrap."""
+    random = np.random.default_rng(0)
+    draws = [torch.from_numpy(random.integers(0, len(wrong), len(wrong))) for _ in range(RESAMPLES)]
+    resampled = [value(metric, distances[rows], wrong[rows], size) for rows in draws]
+    found = value(metric, distances, wrong, size)
+    return {"metric": metric, "values": [found], "se": float(np.std(resampled, ddof=1))}
 
 
 def run(model, batch, labels, ids, level, recipe):
