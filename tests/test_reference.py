@@ -19,6 +19,23 @@ def test_the_kept_run_is_sound_and_rebuilds(tmp_path, capsys):
     assert page.count('<td class="cell"') == 218 and 'title="missing"' not in page
 
 
+def test_the_kept_run_of_the_second_report_is_sound_and_rebuilds(tmp_path, capsys):
+    shutil.copytree(REFERENCE / "simclr-demo" / "measurements", tmp_path / "simclr-demo" / "measurements")
+    verify.verify("simclr-demo", tmp_path, tmp_path / "figures")
+    assert "claims and page of 'simclr-demo' rebuilt" in capsys.readouterr().out
+    page = (tmp_path / "simclr-demo" / "report.html").read_text()
+    assert page.count('<td class="cell"') == 15 and "<figcaption>Figure 2" in page
+
+
+def test_its_classifiers_learned_and_its_attacks_succeeded():
+    measured = Measurements("simclr-demo", REFERENCE)
+    for model in ("supervised{} | own", "contrastive{} | probe 100% on clean"):
+        for strength in ("", "-lambda0.1", "-lambda1", "-lambda10"):
+            quantity = f"{model.format(strength)} | cifar10"
+            assert measured.of(quantities.parse(f"{quantity} | clean | top1")).mean > 75
+            assert measured.of(quantities.parse(f"{quantity} | plb | all@3")).mean > 95
+
+
 def test_its_models_learned_and_its_raw_teacher_did_not_see_through_masks():
     measured = Measurements("demo", REFERENCE)
 
