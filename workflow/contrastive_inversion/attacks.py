@@ -140,7 +140,8 @@ def proximal_log_barrier(
             best[rows] = torch.where(broadcast(better, x), u[rows], best[rows])
             best_distance[rows] = torch.where(better, found, best_distance[rows])
     best_distance[clean_error] = 0
-    return Adversarial(torch.where(broadcast(started, images), best, images), best_distance, clean_error, started)
+    kept = started & (best_distance > 0)
+    return Adversarial(torch.where(broadcast(kept, images), best, images), best_distance, clean_error, kept)
 
 
 def starts(model, images, labels, noise, seed, ids, wanted):

@@ -17,8 +17,10 @@ PACKAGES = ("torch", "torchvision", "open_clip_torch", "snakemake", "pillow", "n
 # ResNets; not measured here. In float32 without TF32 about 2.5 times fewer.
 RATES = {"distill": 1150, "supervised": 1700, "embed": 6000}
 SLOWER_IN_FP32 = 2.5
+TRAININGS = ("clip", "supervised", "distill", "contrastive", "classifier", "finetuned")
 BYTES_PER_PICTURE = 615_000  # decoded, the mean over ImageNet
-BYTES_PER_MODEL = {"encoders": 230e6, "state": 900e6}  # a finished model; one with its optimiser's state
+LARGE = ("weights", "supervised", "distill")  # products that hold a ResNet-101
+BYTES_PER_MODEL, BYTES_PER_STATE = 230e6, 900e6  # of one that is finished; of one with its optimiser's state
 STUDENT_GIB = 30  # GPU memory of a student at batch 256, worked out, not measured
 
 
@@ -111,9 +113,9 @@ def disk_needed(products):
         packed = [r["settings"] for r in products.values() if r["kind"] == "images"]
         packed = [s for s in packed if s["source"] == "imagenet"]
         pictures = sum(s.get("train", 0) + s.get("test", 0) for s in packed)
-    models = sum(product.startswith("encoders/") for product in products)
-    trainings = sum(recipe["kind"] in ("distill", "supervised") for recipe in products.values())
-    return pictures * BYTES_PER_PICTURE + models * BYTES_PER_MODEL["encoders"] + trainings * BYTES_PER_MODEL["state"]
+    large = [recipe["kind"] for recipe in products.values() if recipe["kind"] in LARGE]
+    trainings = sum(kind != "weights" for kind in large)
+    return pictures * BYTES_PER_PICTURE + len(large) * BYTES_PER_MODEL + trainings * BYTES_PER_STATE
 
 
 def of_disk(products, results):
@@ -132,17 +134,19 @@ def gpus():
     return [(name.strip(), float(mib) / 1024) for name, mib in (line.rsplit(",", 1) for line in listed)]
 
 
-def of_gpus(study):
+def of_gpus(study, products):
     if not study["gpu"]:
         return [Check(True, "GPUs: none needed")]
     found = gpus()
     if not found:
         return [Check(False, "GPUs: none visible (nvidia-smi finds none); this study trains on GPUs")]
-    advice = f"; a student at batch 256 takes about {STUDENT_GIB} GiB"
-    return [
-        Check(gib > STUDENT_GIB, f"GPU: {name}, {gib:.0f} GiB{'' if gib > STUDENT_GIB else advice}")
-        for name, gib in found
-    ]
+    needed = STUDENT_GIB if any(recipe["kind"] == "distill" for recipe in products.values()) else 0
+    return [gpu_check(name, gib, needed) for name, gib in found]
+
+
+def gpu_check(name, gib, needed):
+    advice = "" if gib > needed else f"; a student at batch 256 takes about {needed} GiB"
+    return Check(gib > needed, f"GPU: {name}, {gib:.0f} GiB{advice}")
 
 
 def versions():
@@ -168,18 +172,19 @@ def gpu_hours(products):
 
 def work(products):
     """What a run has to do, in one line."""
-    trainings = sum(recipe["kind"] in ("distill", "supervised", "clip") for recipe in products.values())
+    trainings = sum(recipe["kind"] in TRAININGS for recipe in products.values())
     return f"{len(products)} jobs to measure, {trainings} of them trainings"
 
 
 def examine(study_name, targets, results):
     """All checks of a study on this machine, and a sentence on the work that it is."""
     study, products = studies.load(study_name), products_for(targets, study_name)
-    checks = [*of_files(products), of_disk(products, results), *of_gpus(study), versions()]
+    checks = [*of_files(products), of_disk(products, results), *of_gpus(study, products), versions()]
     said = work(products)
-    if study["gpu"]:
+    hours = gpu_hours(products)
+    if study["gpu"] and hours:
         said += (
-            f"; about {gpu_hours(products):.0f} GPU hours on H100s, without the tests "
+            f"; about {hours:.0f} GPU hours on H100s, without the tests "
             "(worked out from published throughputs, not measured)"
         )
     return checks, said

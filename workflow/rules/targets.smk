@@ -16,10 +16,14 @@ def name_target(name, title, paths):
 
 for number in studies.load(STUDY)["tables"]:
     name_target(
-        f"table_{number}", quantities.table_layouts(quantities.ledger_of(studies.load(STUDY)))[number]["title"], f"results/{STUDY}/tables/table_{number}.csv"
+        f"table_{number}",
+        quantities.table_layouts(quantities.ledger_of(studies.load(STUDY)))[number]["title"],
+        f"results/{STUDY}/tables/table_{number}.csv",
     )
 
 for number in studies.load(STUDY)["figures"]:
     name_target(
-        f"figure_{number}", quantities.figure_layouts(quantities.ledger_of(studies.load(STUDY)))[number]["title"], f"figures/{STUDY}/figure_{number}.pdf"
+        f"figure_{number}",
+        quantities.figure_layouts(quantities.ledger_of(studies.load(STUDY)))[number]["title"],
+        f"figures/{STUDY}/figure_{number}.pdf",
     )
