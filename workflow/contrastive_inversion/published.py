@@ -8,6 +8,7 @@ from contrastive_inversion.measurements import Estimate
 from contrastive_inversion.quantities import PUBLISHED
 
 INSTANTIATIONS = 10
+DIAGONAL = 3072**0.5  # of [0, 1] at 32 px: what a median counts where most attacks failed
 
 
 def read_csv(name):
@@ -61,8 +62,8 @@ def metrics_of(row):
     if counted:
         shares = {key.removeprefix("mis@"): text for key, text in row.items() if key.startswith("mis@")}
         return [(f"{counted}@{float(distance):g}", percent(text)) for distance, text in shares.items()]
-    if row["denominator"] == "clean_correct" and row["q50"] != "inf":
-        return [("median", float(row["q50"]))]
+    if row["denominator"] == "clean_correct":
+        return [("median", min(float(row["q50"]), DIAGONAL))]
     return []
 
 

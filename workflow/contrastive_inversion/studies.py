@@ -12,7 +12,6 @@ from contrastive_inversion.errors import UserError, nearest
 
 FOLDER = "CONTRASTIVE_INVERSION_STUDIES"  # reaches every process that a workflow starts
 WORKFLOW = Path(__file__).resolve().parent.parent
-REPLACED = {"data", "label_shift"}  # a child's mapping replaces its parent's instead of being merged into it
 
 
 class Loader(yaml.SafeLoader):
@@ -50,11 +49,14 @@ def available():
 
 
 def merged(parent, child):
-    """The parent's settings with the child's laid over them; mappings merge, except those in REPLACED."""
+    """The parent's settings with the child's laid over them; mappings merge, but a data set is replaced as a whole."""
     result = dict(parent)
     for key, value in child.items():
         both = isinstance(value, dict) and isinstance(result.get(key), dict)
-        result[key] = merged(result[key], value) if both and key not in REPLACED else value
+        if both and key == "data":
+            result[key] = result[key] | value
+        else:
+            result[key] = merged(result[key], value) if both else value
     return result
 
 
