@@ -9,8 +9,10 @@ import time
 import torch
 from torchvision.transforms.functional import gaussian_blur
 
-from contrastive_inversion import attacks, encoders, restore, rng
-from contrastive_inversion.corruptions import corrupt
+from contrastive_inversion.base import rng
+from contrastive_inversion.distort import attacks, restoration
+from contrastive_inversion.distort.operators import corrupt
+from contrastive_inversion.learn import networks
 
 torch.set_num_threads(1)
 IDS = torch.arange(16)
@@ -47,17 +49,17 @@ SMALL, KNOWN = torch.rand(10, 3, 48, 48), (torch.rand(10, 1, 48, 48) > 0.5).floa
 
 
 def decoders_together():
-    restore.deep_decoder(SMALL * KNOWN, KNOWN, IDS[:10], SETTINGS, 1)
+    restoration.deep_decoder(SMALL * KNOWN, KNOWN, IDS[:10], SETTINGS, 1)
 
 
 def decoders_one_by_one():
     for i in range(10):
-        restore.deep_decoder((SMALL * KNOWN)[i : i + 1], KNOWN[i : i + 1], IDS[i : i + 1], SETTINGS, 1)
+        restoration.deep_decoder((SMALL * KNOWN)[i : i + 1], KNOWN[i : i + 1], IDS[i : i + 1], SETTINGS, 1)
 
 
 torch.manual_seed(0)
-NETWORK = encoders.Classifier(
-    encoders.build({"architecture": "convnet", "model": "flattened/32", "mean": [0.5] * 3, "std": [0.25] * 3}), 10
+NETWORK = networks.Classifier(
+    networks.build({"architecture": "convnet", "model": "flattened/32", "mean": [0.5] * 3, "std": [0.25] * 3}), 10
 ).eval()
 ATTACKED = torch.rand(50, 3, 32, 32)
 LABELS = NETWORK(ATTACKED).argmax(dim=1)  # all are classified correctly

@@ -7,9 +7,10 @@ import numpy as np
 import torch
 from PIL import Image
 
-from contrastive_inversion import distortions, sources
+from contrastive_inversion.data import readers
+from contrastive_inversion.distort import names
 
-WNIDS = sources.wnids("imagenet100_wnids.txt")
+WNIDS = readers.wnids("imagenet100_wnids.txt")
 
 
 def photo(path, size=(60, 40), mode="RGB", kind="JPEG", **options):
@@ -33,7 +34,7 @@ def imagenet(root, wnids=WNIDS, size=lambda i: (30 + i, 40)):
 
 def imagenet_c(root):
     """One image of each class, corruption and severity, as released; its colour tells the place."""
-    for c, corruption in enumerate(distortions.IMAGENET_C):
+    for c, corruption in enumerate(names.IMAGENET_C):
         for severity in range(1, 6):
             folder = root / corruption / str(severity)
             folder.mkdir(parents=True)

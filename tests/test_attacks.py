@@ -4,7 +4,7 @@ import foolbox
 import pytest
 import torch
 
-from contrastive_inversion import attacks
+from contrastive_inversion.distort import attacks
 
 PIXELS = 3 * 8 * 8
 

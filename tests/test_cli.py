@@ -5,8 +5,9 @@ import time
 
 import pytest
 
-from contrastive_inversion import cli, status
-from contrastive_inversion.state import Job, Progress, alone
+from contrastive_inversion.base.job import Job, Progress, alone
+from contrastive_inversion.run import cli
+from contrastive_inversion.show import progress
 
 
 @pytest.mark.parametrize(
@@ -79,14 +80,15 @@ def test_status_tells_running_from_stopped_and_finished(tmp_path, capsys):
 
 
 def test_status_of_nothing(tmp_path):
-    assert "No job has run yet" in status.screen(tmp_path)
+    assert "No job has run yet" in progress.screen(tmp_path)
 
 
 def test_summary_shows_ours_and_the_published(tmp_path, capsys):
-    from contrastive_inversion import jobs, recipes
+    from contrastive_inversion.ledger import plan
+    from contrastive_inversion.run import jobs
 
-    for product in recipes.study_measurements("published"):
-        jobs.run(product, tmp_path / "published", recipes.recipe(product, "published"))
+    for product in plan.study_measurements("published"):
+        jobs.run(product, tmp_path / "published", plan.recipe(product, "published"))
     assert cli.main(["summary", "--study", "published", "--results", str(tmp_path)]) == 0
     output = capsys.readouterr().out
     assert "82.96±0.08 (82.96±0.08)" in output and "report.html" in output

@@ -2,9 +2,9 @@ import pytest
 import torch
 from torchvision.transforms.functional import gaussian_blur
 
-from contrastive_inversion.corruptions import corrupt
-from contrastive_inversion.distortions import is_deterministic, specification
-from contrastive_inversion.errors import UserError
+from contrastive_inversion.base.errors import UserError
+from contrastive_inversion.distort.names import is_deterministic, specification
+from contrastive_inversion.distort.operators import corrupt
 
 STUDY = {"distortions": {"other": "rm90"}, "blur_sigmas": {21: 5, 37: 9}, "pixel_scale": 1}
 IDS = torch.tensor([11, 4, 8, 200, 1, 0])

@@ -8,7 +8,7 @@ from sklearn.datasets import load_sample_images
 from torchvision.transforms import CenterCrop, Compose, RandomResizedCrop, Resize
 from torchvision.transforms import functional as F
 
-from contrastive_inversion import crops
+from contrastive_inversion.data import crops
 
 
 @pytest.fixture(scope="module")

@@ -9,20 +9,23 @@ import time
 import pytest
 
 import formats
-from contrastive_inversion import cli, doctor, fetch, places, recipes, sources, studies
-from contrastive_inversion.errors import UserError
+from contrastive_inversion.base import machine, studies
+from contrastive_inversion.base.errors import UserError
+from contrastive_inversion.data import download, readers
+from contrastive_inversion.ledger import plan
+from contrastive_inversion.run import cli, doctor
 from test_workflow import run
 
 
 def images_of(name):
     product = f"images/{name}"
-    return {product: recipes.parse(recipes.recipe(product, "paper"))}
+    return {product: plan.parse(plan.recipe(product, "paper"))}
 
 
 @pytest.fixture
 def imagenet(tmp_path):
     formats.imagenet(tmp_path / "imagenet")
-    places.export({"data": {"imagenet": str(tmp_path / "imagenet")}})
+    machine.export({"data": {"imagenet": str(tmp_path / "imagenet")}})
     return tmp_path / "imagenet"
 
 
@@ -59,7 +62,7 @@ def test_a_data_set_that_is_not_as_published_is_told(imagenet):
     lines = doctor.of_files({product: recipe})
     assert [line.ok for line in lines] == [True] and "103 images for train, 100 images for test" in str(lines[0])
     assert doctor.problems(images_of("cifar10")) == [
-        f"config.yaml: data.cifar: not set; it is {places.EXPECTED['data.cifar']}"
+        f"config.yaml: data.cifar: not set; it is {machine.EXPECTED['data.cifar']}"
     ]
 
 
@@ -94,34 +97,34 @@ def test_a_file_is_fetched_whole_or_not_at_all(server, tmp_path):
     path = tmp_path / "new folder" / "weights.pth"
     right = hashlib.sha256(b"some weights").hexdigest()
     with pytest.raises(UserError, match="invalid hash value.*; nothing was kept, try again"):
-        fetch.download(f"{server}/weights.pth", path, "0" * 64)
+        download.download(f"{server}/weights.pth", path, "0" * 64)
     assert list(path.parent.iterdir()) == []
-    fetch.download(f"{server}/weights.pth", path, right)
+    download.download(f"{server}/weights.pth", path, right)
     assert path.read_bytes() == b"some weights"
     with pytest.raises(UserError, match="cannot be fetched .*; fetch it where there is a network and put it at"):
-        fetch.download(f"{server}/none.pth", tmp_path / "none.pth", right)
+        download.download(f"{server}/none.pth", tmp_path / "none.pth", right)
     with pytest.raises(UserError, match="cannot be fetched"):
-        fetch.download("http://127.0.0.1:9/none.pth", tmp_path / "none.pth", right)
+        download.download("http://127.0.0.1:9/none.pth", tmp_path / "none.pth", right)
 
 
 def test_weights_are_fetched_to_the_place_that_the_config_names(server, tmp_path, monkeypatch, capsys):
     right = hashlib.sha256(b"some weights").hexdigest()
     study = {"teacher": {"weights": "clip", "sha256": right}, "resnet": {"weights": "resnet101", "sha256": right[:8]}}
     monkeypatch.setattr(studies, "load", lambda name: study)
-    monkeypatch.setattr(fetch, "WEIGHTS", dict.fromkeys(("clip", "resnet101"), f"{server}/weights.pth"))
-    places.export({"weights": {"clip": str(tmp_path / "a.pt"), "resnet101": str(tmp_path / "b.pth")}})
-    fetch.fetch_weights("paper")
+    monkeypatch.setattr(download, "WEIGHTS", dict.fromkeys(("clip", "resnet101"), f"{server}/weights.pth"))
+    machine.export({"weights": {"clip": str(tmp_path / "a.pt"), "resnet101": str(tmp_path / "b.pth")}})
+    download.fetch_weights("paper")
     assert (tmp_path / "a.pt").exists() and capsys.readouterr().out.count("sha256 as published") == 2
     (tmp_path / "a.pt").write_text("<html>")
     with pytest.raises(UserError, match="a.pt: sha256 .* it is another file"):
-        fetch.fetch_weights("paper")
+        download.fetch_weights("paper")
 
 
 def test_archives_are_fetched_by_torchvision_and_the_rest_is_said(tmp_path, monkeypatch, capsys):
     asked = []
-    monkeypatch.setattr(sources, "torchvision_set", lambda *arguments, download: asked.append(arguments[0]))
-    places.export({"data": {"cifar": str(tmp_path / "cifar"), "stl10": str(tmp_path / "stl")}})
-    fetch.fetch_data("paper")
+    monkeypatch.setattr(readers, "torchvision_set", lambda *arguments, download: asked.append(arguments[0]))
+    machine.export({"data": {"cifar": str(tmp_path / "cifar"), "stl10": str(tmp_path / "stl")}})
+    download.fetch_data("paper")
     assert set(asked) == {"cifar10", "cifar100", "stl10"}
     output = capsys.readouterr().out
     assert "data.imagenet: fetch by hand: ILSVRC 2012" in output and "data.coronahack: fetch by hand" in output

@@ -7,13 +7,13 @@ from collections import Counter
 
 import pytest
 
-from contrastive_inversion import gpu_slot
-from contrastive_inversion.errors import UserError
+from contrastive_inversion.base import gpus
+from contrastive_inversion.base.errors import UserError
 
 JOB = """
 import sys, time
-from contrastive_inversion import gpu_slot
-device, = gpu_slot.acquire(1, poll_seconds=0.02)
+from contrastive_inversion.base import gpus
+device, = gpus.acquire(1, poll_seconds=0.02)
 print(device, time.monotonic(), end=" ")
 time.sleep(0.15)
 print(time.monotonic(), flush=True)
@@ -38,13 +38,13 @@ def test_a_killed_job_frees_its_device(tmp_path, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
     monkeypatch.setenv("GPU_SLOT_FOLDER", str(tmp_path))
     monkeypatch.delenv("SLURM_JOB_ID", raising=False)
-    holder = "from contrastive_inversion import gpu_slot; gpu_slot.acquire(1); print('held', flush=True); input()"
+    holder = "from contrastive_inversion.base import gpus; gpus.acquire(1); print('held', flush=True); input()"
     process = subprocess.Popen([sys.executable, "-c", holder], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stdout.readline() == "held\n"
-    assert gpu_slot.try_lock("0") is None
+    assert gpus.try_lock("0") is None
     process.kill()
     process.wait()
-    lock = gpu_slot.try_lock("0")
+    lock = gpus.try_lock("0")
     assert lock is not None
     lock.close()
 
@@ -53,15 +53,15 @@ def test_no_device_is_a_clear_error(monkeypatch):
     monkeypatch.delenv("SLURM_JOB_ID", raising=False)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     with pytest.raises(UserError, match="needs a GPU, and none is visible"):
-        gpu_slot.acquire(1)
+        gpus.acquire(1)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
     with pytest.raises(UserError, match="needs 2 GPUs, and 1 are visible"):
-        gpu_slot.acquire(2)
+        gpus.acquire(2)
 
 
 def test_slurm_and_cpu_jobs_keep_what_they_were_given(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
     monkeypatch.setenv("SLURM_JOB_ID", "1")
-    assert gpu_slot.acquire(1) == [] and os.environ["CUDA_VISIBLE_DEVICES"] == "3"
+    assert gpus.acquire(1) == [] and os.environ["CUDA_VISIBLE_DEVICES"] == "3"
     monkeypatch.delenv("SLURM_JOB_ID")
-    assert gpu_slot.acquire(0) == []
+    assert gpus.acquire(0) == []

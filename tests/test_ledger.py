@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from contrastive_inversion import claims, published, quantities, recipes, studies, tables
-from contrastive_inversion.errors import UserError
+from contrastive_inversion.base import studies
+from contrastive_inversion.base.errors import UserError
+from contrastive_inversion.ledger import claims, plan, printed, quantities
+from contrastive_inversion.show import tables
 
 TRANSCRIPTION = Path(__file__).parent / "data" / "transcription.txt"
 SIZES = {1: 24, 2: 20, 4: 24, 5: 16, 6: 4, 7: 6, 8: 6, 9: 16, 10: 16, 11: 16, 12: 16, 13: 16, 14: 38}
@@ -64,12 +66,12 @@ def test_label_shift_indices_are_those_of_the_authors():
 @pytest.mark.parametrize("name", ["demo", "paper"])
 def test_the_paper_needs_37_trainings(name):
     wanted = set()
-    pending = recipes.study_measurements(name)
+    pending = plan.study_measurements(name)
     while pending:
         product = pending.pop()
         if product not in wanted:
             wanted.add(product)
-            pending += recipes.inputs(product, name)
+            pending += plan.inputs(product, name)
     trained = {p for p in wanted if p.startswith("encoders/")} - {"encoders/teacher", "encoders/resnet"}
     assert len(trained) == 37
     assert sum("student" in p for p in trained) == 15
@@ -106,9 +108,9 @@ OURS = [
 
 @pytest.mark.parametrize("cell", OURS, ids=lambda cell: f"{cell.table}, {cell.row}, {cell.column}")
 def test_the_authors_raw_results_print_digit_for_digit_as_in_the_paper(cell):
-    raw = published.raw_results()[cell.quantity]
+    raw = printed.raw_results()[cell.quantity]
     if cell.se:
-        assert tables.printed(raw, cell) == f"{cell.value}±{cell.se}"
+        assert tables.as_printed(raw, cell) == f"{cell.value}±{cell.se}"
     else:
         assert tables.rounded(raw.mean, cell.decimals) == cell.value
 
@@ -116,11 +118,11 @@ def test_the_authors_raw_results_print_digit_for_digit_as_in_the_paper(cell):
 def test_every_source_of_the_raw_results_exists():
     with open(quantities.PUBLISHED / "authors_sources.csv", newline="") as file:
         sources = list(csv.DictReader(file))
-    assert len(published.raw_results()) == len(sources) + 8  # and Table 9's column from the notebook
+    assert len(printed.raw_results()) == len(sources) + 8  # and Table 9's column from the notebook
 
 
 def test_every_claim_is_about_quantities_that_the_paper_study_measures():
-    known = set(recipes.study_quantities("paper"))
+    known = set(plan.study_quantities("paper"))
     assert len(claims.load({})) >= 20
     for claim in claims.load({}):
         assert set(claims.quantities_of(claim)) <= known, claim["id"]

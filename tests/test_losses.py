@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from contrastive_inversion.losses import LOSSES
+from contrastive_inversion.learn.losses import LOSSES
 
 TAU = 0.1
 

@@ -14,7 +14,9 @@ import pytest
 import yaml
 
 import formats
-from contrastive_inversion import artifacts, quantities, sources
+from contrastive_inversion.base import files
+from contrastive_inversion.data import readers
+from contrastive_inversion.ledger import quantities
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 OFFICIAL = """
@@ -49,7 +51,7 @@ baseline-clean | own | imagenet100c | fog | top1
 
 def write_data(root):
     """Every data set in its published format, some hundred images in all but ImageNet-C."""
-    both = [*formats.WNIDS, *sources.wnids("imagenet100b_wnids.txt"), *sources.label_shift_classes()]
+    both = [*formats.WNIDS, *readers.wnids("imagenet100b_wnids.txt"), *readers.label_shift_classes()]
     formats.imagenet(root / "imagenet", sorted(set(both)), lambda i: (260 + i % 7, 240 + i % 5))
     formats.imagenet_c(root / "imagenet-c")
     formats.cifar(root / "cifar", images=4)
@@ -132,7 +134,7 @@ def test_every_data_set_and_both_weights_are_read(laboratory):
     status, output = snakemake(laboratory, *targets)
     assert status == 0, output[-5000:]
     for name in ("imagenet100", "imagenet100b"):
-        tensors, record = artifacts.load(laboratory / f"{results}/images/{name}.safetensors")
+        tensors, record = files.load(laboratory / f"{results}/images/{name}.safetensors")
         assert len(record["classes"]) == tensors["train/labels"].max() + 1 == 100
 
 
@@ -142,7 +144,7 @@ def test_the_whole_study_runs(laboratory, parent):
     status, output = snakemake(laboratory, parent=parent)
     assert status == 0, output[-8000:]
     found = list((laboratory / f"results/{parent}-miniature/measurements").rglob("*.json"))
-    rows = [row for path in found for row in artifacts.read_json(path)["rows"]]
+    rows = [row for path in found for row in files.read_json(path)["rows"]]
     assert len(rows) >= len(MEASURED)
     assert (laboratory / f"figures/{parent}-miniature/figure_11.png").stat().st_size > 10_000
     assert (laboratory / f"results/{parent}-miniature/report.html").exists()

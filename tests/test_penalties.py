@@ -5,8 +5,9 @@ import math
 import pytest
 import torch
 from pytorch_metric_learning.losses import NTXentLoss
+from torch.nn.functional import cross_entropy
 
-from contrastive_inversion import penalties
+from contrastive_inversion.learn import penalties
 
 N, TAU = 6, 0.5
 
@@ -66,13 +67,13 @@ def test_the_supervised_penalty_is_eq_2_by_per_sample_gradients(network, views):
         return torch.nn.functional.cross_entropy(network(image[None]), label[None])
 
     gradients = torch.func.vmap(torch.func.grad(loss_of_one))(images.detach(), labels)
-    values = penalties.per_image_cross_entropy(network(images), labels)
+    values = cross_entropy(network(images), labels, reduction="none")
     expected = (values + 0.3 / 2 * gradients.flatten(1).square().sum(dim=1)).mean()
     assert penalties.supervised(values, images, 0.3).item() == pytest.approx(expected.item(), rel=1e-10)
 
 
 def test_the_mean_loss_s_gradients_are_n_or_n_squared_times_weaker(network, views):
-    values = penalties.per_image_cross_entropy(network(views[0]), torch.arange(N) % 4)
+    values = cross_entropy(network(views[0]), torch.arange(N) % 4, reduction="none")
     plain, eq_2, summed, published = (
         penalties.supervised(values, views[0], strength, scale).item()
         for strength, scale in ((0, "per_image"), (1.0, "per_image"), (1.0, "summed"), (1.0, "mean_loss"))
@@ -89,7 +90,7 @@ def test_penalties_reach_the_parameters(network, views, kind):
         if kind == "contrastive":
             return penalties.contrastive(penalties.nt_xent(network(views[0]), network(views[1]), TAU), *views, 2.0)
         return penalties.supervised(
-            penalties.per_image_cross_entropy(network(views[0]), torch.arange(N) % 4), views[0], 2.0
+            cross_entropy(network(views[0]), torch.arange(N) % 4, reduction="none"), views[0], 2.0
         )
 
     weight = network[0].weight

@@ -5,11 +5,12 @@ import pytest
 import torch
 from sklearn.metrics import roc_auc_score, top_k_accuracy_score
 
-from contrastive_inversion import artifacts, recipes
-from contrastive_inversion.errors import UserError
-from contrastive_inversion.evaluate import METRICS
-from contrastive_inversion.measurements import Measurements, check, content_hash, estimate, standard_error
-from contrastive_inversion.probes import stratified
+from contrastive_inversion.base import files
+from contrastive_inversion.base.errors import UserError
+from contrastive_inversion.ledger import plan
+from contrastive_inversion.ledger.measurements import Measurements, check, content_hash, estimate, standard_error
+from contrastive_inversion.papers.inverse_problems.accuracy import METRICS
+from contrastive_inversion.papers.inverse_problems.probes import stratified
 
 
 @pytest.mark.parametrize(("fraction", "per_class"), [(0.1, 2), (0.5, 7), (1, 13), (5, 64), (10, 127), (100, 1267)])
@@ -62,11 +63,11 @@ def measured(tmp_path):
     product = "measurements/baseline-rm90/imagenet100"
     rows = [row([50.0, 51.0, 52.0])]
     record = {
-        "recipe_hash": recipes.digest(recipes.recipe(product, "demo")), "seed": 1, "seconds": 1.0,
+        "recipe_hash": plan.digest(plan.recipe(product, "demo")), "seed": 1, "seconds": 1.0,
     }  # fmt: skip
     record["content_hash"] = content_hash(rows, record)
-    path = tmp_path / "demo" / recipes.file_of(product)
-    artifacts.write_json(path, {"rows": rows, "record": record})
+    path = tmp_path / "demo" / plan.file_of(product)
+    files.write_json(path, {"rows": rows, "record": record})
     return path, Measurements("demo", tmp_path), product
 
 

@@ -6,10 +6,14 @@ import pytest
 import torch
 from torchvision.transforms.v2 import functional as F
 
-from contrastive_inversion import encoders, finetune, jitter, losses, recipes, rng, studies
-from contrastive_inversion.corruptions import corrupt
-from contrastive_inversion.state import Job
-from contrastive_inversion.training import Step, ahead, learning_rate
+from contrastive_inversion.base import rng, studies
+from contrastive_inversion.base.job import Job
+from contrastive_inversion.distort import colour
+from contrastive_inversion.distort.operators import corrupt
+from contrastive_inversion.learn import losses, networks
+from contrastive_inversion.learn.loop import Step, ahead, learning_rate
+from contrastive_inversion.ledger import plan
+from contrastive_inversion.papers.inverse_problems import baselines
 
 NETWORK = {"architecture": "convnet", "model": "embedding-128/48", "mean": [0.5] * 3, "std": [0.25] * 3}
 TORCHVISION = {
@@ -21,7 +25,7 @@ TORCHVISION = {
 @pytest.fixture
 def encoder():
     torch.manual_seed(0)
-    return encoders.build(NETWORK).train()
+    return networks.build(NETWORK).train()
 
 
 def test_colour_jitter_is_torchvision_s_for_every_image():
@@ -29,10 +33,10 @@ def test_colour_jitter_is_torchvision_s_for_every_image():
     ids, strengths = torch.arange(16), {"brightness": 0.8, "contrast": 0.8, "saturation": 0.8, "hue": 0.2}
     draws = rng.uniform(8, 1, "colours", ids)
     for image, draw, found in zip(
-        images, draws, jitter.colour_jitter(images, strengths, 1, "colours", ids), strict=True
+        images, draws, colour.colour_jitter(images, strengths, 1, "colours", ids), strict=True
     ):
         for number in draw[4:].argsort().tolist():
-            name = jitter.ADJUSTMENTS[number]
+            name = colour.ADJUSTMENTS[number]
             spread = strengths[name] * (2 * draw[number].item() - 1)
             image = TORCHVISION[name](image, spread if name == "hue" else 1 + spread)
         assert torch.allclose(found, image, atol=2e-5)
@@ -53,7 +57,7 @@ def test_shards_see_their_own_statistics_and_the_first_one_is_remembered(encoder
     batch = torch.rand(32, 3, 48, 48)
     first = copy.deepcopy(encoder)
     separate = [first(batch[:8])] + [copy.deepcopy(encoder)(part) for part in batch[8:].split(8)]
-    found = encoders.sharded(encoder, batch, 4)
+    found = networks.sharded(encoder, batch, 4)
     assert torch.equal(found, torch.cat(separate))
     for (name, ours), theirs in zip(encoder.state_dict().items(), first.state_dict().values(), strict=True):
         assert name.endswith("num_batches_tracked") or torch.equal(ours, theirs)
@@ -78,7 +82,7 @@ def test_sixteen_bits_stay_within_the_trunk(encoder):
 
 
 def test_a_cpu_computes_in_float32_whatever_the_precision(encoder):
-    prepared = encoders.prepare(encoder, {"precision": "fp16", "channels_last": False}, Job("", None, ""))
+    prepared = networks.prepare(encoder, {"precision": "fp16", "channels_last": False}, Job("", None, ""))
     assert prepared.autocast is None and prepared.layout == torch.contiguous_format
 
 
@@ -93,16 +97,16 @@ def test_repeated_draws_are_those_of_every_worker_and_epoch():
     def masks(number, epoch):
         index = torch.arange(8) + 8 * number + 100 * epoch
         spec = recipe | {"distortion": recipe["distortion"][:1]}
-        return finetune.distorted_for_training(white, spec, Step(index, epoch, number))
+        return baselines.distorted_for_training(white, spec, Step(index, epoch, number))
 
     first = masks(0, 0)
     assert torch.equal(first[:4], first[4:])  # the ranks drew the same
     assert torch.equal(first, masks(2, 5)) and not torch.equal(first, masks(3, 0))
-    noisy = [finetune.distorted_for_training(white, recipe, Step(torch.arange(8) + k, 0, 0)) for k in (0, 1)]
+    noisy = [baselines.distorted_for_training(white, recipe, Step(torch.arange(8) + k, 0, 0)) for k in (0, 1)]
     assert not torch.equal(*noisy)  # the noise itself came from PyTorch, and did not repeat
     usual = corrupt(white, recipe["distortion"], 1, "train", torch.arange(8), 0)
     assert torch.equal(
-        usual, finetune.distorted_for_training(white, recipe | {"settings": {}}, Step(torch.arange(8), 0, 0))
+        usual, baselines.distorted_for_training(white, recipe | {"settings": {}}, Step(torch.arange(8), 0, 0))
     )
 
 
@@ -113,19 +117,19 @@ def test_reading_ahead_keeps_the_order():
 
 def test_the_authors_study_differs_where_their_code_did():
     recipe = {
-        name: recipes.parse(recipes.recipe(f"encoders/{name}", "authors")) for name in ("student-rm90", "baseline-rm90")
+        name: plan.parse(plan.recipe(f"encoders/{name}", "authors")) for name in ("student-rm90", "baseline-rm90")
     }
     student, baseline = (recipe[name]["settings"] for name in recipe)
     assert student["lr"] == 3e-4 and "weight_decay" not in student and student["teacher_mode"] == "train"
     assert baseline["batch"] == 256 and recipe["baseline-rm90"]["images"]["flip"] == 0.5
-    paper = recipes.parse(recipes.recipe("encoders/baseline-rm90", "paper"))
+    paper = plan.parse(plan.recipe("encoders/baseline-rm90", "paper"))
     assert "flip" not in paper["images"] and paper["settings"]["batch"] == 64
-    probes = recipes.parse(recipes.recipe("heads/student-mix/imagenet100", "authors"))
+    probes = plan.parse(plan.recipe("heads/student-mix/imagenet100", "authors"))
     assert probes["probes"][0]["distortion"][0]["op"] == "jitter" and probes["settings"]["full"]["batch"] == 512
-    clean = recipes.parse(recipes.recipe("encoders/baseline-clean", "authors"))
+    clean = plan.parse(plan.recipe("encoders/baseline-clean", "authors"))
     assert clean["settings"]["frozen"] and "frozen" not in baseline
-    transfer = recipes.parse(recipes.recipe("heads/student-rm50to95/cifar10", "authors"))
+    transfer = plan.parse(plan.recipe("heads/student-rm50to95/cifar10", "authors"))
     assert transfer["settings"]["full"]["period"] == 10
-    nlm = recipes.parse(recipes.recipe("measurements/resnet/imagenet100", "authors"))["levels"]
+    nlm = plan.parse(plan.recipe("measurements/resnet/imagenet100", "authors"))["levels"]
     constants = next(level for level in nlm if level["name"] == "nlm-gn10")["constants"]
     assert constants["mean"] == studies.load("paper")["networks"]["student"]["mean"]

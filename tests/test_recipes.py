@@ -3,8 +3,9 @@ import json
 import pytest
 import yaml
 
-from contrastive_inversion import recipes, studies
-from contrastive_inversion.errors import UserError
+from contrastive_inversion.base import studies
+from contrastive_inversion.base.errors import UserError
+from contrastive_inversion.ledger import plan
 
 STUDENT = "encoders/student-rm90"
 
@@ -21,12 +22,12 @@ def study_file(tmp_path, monkeypatch):
 
     def write(text, product=STUDENT):
         (tmp_path / "studies" / "mine.yaml").write_text("inherits: demo\n" + text)
-        for cached in (studies.load, recipes.recipe, recipes.study_quantities):
+        for cached in (studies.load, plan.recipe, plan.study_quantities):
             cached.cache_clear()
-        return recipes.recipe(product, "mine")
+        return plan.recipe(product, "mine")
 
     yield write
-    for cached in (studies.load, recipes.recipe, recipes.study_quantities):
+    for cached in (studies.load, plan.recipe, plan.study_quantities):
         cached.cache_clear()
 
 
@@ -77,9 +78,9 @@ def test_a_change_of_data_reaches_everything_downstream(study_file):
 
 
 def test_recipes_are_canonical_json():
-    text = recipes.recipe(STUDENT, "demo")
+    text = plan.recipe(STUDENT, "demo")
     assert json.dumps(json.loads(text), sort_keys=True, separators=(",", ":"), ensure_ascii=False) == text
-    assert recipes.canonical({"b": 1.0, "a": [2.50, {"weight_decay": 0.0}]}) == '{"a":[2.5,{}],"b":1}'
+    assert plan.canonical({"b": 1.0, "a": [2.50, {"weight_decay": 0.0}]}) == '{"a":[2.5,{}],"b":1}'
 
 
 @pytest.mark.parametrize(

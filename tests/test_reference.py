@@ -5,8 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
-from contrastive_inversion import artifacts, quantities, recipes, verify
-from contrastive_inversion.measurements import Measurements
+from contrastive_inversion.base import files
+from contrastive_inversion.ledger import plan, quantities
+from contrastive_inversion.ledger.measurements import Measurements
+from contrastive_inversion.run import verify
 
 REFERENCE = Path(__file__).resolve().parent.parent / "results" / "reference"
 
@@ -50,7 +52,7 @@ def test_its_models_learned_and_its_raw_teacher_did_not_see_through_masks():
 
 
 def test_every_measurement_keeps_its_raw_rows():
-    for product in recipes.study_measurements("demo"):
-        content = artifacts.read_json(REFERENCE / "demo" / recipes.file_of(product))
+    for product in plan.study_measurements("demo"):
+        content = files.read_json(REFERENCE / "demo" / plan.file_of(product))
         assert all(len(row["values"]) in (1, 5, 10) and np.isfinite(row["values"]).all() for row in content["rows"])
         assert {"recipe_hash", "code", "seed", "device", "seconds", "inputs"} <= content["record"].keys()

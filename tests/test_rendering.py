@@ -4,15 +4,24 @@ import sys
 import pandas as pd
 import pytest
 
-from contrastive_inversion import artifacts, quantities, recipes, studies, tables
-from contrastive_inversion.measurements import Estimate, content_hash
+from contrastive_inversion.base import files, studies
+from contrastive_inversion.ledger import plan, quantities
+from contrastive_inversion.ledger.measurements import Estimate, content_hash
+from contrastive_inversion.show import tables
 
 TABLE_6 = [cell for cell in quantities.cells() if cell.table == 6]
 
 
 def test_rendering_does_not_import_torch():
-    modules = "cli, tables, figures, cells, claims, report, status, recipes, gpu_slot, measurements, published"
-    code = f"import sys; from contrastive_inversion import {modules}; sys.exit('torch' in sys.modules)"
+    code = (
+        "import importlib, pkgutil, sys\n"
+        "for room in ('base', 'ledger', 'show'):\n"
+        "    package = importlib.import_module('contrastive_inversion.' + room)\n"
+        "    for module in pkgutil.iter_modules(package.__path__):\n"
+        "        if module.name != 'rng': importlib.import_module(package.__name__ + '.' + module.name)\n"
+        "from contrastive_inversion.run import cli\n"
+        "sys.exit('torch' in sys.modules)"
+    )
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
@@ -25,9 +34,9 @@ def test_numbers_round_half_up_in_decimal(value, decimals, text):
 
 
 def test_cells_print_with_the_decimals_of_the_paper():
-    assert tables.printed(Estimate(0.9175, 0.00101, 10), TABLE_6[0]) == "0.918±0.0010"
-    assert tables.printed(Estimate(0.9175, None, 1), TABLE_6[0]) == "0.918"
-    assert tables.printed(None, TABLE_6[0]) == "–"
+    assert tables.as_printed(Estimate(0.9175, 0.00101, 10), TABLE_6[0]) == "0.918±0.0010"
+    assert tables.as_printed(Estimate(0.9175, None, 1), TABLE_6[0]) == "0.918"
+    assert tables.as_printed(None, TABLE_6[0]) == "–"
 
 
 @pytest.fixture
@@ -44,11 +53,11 @@ def hand_made(tmp_path):
         common = {"head": "probe 100%", "distortion": operator, "over": "instantiations", "images": 5, "values": found}
         rows = [common | {"metric": "auc"}]
         record = {
-            "recipe_hash": recipes.digest(recipes.recipe(product, "demo")), "seed": 1, "seconds": 1.0,
+            "recipe_hash": plan.digest(plan.recipe(product, "demo")), "seed": 1, "seconds": 1.0,
             "product": product,
         }  # fmt: skip
         record["content_hash"] = content_hash(rows, record)
-        artifacts.write_json(tmp_path / "demo" / recipes.file_of(product), {"rows": rows, "record": record})
+        files.write_json(tmp_path / "demo" / plan.file_of(product), {"rows": rows, "record": record})
     return tmp_path
 
 

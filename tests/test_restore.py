@@ -3,9 +3,10 @@ import torch
 import torch.nn.functional as F
 from skimage.restoration import denoise_nl_means, estimate_sigma
 
-from contrastive_inversion import restore, rng
-from contrastive_inversion.distortions import IMAGENET_C
-from contrastive_inversion.imagenet_c import CORRUPTIONS
+from contrastive_inversion.base import rng
+from contrastive_inversion.distort import restoration
+from contrastive_inversion.distort.imagenet_c import CORRUPTIONS
+from contrastive_inversion.distort.names import IMAGENET_C
 
 SETTINGS = {"channels": 6, "upsamplings": 2, "steps": 8, "lr": 0.01, "input_noise": 0.005}
 IDS = torch.tensor([5, 0, 9])
@@ -19,15 +20,17 @@ def masked():
 
 
 def test_deep_decoder_of_a_batch_equals_separate_runs(masked):
-    together = restore.deep_decoder(*masked, IDS, SETTINGS, 1, dtype=torch.float64)
+    together = restoration.deep_decoder(*masked, IDS, SETTINGS, 1, dtype=torch.float64)
     for i in range(3):
-        alone = restore.deep_decoder(*(x[i : i + 1] for x in masked), IDS[i : i + 1], SETTINGS, 1, dtype=torch.float64)
+        alone = restoration.deep_decoder(
+            *(x[i : i + 1] for x in masked), IDS[i : i + 1], SETTINGS, 1, dtype=torch.float64
+        )
         assert torch.allclose(together[i], alone[0], atol=1e-6)
 
 
 def test_the_decoder_is_the_network_of_its_authors():
     """Against the same layers as modules: 1x1 convolutions, bilinear upsampling, ReLU, batch norm in train mode."""
-    weights, scales, shifts = restore.initial_weights(IDS[:1], 6, 2, 1, torch.float64)
+    weights, scales, shifts = restoration.initial_weights(IDS[:1], 6, 2, 1, torch.float64)
     scales = [s + 0.1 * i for i, s in enumerate(scales)]
     x = rng.uniform(6 * 9, 1, "x", IDS[:1]).view(1, 6, 9)
     y = x.view(1, 6, 3, 3)
@@ -37,14 +40,14 @@ def test_the_decoder_is_the_network_of_its_authors():
             y = F.interpolate(y, scale_factor=2, mode="bilinear", align_corners=False)
         y = F.batch_norm(y.relu(), None, None, scales[layer][0, :, 0], shifts[layer][0, :, 0], training=True)
     y = torch.sigmoid(F.conv2d(y, weights[3][0][..., None, None]))
-    assert torch.allclose(restore.decode(x, weights, scales, shifts, 3), y, atol=1e-12)
+    assert torch.allclose(restoration.decode(x, weights, scales, shifts, 3), y, atol=1e-12)
 
 
 def test_a_longer_fit_is_closer_to_the_known_pixels(masked):
     image, mask = masked
 
     def error(steps):
-        output = restore.deep_decoder(
+        output = restoration.deep_decoder(
             image, mask, IDS, SETTINGS | {"steps": steps, "channels": 16}, 1, dtype=torch.float64
         )
         return ((output - image) * mask).square().mean()
@@ -60,7 +63,7 @@ def test_non_local_means_is_scikit_image_s_with_the_authors_parameters():
             pass
 
     settings = {"patch_size": 7, "patch_distance": 11, "h": 0.1}
-    result = restore.non_local_means(noisy, settings, Silent(), 0)
+    result = restoration.non_local_means(noisy, settings, Silent(), 0)
     picture = noisy[1].permute(1, 2, 0).numpy()
     sigma = sum(estimate_sigma(picture, channel_axis=-1)) / 3
     expected = denoise_nl_means(picture, 7, 11, 0.1, fast_mode=True, sigma=sigma, channel_axis=-1)

@@ -2,7 +2,7 @@ import numpy as np
 import torch
 from scipy import stats
 
-from contrastive_inversion import rng
+from contrastive_inversion.base import rng
 
 # Known answers of Random123 (kat_vectors): counter, key, result
 VECTORS = [

@@ -3,22 +3,14 @@
 import pytest
 import torch
 
-from contrastive_inversion import (
-    artifacts,
-    claims,
-    classify,
-    encoders,
-    images,
-    jobs,
-    published,
-    quantities,
-    recipes,
-    robustness,
-    simclr,
-    studies,
-)  # fmt: skip
-from contrastive_inversion.errors import UserError
-from contrastive_inversion.probes import labelled
+from contrastive_inversion.base import files, studies
+from contrastive_inversion.base.errors import UserError
+from contrastive_inversion.data import store
+from contrastive_inversion.learn import networks
+from contrastive_inversion.ledger import claims, plan, printed, quantities
+from contrastive_inversion.papers.contrastive_robustness import classifiers, distances, pretraining
+from contrastive_inversion.papers.inverse_problems.probes import labelled
+from contrastive_inversion.run import jobs
 
 FAMILY = ("simclr", "simclr-authors", "simclr-demo", "simclr-published")
 LEDGER = quantities.PUBLISHED / "robustness"
@@ -30,19 +22,19 @@ def test_every_printed_number_is_in_the_ledger():
     assert [cell.table for cell in cells] == [1] * 9 + [2] * 6
     assert {float(c.value) for c in cells if c.column == "Fine-Tuned"} == {77.05, 71.36, 66.94}
     for cell in cells:
-        assert published.value(cell.quantity, STUDY).mean == float(cell.value)
+        assert printed.value(cell.quantity, STUDY).mean == float(cell.value)
 
 
 @pytest.mark.parametrize("name", FAMILY)
 def test_every_study_can_measure_its_tables_figure_and_claims(name):
     study = studies.load(name)
-    assert len(recipes.study_measurements(name)) >= 13
+    assert len(plan.study_measurements(name)) >= 13
     assert [claim["id"] for claim in claims.relevant(study)] == [claim["id"] for claim in claims.load(study)]
 
 
 def test_stored_distances_are_read_as_the_facts_have_them():
     """Two numbers of the facts: half the attacked images within 0.1322; 71.9 % of all within 0.25 at lambda 0."""
-    value = published.raw_distances()
+    value = printed.raw_distances()
     contrastive = "contrastive | probe 100% on clean | cifar10 | plb"
     assert value[quantities.parse(f"{contrastive} | all@0.25")].mean == pytest.approx(71.9, abs=0.05)
     assert value[quantities.parse("supervised | own | cifar10 | plb | all@0.1")].mean == pytest.approx(39.6, abs=0.05)
@@ -52,7 +44,7 @@ def test_stored_distances_are_read_as_the_facts_have_them():
 def test_claims_by_the_stored_distances():
     """The report's own panel (f) denies that contrastive training gains more than regularisation."""
     verdicts = {
-        claim["id"]: claims.judge(claim, lambda q: published.value(q, STUDY), STUDY)[0] for claim in claims.load(STUDY)
+        claim["id"]: claims.judge(claim, lambda q: printed.value(q, STUDY), STUDY)[0] for claim in claims.load(STUDY)
     }
     assert verdicts["bigger-gain-than-regularisation"] == "fails"
     assert verdicts["labels-vanish"] == verdicts["contrastive-resists-plb"] == "holds"
@@ -60,10 +52,10 @@ def test_claims_by_the_stored_distances():
 
 
 def test_the_network_has_the_report_s_number_of_parameters():
-    trunk, dim = encoders.simclr_resnet("3-4-6-3/64")
+    trunk, dim = networks.simclr_resnet("3-4-6-3/64")
     count = sum(p.numel() for p in trunk.parameters())
     assert dim == 512 and count == 1_516_448
-    assert count + sum(p.numel() for p in simclr.projection(dim).parameters()) == 1_844_768
+    assert count + sum(p.numel() for p in pretraining.projection(dim).parameters()) == 1_844_768
     assert trunk(torch.rand(2, 3, 32, 32)).shape == (2, 512)
 
 
@@ -82,28 +74,28 @@ SETTINGS = {
 
 def shrunk(product, study="simclr-demo", **changes):
     """The demo's recipe of a product with less to do, its inputs shrunk alike."""
-    recipe = recipes.parse(recipes.recipe(product, study))
+    recipe = plan.parse(plan.recipe(product, study))
     if recipe["kind"] == "images":
         recipe["settings"] = SETTINGS["images"]
     else:
         recipe["settings"] |= SETTINGS.get(recipe["kind"], SETTINGS["supervised"]) | changes
     for level in recipe.get("levels", []):
         level.get("settings", {}).update({"outer": 2, "inner": 2} if level["name"] == "plb" else {})
-    recipe["inputs"] = {name: recipes.digest(shrunk(name, study)) for name in recipe["inputs"]}
-    return recipes.canonical(recipe)
+    recipe["inputs"] = {name: plan.digest(shrunk(name, study)) for name in recipe["inputs"]}
+    return plan.canonical(recipe)
 
 
 def make(product, root, study="simclr-demo", **changes):
-    for needed in recipes.inputs(product, study):
-        if not (root / recipes.file_of(needed)).exists():
+    for needed in plan.inputs(product, study):
+        if not (root / plan.file_of(needed)).exists():
             make(needed, root, study)
     jobs.run(product, root, shrunk(product, study, **changes))
-    return root / recipes.file_of(product)
+    return root / plan.file_of(product)
 
 
 @pytest.mark.parametrize("encoder", ["contrastive-lambda1", "supervised-lambda10", "supervised-labels10"])
 def test_an_encoder_is_trained_measured_and_attacked(root, encoder):
-    rows = artifacts.read_json(make(f"measurements/{encoder}/cifar10", root))["rows"]
+    rows = files.read_json(make(f"measurements/{encoder}/cifar10", root))["rows"]
     metrics = {(row["distortion"], row["metric"]): row for row in rows}
     assert 0 <= metrics["clean", "top1"]["values"][0] <= 100
     if "lambda" in encoder:
@@ -115,16 +107,16 @@ def test_an_encoder_is_trained_measured_and_attacked(root, encoder):
 
 
 def test_fine_tuning_moves_the_encoder_unless_it_is_detached(root):
-    before, _ = artifacts.load(make("encoders/contrastive", root))
-    after, _ = artifacts.load(make("encoders/finetuned", root))
+    before, _ = files.load(make("encoders/contrastive", root))
+    after, _ = files.load(make("encoders/finetuned", root))
     name = "encoder.trunk.0.weight"
     assert not torch.equal(before[name], after[name])
     detached = root.parent / "detached"
     for product in ("images/cifar10", "encoders/contrastive"):
-        path = detached / recipes.file_of(product)
+        path = detached / plan.file_of(product)
         path.parent.mkdir(parents=True)
-        path.hardlink_to(root / recipes.file_of(product))
-    after, _ = artifacts.load(make("encoders/finetuned", detached, encoder="detached"))
+        path.hardlink_to(root / plan.file_of(product))
+    after, _ = files.load(make("encoders/finetuned", detached, encoder="detached"))
     assert torch.equal(before[name], after[name])
     assert not torch.equal(before["encoder.trunk.1.running_mean"], after["encoder.trunk.1.running_mean"])
 
@@ -134,28 +126,28 @@ def test_the_best_test_epoch_is_kept_where_the_study_says_so(root):
     path = chosen / "images/cifar10.safetensors"
     path.parent.mkdir(parents=True)
     path.hardlink_to(make("images/cifar10", root))
-    tensors, _ = artifacts.load(make("encoders/supervised", chosen, selection="best_test", epochs=4))
-    best, record = artifacts.load(chosen / "state/encoders/supervised/best.safetensors")
+    tensors, _ = files.load(make("encoders/supervised", chosen, selection="best_test", epochs=4))
+    best, record = files.load(chosen / "state/encoders/supervised/best.safetensors")
     assert torch.equal(tensors["head.weight"], best["head.weight"]) and 0 <= record["epoch"] < 4
-    images.load.cache_clear()
+    store.load.cache_clear()
 
 
 def test_losses_layer_by_layer_train_too(root):
     weighed = {"losses": [0.01, 0.02, 0.04, 0.08, 0.16, 1, 1], "penalties": [0.001] * 7}
     text = shrunk("encoders/contrastive", layers=weighed)
     jobs.run("encoders/layers", root, text)
-    _, record = artifacts.load(root / "encoders/layers.safetensors")
+    _, record = files.load(root / "encoders/layers.safetensors")
     assert record["losses"][-1] < record["losses"][0]
 
 
 def test_a_distance_counts_as_the_metric_says():
-    distances = torch.tensor([0.0, 0.1, 0.2, 0.4, float("inf")])
+    found = torch.tensor([0.0, 0.1, 0.2, 0.4, float("inf")])
     wrong = torch.tensor([True, False, False, False, False])
-    assert robustness.value("all@0.2", distances, wrong, 12) == pytest.approx(60)
-    assert robustness.value("printed@0.2", distances, wrong, 12) == pytest.approx(200 / 3)
-    assert robustness.value("median", distances, wrong, 12) == pytest.approx(0.2)
+    assert distances.value("all@0.2", found, wrong, 12) == pytest.approx(60)
+    assert distances.value("printed@0.2", found, wrong, 12) == pytest.approx(200 / 3)
+    assert distances.value("median", found, wrong, 12) == pytest.approx(0.2)
     failures = torch.full((5,), float("inf"))
-    assert robustness.value("median", failures, wrong, 12) == pytest.approx(12**0.5)
+    assert distances.value("median", failures, wrong, 12) == pytest.approx(12**0.5)
 
 
 def test_labelled_subsets_are_stratified_or_uniform():
@@ -166,12 +158,12 @@ def test_labelled_subsets_are_stratified_or_uniform():
 
 
 def test_the_authors_study_has_the_faults_of_their_code():
-    attack = recipes.parse(recipes.recipe("measurements/contrastive-lambda1/cifar10", "simclr-authors"))
+    attack = plan.parse(plan.recipe("measurements/contrastive-lambda1/cifar10", "simclr-authors"))
     pgd = next(level for level in attack["levels"] if level["name"] == "pgd")
     assert attack["settings"] == {"images": 1000, "batch": 100, "features": "raw"} and pgd["settings"]["misplaced"]
-    plain = recipes.parse(recipes.recipe("encoders/contrastive", "simclr-authors"))["settings"]
+    plain = plan.parse(plan.recipe("encoders/contrastive", "simclr-authors"))["settings"]
     assert plain["hold"] == 10 and "strength" not in plain
-    supervised = recipes.parse(recipes.recipe("encoders/supervised-lambda1", "simclr-authors"))["settings"]
+    supervised = plan.parse(plan.recipe("encoders/supervised-lambda1", "simclr-authors"))["settings"]
     assert (supervised["penalty"], supervised["order"], supervised["strength"]) == ("mean_loss", "fixed", 1)
 
 
@@ -186,9 +178,9 @@ def test_unknown_names_are_told(tmp_path):
 def test_a_classifier_is_read_back_as_it_was():
     torch.manual_seed(0)
     network = studies.load("simclr-demo")["networks"]["supervised"]
-    encoder = encoders.build(network).eval()
+    encoder = networks.build(network).eval()
     batch = torch.rand(3, 3, 32, 32)
-    for head, normalised in ((torch.nn.Linear(encoder.dim, 4), False), (classify.two_layers(encoder.dim, 4), True)):
-        model = classify.Model(encoder, head, normalised).eval()
-        again = classify.load_model(model.state_dict(), network)
+    for head, normalised in ((torch.nn.Linear(encoder.dim, 4), False), (classifiers.two_layers(encoder.dim, 4), True)):
+        model = classifiers.Model(encoder, head, normalised).eval()
+        again = classifiers.load_model(model.state_dict(), network)
         assert torch.equal(model(batch), again(batch))

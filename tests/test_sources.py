@@ -10,9 +10,12 @@ from PIL import Image
 from scipy.io import savemat
 
 import formats
-from contrastive_inversion import artifacts, crops, datasets, distortions, images, jobs, packing, places, sources
-from contrastive_inversion.errors import UserError
-from contrastive_inversion.state import Job
+from contrastive_inversion.base import files, machine
+from contrastive_inversion.base.errors import UserError
+from contrastive_inversion.base.job import Job
+from contrastive_inversion.data import crops, packing, prepare, readers, store
+from contrastive_inversion.distort import names
+from contrastive_inversion.run import jobs
 from formats import WNIDS
 
 
@@ -26,7 +29,7 @@ def imagenet(tmp_path, monkeypatch):
 
 
 def use(**folders):
-    places.export({"data": {key: str(path) for key, path in folders.items()}})
+    machine.export({"data": {key: str(path) for key, path in folders.items()}})
 
 
 def recipe(**settings):
@@ -49,7 +52,7 @@ def store_of(tmp_path, found):
 
 def packed(tmp_path, found):
     job = Job("images/imagenet100", tmp_path / "results", "hash")
-    content, _ = datasets.make(found, job, None)
+    content, _ = prepare.make(found, job, None)
     record = {"recipe": found, "recipe_hash": "hash", "content_hash": content.content_hash()}
     path = tmp_path / "results/images/imagenet100.safetensors"
     content.finish(path, record)
@@ -58,13 +61,13 @@ def packed(tmp_path, found):
 
 def test_a_packed_store_holds_every_picture_as_decoded(imagenet, tmp_path):
     path = packed(tmp_path, recipe())
-    train = images.split(path, "hash", "train")
-    entries = sources.entries(recipe())["train"]
+    train = store.split(path, "hash", "train")
+    entries = readers.entries(recipe())["train"]
     assert len(train) == 103 and train.labels.tolist() == [entry.label for entry in entries]
     for i, entry in enumerate(entries):
-        assert np.array_equal(train.pixels[i].numpy(), sources.decode(entry.path))
-    assert artifacts.load(path)[1]["recipe_hash"] == "hash"
-    images.load.cache_clear()
+        assert np.array_equal(train.pixels[i].numpy(), readers.decode(entry.path))
+    assert files.load(path)[1]["recipe_hash"] == "hash"
+    store.load.cache_clear()
 
 
 def test_odd_files_load_as_the_authors_loader_did(imagenet):
@@ -72,34 +75,34 @@ def test_odd_files_load_as_the_authors_loader_did(imagenet):
         path = next(imagenet.rglob(f"{name}.JPEG"))
         with open(path, "rb") as file:
             expected = np.asarray(Image.open(file).convert("RGB"))
-        assert sources.decode(path).shape == shape  # the EXIF rotation is left alone
-        assert np.array_equal(sources.decode(path), expected)
+        assert readers.decode(path).shape == shape  # the EXIF rotation is left alone
+        assert np.array_equal(readers.decode(path), expected)
 
 
 def test_batches_of_a_packed_store_are_torchvision_s_crops(imagenet, tmp_path):
-    data = images.split(packed(tmp_path, recipe()), "hash", "test")
+    data = store.split(packed(tmp_path, recipe()), "hash", "test")
     settings = {"image_size": 224, "crop": "resized", "flip": 0.5}
     index = torch.tensor([7, 0, 99])
-    batch = images.test_batch(data, index, settings)
+    batch = store.test_batch(data, index, settings)
     expected = crops.for_testing(data.pixels[7].numpy(), 256, 224)
     assert batch.shape == (3, 3, 224, 224)
     assert torch.equal(batch[0], torch.from_numpy(expected.copy()).permute(2, 0, 1).float() / 255)
-    first, again = (images.training_batch(data, index, settings, 1, 0) for _ in range(2))
-    assert torch.equal(first, again) and not torch.equal(first, images.training_batch(data, index, settings, 1, 1))
-    assert torch.equal(images.training_batch(data, index.flip(0), settings, 1, 0), first.flip(0))
-    images.load.cache_clear()
+    first, again = (store.training_batch(data, index, settings, 1, 0) for _ in range(2))
+    assert torch.equal(first, again) and not torch.equal(first, store.training_batch(data, index, settings, 1, 1))
+    assert torch.equal(store.training_batch(data, index.flip(0), settings, 1, 0), first.flip(0))
+    store.load.cache_clear()
 
 
 def test_files_decoded_on_the_fly_give_the_batches_of_a_packed_store(imagenet, tmp_path, monkeypatch):
     """`store: jpeg` writes names instead of pixels, and nothing else changes."""
     settings, index = {"image_size": 224, "crop": "resized", "flip": 0.5}, torch.tensor([3, 50, 101])
     packed_store = store_of(tmp_path / "packed", recipe())
-    places.export({"data": {"imagenet": str(imagenet)}, "store": "jpeg"})
+    machine.export({"data": {"imagenet": str(imagenet)}, "store": "jpeg"})
     listed_store = store_of(tmp_path / "listed", recipe())
     assert listed_store.stat().st_size < packed_store.stat().st_size / 20
-    both = [images.split(path, None, "train") for path in (packed_store, listed_store)]
+    both = [store.split(path, None, "train") for path in (packed_store, listed_store)]
     assert torch.equal(both[0].labels, both[1].labels)
-    first, second = (images.training_batch(data, index, settings, 1, 0) for data in both)
+    first, second = (store.training_batch(data, index, settings, 1, 0) for data in both)
     assert torch.equal(first, second)
 
 
@@ -109,24 +112,24 @@ def test_the_released_imagenet_c_is_read_in_both_layouts(tmp_path):
     use(imagenet_c=imagenet_c)
     found = recipe(source="imagenet-c", test=100, train=None, resize=224)
     path = store_of(tmp_path / "upstream", found)
-    level = images.split(path, None, "frost/4")
+    level = store.split(path, None, "frost/4")
     assert level.labels.tolist() == list(range(100))
     settings = {"image_size": 224, "crop": "resized"}
-    colour = images.test_batch(level, torch.tensor([99]), settings)[0, :, 100, 100] * 255
-    assert (colour - torch.tensor([10.0 * distortions.IMAGENET_C.index("frost"), 160, 0])).abs().max() < 4
+    colour = store.test_batch(level, torch.tensor([99]), settings)[0, :, 100, 100] * 255
+    assert (colour - torch.tensor([10.0 * names.IMAGENET_C.index("frost"), 160, 0])).abs().max() < 4
     sliced = tmp_path / "sliced"
-    for number, corruption in enumerate(distortions.IMAGENET_C):
-        group = sources.CORRUPTION_GROUPS[number % 5]
+    for number, corruption in enumerate(names.IMAGENET_C):
+        group = readers.CORRUPTION_GROUPS[number % 5]
         (sliced / group).mkdir(parents=True, exist_ok=True)
         (sliced / group / corruption).symlink_to(imagenet_c / corruption)
     use(imagenet_c=sliced)
-    assert len(sources.entries(found)) == 19 * 5
+    assert len(readers.entries(found)) == 19 * 5
     (imagenet_c / "fog" / "3" / WNIDS[7]).rename(tmp_path / "away")
     with pytest.raises(UserError, match=f"data.imagenet_c: .*fog/3 lacks 1 of 100 classes .{WNIDS[7]}."):
-        sources.entries(found)
+        readers.entries(found)
     (imagenet_c / "fog").rename(tmp_path / "fog")
     with pytest.raises(UserError, match="data.imagenet_c: .* lacks the corruption fog; expected the folder with"):
-        sources.entries(found)
+        readers.entries(found)
 
 
 def test_packing_resumes_after_a_kill_with_the_same_bytes(imagenet, tmp_path, monkeypatch):
@@ -138,7 +141,7 @@ def test_packing_resumes_after_a_kill_with_the_same_bytes(imagenet, tmp_path, mo
         decoded.append(path)
         if len(decoded) == 57:
             raise KeyboardInterrupt
-        return sources.decode(path)
+        return readers.decode(path)
 
     monkeypatch.setattr(packing, "decode", failing)
     with pytest.raises(KeyboardInterrupt):
@@ -167,7 +170,7 @@ def test_the_flat_validation_set_takes_its_classes_from_the_development_kit(imag
     kind = [("ILSVRC2012_ID", float), ("WNID", "O"), ("words", "O")]
     savemat(kit / "meta.mat", {"synsets": np.array([(i + 1, wnid, "words") for i, wnid in enumerate(order)], kind)})
     use(imagenet=flat)
-    found = sources.entries(recipe())["test"]
+    found = readers.entries(recipe())["test"]
     assert [entry.label for entry in found] == [WNIDS.index(wnid) for wnid in order]
 
 
@@ -218,7 +221,7 @@ def test_an_unreadable_file_is_one_clear_line(imagenet, tmp_path, monkeypatch):
 
     monkeypatch.setattr("builtins.open", refuse)
     with pytest.raises(UserError, match="x.JPEG: cannot be read .Permission denied.; fetch this file again"):
-        sources.decode(tmp_path / "x.JPEG")
+        readers.decode(tmp_path / "x.JPEG")
 
 
 def test_the_folders_of_data_are_only_read(imagenet, tmp_path):
@@ -231,23 +234,23 @@ def test_the_folders_of_data_are_only_read(imagenet, tmp_path):
 
 def test_extra_classes_do_no_harm(imagenet, tmp_path):
     formats.photo(imagenet / "train" / "n99999999" / "x.JPEG")
-    assert len(sources.entries(recipe())["train"]) == 103
+    assert len(readers.entries(recipe())["train"]) == 103
 
 
 def test_a_folder_that_is_not_set_or_not_there_names_the_key(monkeypatch, tmp_path):
     use()
     with pytest.raises(UserError, match="config.yaml: data.imagenet: not set; it is the folder with train/<wnid>"):
-        sources.entries(recipe())
+        readers.entries(recipe())
     use(imagenet=tmp_path / "nowhere")
     with pytest.raises(UserError, match="data.imagenet: there is no folder .*nowhere"):
-        sources.entries(recipe())
+        readers.entries(recipe())
 
 
 def test_label_shift_takes_five_classes_and_their_new_labels(imagenet):
-    for wnid in sources.label_shift_classes():
+    for wnid in readers.label_shift_classes():
         for i in range(2):
             formats.photo(imagenet / "val" / wnid / f"{i}.JPEG")
-    found = sources.entries(recipe(classes="label_shift.csv", test=10, train=None))
+    found = readers.entries(recipe(classes="label_shift.csv", test=10, train=None))
     assert sorted({entry.label for entry in found["test"]}) == [8, 21, 40, 53, 68]
 
 
@@ -256,26 +259,26 @@ def test_coronahack_is_split_by_its_metadata(tmp_path, monkeypatch):
         tmp_path, [("a.jpeg", "Normal", "TRAIN"), ("b.jpeg", "Pnemonia", "TRAIN"), ("c.jpeg", "Pnemonia", "TEST")]
     )
     use(coronahack=tmp_path)
-    found = sources.coronahack()
+    found = readers.coronahack()
     assert [entry.label for entry in found["train"]] == [1, 0]  # INFECTED is 0, the positive class
     assert [entry.label for entry in found["test"]] == [0]
     (tmp_path / "Coronahack-Chest-XRay-Dataset/test/c.jpeg").unlink()
     with pytest.raises(UserError, match="names c.jpeg, which no test folder"):
-        sources.coronahack()
+        readers.coronahack()
 
 
 def test_archives_that_are_not_the_official_ones_are_refused(tmp_path, monkeypatch):
     formats.cifar(tmp_path)
     use(cifar=tmp_path)
     with pytest.raises(UserError, match="data.cifar: .* is not whole .*corrupted.*; expected the folder with cifar"):
-        sources.official("cifar10", "cifar")
+        readers.official("cifar10", "cifar")
 
 
 def test_official_archives_are_read_by_torchvision(tmp_path, monkeypatch):
     formats.cifar(tmp_path)
     use(cifar=tmp_path)
     monkeypatch.setattr("torchvision.datasets.cifar.check_integrity", lambda path, md5: True)
-    found = sources.official("cifar10", "cifar")
+    found = readers.official("cifar10", "cifar")
     assert found["train"][0].shape == (5, 32, 32, 3) and found["test"][1].tolist() == [3]
 
 
@@ -283,13 +286,13 @@ def test_stl10_is_read_by_torchvision(tmp_path, monkeypatch):
     formats.stl10(tmp_path)
     use(stl10=tmp_path)
     monkeypatch.setattr("torchvision.datasets.stl10.check_integrity", lambda path, md5: True)
-    found = sources.official("stl10", "stl10")
+    found = readers.official("stl10", "stl10")
     assert found["train"][0].shape == (10, 96, 96, 3) and found["test"][1].tolist() == list(range(10))
 
 
 def test_jobs_pack_and_record(imagenet, tmp_path):
     text = json.dumps(recipe() | {"version": 1})
     jobs.run("images/imagenet100", tmp_path / "paper", text)
-    tensors, record = artifacts.load(tmp_path / "paper/images/imagenet100.safetensors")
+    tensors, record = files.load(tmp_path / "paper/images/imagenet100.safetensors")
     assert record["recipe"]["data"] == "imagenet100" and len(record["content_hash"]) == 64
     assert tensors["train/labels"].shape == (103,)

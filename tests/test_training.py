@@ -11,21 +11,25 @@ from pathlib import Path
 import pytest
 import torch
 
-from contrastive_inversion import artifacts, encoders, images, jobs, recipes
-from contrastive_inversion.errors import UserError
-from contrastive_inversion.state import Job
-from contrastive_inversion.training import learning_rate
+from contrastive_inversion.base import files
+from contrastive_inversion.base.errors import UserError
+from contrastive_inversion.base.job import Job
+from contrastive_inversion.data import store
+from contrastive_inversion.learn import networks
+from contrastive_inversion.learn.loop import learning_rate
+from contrastive_inversion.ledger import plan
+from contrastive_inversion.run import jobs
 
 STUDY = "smoke"
 
 
 def make(product, root):
     """A product and all that it needs."""
-    for needed in recipes.inputs(product, STUDY):
-        if not (root / recipes.file_of(needed)).exists():
+    for needed in plan.inputs(product, STUDY):
+        if not (root / plan.file_of(needed)).exists():
             make(needed, root)
-    jobs.run(product, root, recipes.recipe(product, STUDY))
-    return root / recipes.file_of(product)
+    jobs.run(product, root, plan.recipe(product, STUDY))
+    return root / plan.file_of(product)
 
 
 @pytest.fixture(scope="module")
@@ -37,17 +41,17 @@ def root(tmp_path_factory):
 
 
 def long_recipe(epochs=12):
-    return recipes.canonical(
-        recipes.parse(recipes.recipe("encoders/student-rm90", STUDY))
-        | {"settings": recipes.parse(recipes.recipe("encoders/student-rm90", STUDY))["settings"] | {"epochs": epochs}}
+    return plan.canonical(
+        plan.parse(plan.recipe("encoders/student-rm90", STUDY))
+        | {"settings": plan.parse(plan.recipe("encoders/student-rm90", STUDY))["settings"] | {"epochs": epochs}}
     )
 
 
 def copy_inputs(root, target):
     for product in ("images/imagenet100", "encoders/teacher"):
-        path = target / recipes.file_of(product)
+        path = target / plan.file_of(product)
         path.parent.mkdir(parents=True, exist_ok=True)
-        os.link(root / recipes.file_of(product), path)
+        os.link(root / plan.file_of(product), path)
 
 
 def test_a_killed_training_goes_on_to_identical_weights(root, tmp_path):
@@ -59,7 +63,7 @@ def test_a_killed_training_goes_on_to_identical_weights(root, tmp_path):
     command = [
         sys.executable,
         "-m",
-        "contrastive_inversion.cli",
+        "contrastive_inversion.run.cli",
         "make",
         product,
         "--root",
@@ -73,13 +77,13 @@ def test_a_killed_training_goes_on_to_identical_weights(root, tmp_path):
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    assert not (hit / recipes.file_of(product)).exists()
+    assert not (hit / plan.file_of(product)).exists()
     done = torch.load(checkpoint, weights_only=True)["epoch"]
     assert 1 <= done < 12
     output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert re.search(rf"going on after epoch {done}", output)
-    expected, first = artifacts.load(calm / recipes.file_of(product))
-    found, second = artifacts.load(hit / recipes.file_of(product))
+    expected, first = files.load(calm / plan.file_of(product))
+    found, second = files.load(hit / plan.file_of(product))
     assert expected.keys() == found.keys()
     assert all(torch.equal(expected[name], found[name]) for name in expected)
     assert first["content_hash"] == second["content_hash"] and first["losses"] == second["losses"]
@@ -101,31 +105,31 @@ def test_a_half_written_store_is_named(root, tmp_path):
     whole = path.read_bytes()
     path.unlink()
     path.write_bytes(whole[: len(whole) // 2])
-    images.load.cache_clear()
+    store.load.cache_clear()
     with pytest.raises(UserError, match="imagenet100.safetensors: damaged or incomplete .* delete it and run again"):
         jobs.run("encoders/student-rm90", tmp_path, long_recipe())
-    images.load.cache_clear()
+    store.load.cache_clear()
 
 
 def test_an_input_of_another_recipe_is_refused(root, tmp_path):
     copy_inputs(root, tmp_path)
-    recipe = recipes.parse(long_recipe())
+    recipe = plan.parse(long_recipe())
     recipe["inputs"]["encoders/teacher"] = "0" * 64
     with pytest.raises(UserError, match="teacher.safetensors: made by recipe"):
-        jobs.run("encoders/student-rm90", tmp_path, recipes.canonical(recipe))
+        jobs.run("encoders/student-rm90", tmp_path, plan.canonical(recipe))
 
 
 def test_distillation_lowers_its_loss_and_leaves_the_teacher_alone(root):
-    before = artifacts.load(root / "encoders/teacher.safetensors")[1]["content_hash"]
+    before = files.load(root / "encoders/teacher.safetensors")[1]["content_hash"]
     path = make("encoders/student-gn30", root)
-    losses = artifacts.load(path)[1]["losses"]
+    losses = files.load(path)[1]["losses"]
     assert losses[-1] < losses[0]
-    assert artifacts.load(root / "encoders/teacher.safetensors")[1]["content_hash"] == before
+    assert files.load(root / "encoders/teacher.safetensors")[1]["content_hash"] == before
 
 
 def test_a_student_before_its_first_step_equals_the_teacher(root):
-    teacher, _, _ = encoders.load(root / "encoders/teacher.safetensors", None)
-    again, _, _ = encoders.load(root / "encoders/teacher.safetensors", None)
+    teacher, _, _ = networks.load(root / "encoders/teacher.safetensors", None)
+    again, _, _ = networks.load(root / "encoders/teacher.safetensors", None)
     batch = torch.rand(4, 3, 48, 48)
     assert torch.equal(teacher(batch), again(batch)) and not teacher.training
 
@@ -133,8 +137,7 @@ def test_a_student_before_its_first_step_equals_the_teacher(root):
 def test_products_are_the_same_when_made_again(root, tmp_path):
     again = make("images/imagenet100", tmp_path)
     assert (
-        artifacts.load(again)[1]["content_hash"]
-        == artifacts.load(root / "images/imagenet100.safetensors")[1]["content_hash"]
+        files.load(again)[1]["content_hash"] == files.load(root / "images/imagenet100.safetensors")[1]["content_hash"]
     )
 
 
@@ -144,19 +147,19 @@ def test_a_full_disk_is_one_clear_error(tmp_path, monkeypatch):
 
     monkeypatch.setattr("safetensors.torch.save_file", full)
     with pytest.raises(UserError, match="the disk is full"):
-        artifacts.save(tmp_path / "x.safetensors", {"a": torch.ones(1)}, {})
+        files.save(tmp_path / "x.safetensors", {"a": torch.ones(1)}, {})
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_loss_that_is_not_finite_stops_with_step_and_images():
-    from contrastive_inversion.training import check_loss
+    from contrastive_inversion.learn.loop import check_loss
 
     with pytest.raises(UserError, match=r"loss is nan at step 7 \(images \[3, 4\]"):
         check_loss(float("nan"), 4.6, 7, torch.tensor([3, 4]), Job("encoders/x", Path(), ""))
 
 
 def test_a_loss_that_explodes_stops_the_job_and_a_large_first_one_does_not():
-    from contrastive_inversion.training import check_loss
+    from contrastive_inversion.learn.loop import check_loss
 
     job = Job("encoders/x", Path(), "")
     check_loss(26_000.0, 26_000.0, 0, torch.tensor([3]), job)

@@ -5,8 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from contrastive_inversion import claims, published, quantities, studies, verdicts
-from contrastive_inversion.measurements import Estimate
+from contrastive_inversion.base import studies
+from contrastive_inversion.ledger import claims, printed, quantities, verdicts
+from contrastive_inversion.ledger.measurements import Estimate
 
 STUDY = studies.load("paper")
 TABLE_1 = [cell for cell in quantities.cells() if cell.table == 1]
@@ -120,6 +121,6 @@ def test_most_needs_more_than_half():
 
 def test_the_authors_own_numbers_deny_that_all_student_variants_are_equal():
     claim = next(c for c in claims.load({}) if c["id"] == "student-variants-equal")
-    verdict, compared, margin = claims.judge(claim, published.value, STUDY)
+    verdict, compared, margin = claims.judge(claim, printed.value, STUDY)
     assert verdict == "fails" and margin == pytest.approx(3 - (47.89 - 36.89))  # at 98 % the sum is 11 points below
     assert sum(c.truth is False for c in compared) == 1

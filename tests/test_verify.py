@@ -7,8 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from contrastive_inversion import artifacts, jobs, recipes, report, verify
-from contrastive_inversion.errors import UserError
+from contrastive_inversion.base import files
+from contrastive_inversion.base.errors import UserError
+from contrastive_inversion.ledger import plan
+from contrastive_inversion.run import jobs, verify
+from contrastive_inversion.show import page
 
 STUDY = "published"
 
@@ -16,8 +19,8 @@ STUDY = "published"
 @pytest.fixture(scope="module")
 def transcribed(tmp_path_factory):
     folder = tmp_path_factory.mktemp("results")
-    for product in recipes.study_measurements(STUDY):
-        jobs.run(product, folder / STUDY, recipes.recipe(product, STUDY))
+    for product in plan.study_measurements(STUDY):
+        jobs.run(product, folder / STUDY, plan.recipe(product, STUDY))
     return folder
 
 
@@ -28,16 +31,16 @@ def results(transcribed, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def page(transcribed, tmp_path_factory):
+def the_page(transcribed, tmp_path_factory):
     figures = tmp_path_factory.mktemp("figures")
     verify.verify(STUDY, transcribed, figures)
     return transcribed / STUDY / "report.html"
 
 
-def test_everything_is_rebuilt_from_measurements_alone(page):
+def test_everything_is_rebuilt_from_measurements_alone(the_page):
     for name in ("tables/table_14.tex", "cells.csv", "claims.csv"):
-        assert (page.parent / name).stat().st_size > 100
-    assert page.read_text().count('<td class="cell"') == 218
+        assert (the_page.parent / name).stat().st_size > 100
+    assert the_page.read_text().count('<td class="cell"') == 218
 
 
 def test_one_altered_digit_is_named(results, tmp_path):
@@ -51,29 +54,29 @@ def test_every_unsound_file_is_named(results, tmp_path):
     folder = results / STUDY / "measurements"
     (folder / "student-rm90/imagenet100.json").unlink()
     path = folder / "student-rm75/imagenet100.json"
-    content = artifacts.read_json(path)
+    content = files.read_json(path)
     content["record"]["recipe_hash"] = "0" * 64
-    artifacts.write_json(path, content)
+    files.write_json(path, content)
     with pytest.raises(UserError) as error:
         verify.verify(STUDY, results, tmp_path / "figures")
     assert "student-rm90/imagenet100.json: missing" in str(error.value)
     assert "student-rm75/imagenet100.json: made by recipe 000000000000" in str(error.value)
 
 
-def test_another_run_stands_beside_ours(transcribed, page, tmp_path):
-    report.write(STUDY, transcribed, tmp_path / "figures", compare=transcribed / STUDY)
-    assert page.read_text().count(f'<span class="published">{transcribed / STUDY} ') == 218
+def test_another_run_stands_beside_ours(transcribed, the_page, tmp_path):
+    page.write(STUDY, transcribed, tmp_path / "figures", compare=transcribed / STUDY)
+    assert the_page.read_text().count(f'<span class="published">{transcribed / STUDY} ') == 218
 
 
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="Chromium is not installed")
-def test_the_page_opens_in_a_browser_without_errors_and_its_links_resolve(page, tmp_path):
+def test_the_page_opens_in_a_browser_without_errors_and_its_links_resolve(the_page, tmp_path):
     options = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
     options += ["--enable-logging=stderr", f"--user-data-dir={tmp_path}", "--virtual-time-budget=3000", "--dump-dom"]
-    command = ["chromium", *options, f"file://{page}"]
+    command = ["chromium", *options, f"file://{the_page}"]
     found = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert "Table 14" in found.stdout
     assert not [line for line in found.stderr.splitlines() if "CONSOLE" in line]
     links = set(re.findall(r'href="([^"#][^"]*)"', found.stdout)) - {"data:,"}
     assert len(links) > 60
     measured = [link for link in links if link.startswith("measurements/")]
-    assert measured and all((Path(page).parent / link).exists() for link in measured)
+    assert measured and all((Path(the_page).parent / link).exists() for link in measured)

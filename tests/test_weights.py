@@ -8,21 +8,22 @@ import pytest
 import torch
 
 import formats
-from contrastive_inversion import encoders, places, studies, weights
-from contrastive_inversion.errors import UserError
+from contrastive_inversion.base import machine, studies
+from contrastive_inversion.base.errors import UserError
+from contrastive_inversion.learn import networks, published_weights
 
 NETWORKS = studies.load("paper")["networks"]
 
 
 def settings(name, path, monkeypatch, digits=64):
-    places.export({"weights": {name: str(path)}})
+    machine.export({"weights": {name: str(path)}})
     return {"weights": name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()[:digits]}
 
 
 def read(name, network, path, monkeypatch, **changes):
     recipe = {"settings": settings(name, path, monkeypatch) | changes, "network": network}
-    tensors, _ = weights.read(recipe, None, None)
-    encoder = encoders.build(network)
+    tensors, _ = published_weights.read(recipe, None, None)
+    encoder = networks.build(network)
     encoder.load_state_dict({key.removeprefix("encoder."): t for key, t in tensors.items()})
     return encoder.eval()
 
@@ -87,9 +88,9 @@ def test_the_wrong_activation_is_an_error(resnet, monkeypatch):
 
 
 def test_missing_files_name_the_key(monkeypatch, tmp_path):
-    places.export({})
+    machine.export({})
     with pytest.raises(UserError, match="config.yaml: weights.clip: not set; it is the path of OpenAI's RN101.pt"):
-        places.weights_file("clip")
-    places.export({"weights": {"clip": str(tmp_path / "none.pt")}})
+        machine.weights_file("clip")
+    machine.export({"weights": {"clip": str(tmp_path / "none.pt")}})
     with pytest.raises(UserError, match="weights.clip: there is no file"):
-        places.weights_file("clip")
+        machine.weights_file("clip")

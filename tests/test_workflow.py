@@ -10,7 +10,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from contrastive_inversion import artifacts, tables
+from contrastive_inversion.base import files
+from contrastive_inversion.show import tables
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 SNAKEMAKE = [str(Path(sys.executable).with_name("snakemake")), "--snakefile", str(REPOSITORY / "Snakefile")]
@@ -86,7 +87,7 @@ def test_a_run_that_was_killed_ends_like_one_that_was_not(finished, tmp_path):
     made = sorted(path.relative_to(tmp_path) for path in tmp_path.glob("results/smoke/*/*.safetensors"))
     assert Path(name) in made
     for path in made:
-        hashes = [artifacts.load(folder / path)[1]["content_hash"] for folder in (tmp_path, finished)]
+        hashes = [files.load(folder / path)[1]["content_hash"] for folder in (tmp_path, finished)]
         assert hashes[0] == hashes[1], path
 
 

@@ -3,8 +3,11 @@ import os
 import sys
 
 try:
-    from contrastive_inversion import doctor, figures, jobs, places, quantities, recipes, studies, tables
-    from contrastive_inversion.errors import UserError
+    from contrastive_inversion.base import machine, studies
+    from contrastive_inversion.ledger import plan, quantities
+    from contrastive_inversion.run import doctor, jobs
+    from contrastive_inversion.show import figures, tables
+    from contrastive_inversion.base.errors import UserError
 except ImportError as error:
     sys.exit(f"Error: {error.name} is not installed here; type: pip install -e .")
 
@@ -21,9 +24,9 @@ jobs.put_command_on_path()
 or_stop(studies.validate, config, "config", "config.yaml")
 studies.use_folder_of(config)
 STUDY = config["study"]
-places.export(config)
+machine.export(config)
 LEDGER = os.path.relpath(or_stop(quantities.ledger_of, or_stop(studies.load, STUDY)))
-or_stop(recipes.study_quantities, STUDY)
+or_stop(plan.study_quantities, STUDY)
 
 
 wildcard_constraints:
@@ -38,8 +41,8 @@ def product_inputs(product):
     """An input function: the files of the products that a product is made from."""
 
     def function(wildcards):
-        wanted = or_stop(recipes.inputs, product.format(**wildcards), wildcards.study)
-        return [f"results/{wildcards.study}/{recipes.file_of(name)}" for name in wanted]
+        wanted = or_stop(plan.inputs, product.format(**wildcards), wildcards.study)
+        return [f"results/{wildcards.study}/{plan.file_of(name)}" for name in wanted]
 
     return function
 
@@ -48,13 +51,13 @@ def product_recipe(product):
     """A params function: a product's canonical recipe, all that its result depends on."""
 
     def function(wildcards):
-        return or_stop(recipes.recipe, product.format(**wildcards), wildcards.study)
+        return or_stop(plan.recipe, product.format(**wildcards), wildcards.study)
 
     return function
 
 
 def files(study, products):
-    return [f"results/{study}/{recipes.file_of(product)}" for product in products]
+    return [f"results/{study}/{plan.file_of(product)}" for product in products]
 
 
 def table_inputs(wildcards):
@@ -66,7 +69,7 @@ def figure_inputs(wildcards):
 
 
 def study_measurements(study):
-    return files(study, or_stop(recipes.study_measurements, study))
+    return files(study, or_stop(plan.study_measurements, study))
 
 
 def study_tables(study):
@@ -114,7 +117,7 @@ def stop_without_files():
         name = str(job.rule.name)
         if name in ("images", "encoder"):
             product = f"images/{job.wildcards.data}" if name == "images" else f"encoders/{job.wildcards.encoder}"
-            products[product] = recipes.parse(job.params.recipe)
+            products[product] = plan.parse(job.params.recipe)
     found = doctor.problems(products)
     if found:
         others = "Tables and figures that need none of this still run by their names; see --list-target-rules."

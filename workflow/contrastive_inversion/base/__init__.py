@@ -1,0 +1,1 @@
+"""Words that every room uses; knows no image and no paper."""

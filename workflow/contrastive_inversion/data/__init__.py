@@ -1,0 +1,1 @@
+"""From files as publishers ship them to batches of pixels."""

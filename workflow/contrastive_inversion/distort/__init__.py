@@ -1,0 +1,1 @@
+"""Image in, image out: pure functions on tensors, no files."""

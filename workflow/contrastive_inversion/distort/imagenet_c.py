@@ -1,0 +1,241 @@
+"""The 19 corruptions of ImageNet-C (Hendrycks & Dietterich, 2019), generated for small images.
+
+The embedded study has no released JPEGs, so it makes its own: the same families and severities, with lengths in
+pixels scaled from 224 px to twice what the frame's size would give (a stroke of a small character is a few pixels
+wide). What is made here is recorded as `generated`; it is not comparable with the released files.
+
+Every function maps float32 (N, H, W, 3) in [0, 1] to the same shape, with `c` the severity's parameters and
+`random` a NumPy generator.
+"""
+
+import hashlib
+import io
+
+import numpy as np
+from PIL import Image
+from scipy import ndimage
+from tqdm import tqdm
+
+from contrastive_inversion.data import store as stores
+
+REFERENCE = 112  # px: lengths below are for frames of twice this size
+
+
+def gaussian_noise(x, c, random, scale):
+    return x + random.normal(0, c, x.shape)
+
+
+def shot_noise(x, c, random, scale):
+    return random.poisson(x * c) / c
+
+
+def impulse_noise(x, c, random, scale):
+    draws = random.random(x.shape)
+    return np.where(draws < c / 2, 0, np.where(draws < c, 1, x))
+
+
+def speckle_noise(x, c, random, scale):
+    return x + x * random.normal(0, c, x.shape)
+
+
+def convolved(x, kernel):
+    """Each image and channel convolved with one 2-D kernel, edges reflected."""
+    return ndimage.convolve(x, kernel[None, :, :, None] / kernel.sum(), mode="reflect")
+
+
+def defocus_blur(x, c, random, scale):
+    radius = max(c * scale, 0.7)
+    reach = int(np.ceil(radius)) + 1
+    y, z = np.mgrid[-reach : reach + 1, -reach : reach + 1]
+    return convolved(x, np.clip(radius + 0.5 - np.hypot(y, z), 0, 1))
+
+
+def gaussian_blur(x, c, random, scale):
+    return ndimage.gaussian_filter(x, (0, c * scale, c * scale, 0))
+
+
+def glass_blur(x, c, random, scale):
+    sigma, reach, passes = c
+    x = ndimage.gaussian_filter(x, (0, sigma * scale, sigma * scale, 0))
+    reach = max(1, round(reach * scale))
+    for _ in range(passes):
+        x = shuffled(x, random.integers(-reach, reach + 1, (2, *x.shape[:3])))
+    return ndimage.gaussian_filter(x, (0, sigma * scale, sigma * scale, 0))
+
+
+def shuffled(x, shifts):
+    """Every pixel taken from a neighbour: shifts int (2, N, H, W), down and right, clipped at the edges."""
+    n, rows, columns = np.ogrid[0 : len(x), 0 : x.shape[1], 0 : x.shape[2]]
+    rows = np.clip(rows + shifts[0], 0, x.shape[1] - 1)
+    columns = np.clip(columns + shifts[1], 0, x.shape[2] - 1)
+    return x[n, rows, columns]
+
+
+def motion_blur(x, c, random, scale):
+    length = max(2, round(c * scale))
+    kernel = np.zeros((2 * length + 1, 2 * length + 1))
+    angle = np.radians(random.uniform(-45, 45))
+    for step in np.linspace(-length, length, 8 * length):
+        kernel[round(length + step * np.sin(angle)), round(length + step * np.cos(angle))] += 1
+    return convolved(x, kernel)
+
+
+def zoom_blur(x, c, random, scale):
+    zooms = np.arange(1, c, 0.02)
+    return (x + sum(zoomed(x, zoom) for zoom in zooms)) / (len(zooms) + 1)
+
+
+def zoomed(x, zoom):
+    """Images enlarged about their centre, bilinear: one matrix (S, S) for rows and columns."""
+    size = x.shape[1]
+    places = (np.arange(size) - (size - 1) / 2) / zoom + (size - 1) / 2
+    matrix = np.maximum(0, 1 - np.abs(places[:, None] - np.arange(size))).astype(np.float32)
+    return np.einsum("ij,njkc,lk->nilc", matrix, x, matrix, optimize=True)
+
+
+def brightness(x, c, random, scale):
+    """Raise the value of HSV: the largest channel of a pixel, the others in proportion."""
+    value = x.max(axis=3, keepdims=True)
+    return x * np.clip(value + c, 0, 1) / np.maximum(value, 1e-6) + np.where(value < 1e-6, c, 0)
+
+
+def saturate(x, c, random, scale):
+    """Scale and shift the saturation of HSV at unchanged value."""
+    value, low = x.max(axis=3, keepdims=True), x.min(axis=3, keepdims=True)
+    saturation = (value - low) / np.maximum(value, 1e-6)
+    wanted = np.clip(saturation * c[0] + c[1], 0, 1)
+    return value - (value - x) * wanted / np.maximum(saturation, 1e-6)
+
+
+def contrast(x, c, random, scale):
+    mean = x.mean(axis=(1, 2), keepdims=True)
+    return (x - mean) * c + mean
+
+
+def clouds(x, roughness, random):
+    """Smooth random texture in [0, 1]: noise of halving wavelength, its weight falling by `roughness`."""
+    total = np.zeros(x.shape[:3])
+    for octave in range(1, 6):
+        grain = random.random((len(x), 2**octave + 1, 2**octave + 1))
+        grid = np.linspace(0, 2**octave, x.shape[1])
+        places = np.meshgrid(np.arange(len(x)), grid, grid, indexing="ij")
+        total += ndimage.map_coordinates(grain, places, order=1) / roughness**octave
+    low, high = total.min(axis=(1, 2), keepdims=True), total.max(axis=(1, 2), keepdims=True)
+    return ((total - low) / (high - low))[..., None]
+
+
+def fog(x, c, random, scale):
+    peak = x.max(axis=(1, 2, 3), keepdims=True)
+    return (x + c[0] * clouds(x, c[1], random)) * peak / (peak + c[0])
+
+
+def frost(x, c, random, scale):
+    crystals = np.abs(2 * clouds(x, 1.2, random) - 1) ** 0.5 * np.array([0.85, 0.93, 1.0])
+    return c[0] * x + c[1] * crystals
+
+
+def snow(x, c, random, scale):
+    amount, length, whitening = c
+    flakes = (random.random(x.shape[:3]) < amount).astype(np.float32)[..., None].repeat(3, axis=3)
+    flakes = motion_blur(flakes, length, random, scale) * max(2, length * scale)
+    grey = np.maximum(x, x.mean(axis=3, keepdims=True) * 1.5 + 0.5)
+    return whitening * x + (1 - whitening) * grey + np.clip(flakes, 0, 1)
+
+
+def spatter(x, c, random, scale):
+    threshold, opacity = c
+    drops = clouds(x, 1.1, random) > threshold
+    colour = np.array([0.25, 0.16, 0.08]) if opacity > 0.7 else np.array([0.68, 0.93, 0.93])
+    return np.where(drops, (1 - opacity) * x + opacity * colour, x)
+
+
+def elastic_transform(x, c, random, scale):
+    strength, smoothness = c
+    fields = random.uniform(-1, 1, (2, *x.shape[:3]))
+    fields = ndimage.gaussian_filter(fields, (0, 0, smoothness * scale, smoothness * scale))
+    fields *= strength * scale / np.abs(fields).max(axis=(2, 3), keepdims=True)
+    return displaced(x, fields[0], fields[1])
+
+
+def displaced(x, down, right):
+    """Images resampled, bilinear, where `down` and `right`, each (N, H, W), point to."""
+    rows, columns = np.mgrid[0 : x.shape[1], 0 : x.shape[2]]
+    result = np.empty_like(x)
+    for image, moved, d, r in zip(x, result, down, right, strict=True):
+        for channel in range(3):
+            places = (rows + d, columns + r)
+            moved[..., channel] = ndimage.map_coordinates(image[..., channel], places, order=1, mode="reflect")
+    return result
+
+
+def through_pillow(x, change):
+    """Each image as an 8-bit picture through a function on Pillow images."""
+    eight_bit = (np.clip(x, 0, 1) * 255).round().astype(np.uint8)
+    return np.stack([np.asarray(change(Image.fromarray(image)), np.float32) / 255 for image in eight_bit])
+
+
+def pixelate(x, c, random, scale):
+    size = x.shape[1]
+    small = max(2, round(size * c))
+    box, nearest = Image.Resampling.BOX, Image.Resampling.NEAREST
+    return through_pillow(x, lambda image: image.resize((small, small), box).resize((size, size), nearest))
+
+
+def jpeg_compression(x, c, random, scale):
+    def compressed(image):
+        buffer = io.BytesIO()
+        image.save(buffer, "JPEG", quality=c)
+        return Image.open(buffer).convert("RGB")
+
+    return through_pillow(x, compressed)
+
+
+CORRUPTIONS = {
+    gaussian_noise: (0.08, 0.12, 0.18, 0.26, 0.38),
+    shot_noise: (60, 25, 12, 5, 3),
+    impulse_noise: (0.03, 0.06, 0.09, 0.17, 0.27),
+    speckle_noise: (0.15, 0.2, 0.35, 0.45, 0.6),
+    defocus_blur: (3, 4, 6, 8, 10),
+    glass_blur: ((0.7, 1, 2), (0.9, 2, 1), (1, 2, 3), (1.1, 3, 2), (1.5, 4, 2)),
+    motion_blur: (3, 5, 7, 10, 13),
+    zoom_blur: (1.11, 1.16, 1.21, 1.26, 1.31),
+    gaussian_blur: (1, 2, 3, 4, 6),
+    snow: ((0.02, 4, 0.8), (0.05, 5, 0.7), (0.08, 6, 0.65), (0.1, 8, 0.6), (0.14, 10, 0.55)),
+    frost: ((1, 0.4), (0.8, 0.6), (0.7, 0.7), (0.65, 0.7), (0.6, 0.75)),
+    fog: ((1.5, 2), (2, 2), (2.5, 1.7), (2.5, 1.5), (3, 1.4)),
+    brightness: (0.1, 0.2, 0.3, 0.4, 0.5),
+    contrast: (0.4, 0.3, 0.2, 0.1, 0.05),
+    elastic_transform: ((6, 12), (8, 10), (10, 8), (12, 6), (14, 5)),
+    pixelate: (0.6, 0.5, 0.4, 0.3, 0.25),
+    jpeg_compression: (25, 18, 15, 10, 7),
+    saturate: ((0.3, 0), (0.1, 0), (2, 0), (5, 0.1), (20, 0.2)),
+    spatter: ((0.75, 0.5), (0.68, 0.6), (0.62, 0.7), (0.68, 0.85), (0.6, 0.9)),
+}
+
+
+def make(recipe, load):
+    """All corruptions and severities of some test images.
+
+    Returns `<corruption>/<severity>` uint8 (N, S, S, 3), `labels` int64 (N,), and the source as a fact.
+    load(product) gives the path and the recipe's hash of an input product.
+    """
+    import torch
+
+    settings = recipe["settings"]
+    data = stores.split(*load(f"images/{settings['classes_of']}"), "test")
+    chosen = data.first_of_each_class(settings["images_per_class"])
+    clean = stores.test_batch(data, chosen, recipe).permute(0, 2, 3, 1).numpy()  # (N, S, S, 3)
+    tensors = {"labels": data.labels[chosen]}
+    for corruption, severities in tqdm(CORRUPTIONS.items(), unit="corruption", mininterval=5):
+        for severity, parameters in enumerate(severities, 1):
+            name = f"{corruption.__name__}/{severity}"
+            random = generator(recipe["seed"], name)
+            corrupted = corruption(clean, parameters, random, clean.shape[1] / REFERENCE)
+            eight_bit = (np.clip(corrupted, 0, 1) * 255).round().astype(np.uint8)
+            tensors[name] = torch.from_numpy(eight_bit)
+    return tensors, {"origin": "generated"}
+
+
+def generator(seed, name):
+    digest = hashlib.sha256(f"{seed}/imagenet-c/{name}".encode()).digest()
+    return np.random.Generator(np.random.Philox(key=int.from_bytes(digest[:8], "little")))

@@ -1,0 +1,1 @@
+"""Networks, losses, the one training loop, linear heads, metrics."""

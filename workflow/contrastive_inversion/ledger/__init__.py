@@ -1,0 +1,1 @@
+"""What was printed, what was measured, how the two compare; never torch."""

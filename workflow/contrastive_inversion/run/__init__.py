@@ -1,0 +1,1 @@
+"""The command line, one job, the checks before and after."""
