@@ -1,13 +1,15 @@
 # make demo    from a bare machine to every table and figure of the embedded studies of both reports
-# make test    style, lint, tests and a small end-to-end run
+# make test    style, lint, types, tests and a small end-to-end run
 # make test-all    the same, and the paper's networks at their real size on small files
+# make mutants [ROOM=distort]    small faults put into the code: would the tests notice? Writes docs/mutants.md
 # make bench   timings of the corruptions and trainings, as ratios
+# make docs    the pages that the code writes: docs/settings.md and the picture in docs/architecture.md
 # make clean   remove the environment (results stay)
 
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-all bench clean
+.PHONY: demo test test-all bench docs mutants clean
 
 demo: .venv/installed
 	$(BIN)/snakemake --cores all
@@ -20,13 +22,22 @@ test: .venv/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check Snakefile workflow/rules
 	$(BIN)/snakemake --lint
+	$(BIN)/lint-imports
+	$(BIN)/mypy
 	$(BIN)/python -m pytest -q
 
 test-all: test
 	$(BIN)/python -m pytest -q -m slow
 
+mutants: .venv/installed
+	$(BIN)/python tests/mutants/run.py $(ROOM)
+
 bench: .venv/installed
 	$(BIN)/python benchmarks/bench.py
+
+docs: .venv/installed
+	$(BIN)/contrastive-inversion settings > docs/settings.md
+	$(BIN)/python docs/rooms.py
 
 clean:
 	rm -rf .venv

@@ -7,10 +7,10 @@ import numpy as np
 import torch
 from PIL import Image
 
-from contrastive_inversion.data import readers
+from contrastive_inversion.data import classes
 from contrastive_inversion.distort import names
 
-WNIDS = readers.wnids("imagenet100_wnids.txt")
+WNIDS = classes.wnids("imagenet100_wnids.txt")
 
 
 def photo(path, size=(60, 40), mode="RGB", kind="JPEG", **options):

@@ -1,10 +1,13 @@
 """PLB and PGD against linear models, whose nearest misclassified images are known, and against foolbox."""
 
+import math
+
 import foolbox
 import pytest
 import torch
 
-from contrastive_inversion.distort import attacks
+from contrastive_inversion.base import rng
+from contrastive_inversion.distort import attacks, norms, published_attacks
 
 PIXELS = 3 * 8 * 8
 
@@ -19,9 +22,11 @@ class Linear(torch.nn.Module):
         self.register_buffer("w", w / w.norm())
         self.register_buffer("b", -self.w.sum() / 2)  # the plane passes through the grey image
 
+    def score(self, images):
+        return images.flatten(1) @ self.w + self.b
+
     def forward(self, images):
-        score = images.flatten(1) @ self.w + self.b
-        return torch.stack([-score, score], dim=1) * 20
+        return torch.stack([-self.score(images), self.score(images)], dim=1) * 20
 
 
 @pytest.fixture(scope="module")
@@ -32,8 +37,24 @@ def linear():
     images = 0.5 + 0.05 * torch.randn(40, 3, 8, 8, generator=generator, dtype=torch.float64).clamp(-3, 3)
     images = images + (0.1 * torch.randn(40, 1, generator=generator, dtype=torch.float64) * model.w).view_as(images)
     labels = model(images).argmax(dim=1)
-    return model, images, labels, (images.flatten(1) @ model.w + model.b).abs()
+    return model, images, labels, model.score(images).abs()
 
+
+@pytest.fixture(scope="module")
+def wrong_first(linear):
+    """The linear model's images with labels that make the first ten clean errors."""
+    model, images, labels, _ = linear
+    flipped = labels.clone()
+    flipped[:10] = 1 - flipped[:10]
+    return model, images, flipped
+
+
+def outwards(model, labels):
+    """The direction in which images leave the side of their labels: (B, 3, 8, 8)."""
+    return (torch.where(labels == 0, 1.0, -1.0)[:, None] * model.w).view(-1, 3, 8, 8)
+
+
+# --- proximal log-barrier -------------------------------------------------------------------------------------------
 
 DUAL = {"l2": 2, "linf": 1, "l1": float("inf")}
 LOOSE = {"l2": 1.001, "linf": 1.1, "l1": 1.5}
@@ -48,13 +69,14 @@ def test_plb_finds_the_known_distance_to_a_plane(linear, norm):
     assert found.success.all() and attacks.misclassified(model, found.images, labels).all()
     assert ratio.min() > 1 - 1e-9 and ratio.median() < LOOSE[norm], ratio.median()
     assert found.images.min() >= 0 and found.images.max() <= 1
-    assert torch.allclose(found.distance, attacks.distance(found.images - images, norm))
+    assert torch.allclose(found.distance, norms.distance(found.images - images, norm))
+    assert not found.gave_up.any() and not found.clean_error.any()
 
 
 def test_plb_in_l0_is_bounded_by_the_greedy_optimum(linear):
     """To cross a plane with the fewest entries: the largest gains first."""
     model, images, labels, scores = linear
-    direction = torch.where(labels == 0, 1.0, -1.0)[:, None] * model.w  # towards the other class
+    direction = outwards(model, labels).flatten(1)
     room = torch.where(direction > 0, 1 - images.flatten(1), images.flatten(1))
     gains = (room * direction.abs()).sort(dim=1, descending=True).values.cumsum(dim=1)
     known = (gains < scores[:, None]).sum(dim=1) + 1
@@ -63,29 +85,147 @@ def test_plb_in_l0_is_bounded_by_the_greedy_optimum(linear):
     assert found.distance.median() < 0.5 * PIXELS  # a start changes every entry
 
 
-@pytest.mark.parametrize("norm", attacks.PROX)
-def test_proximal_maps_minimise_what_they_are_proximal_to(norm):
-    """No nearby point has a smaller t * m(p) + |p - s|^2 / 2."""
-    generator = torch.Generator().manual_seed(0)
-    s, t = torch.randn(50, 1, 3, 4, generator=generator, dtype=torch.float64), 0.3
-    found = attacks.PROX[norm](s, t)
+def test_the_norm_is_l2_where_none_is_named(linear):
+    model, images, labels, _ = linear
+    found = attacks.proximal_log_barrier(model, images[:5], labels[:5], outer=2)
+    named = attacks.proximal_log_barrier(
+        model, images[:5], labels[:5], "l2", outer=2, inner=30, step=0.1, barrier=0.1, decay=0.75, back=0.05,
+        strength=1, start_noise=0.01, seed=0, ids=torch.arange(5),
+    )  # fmt: skip
+    assert torch.equal(found.images, named.images)
+    again = attacks.proximal_log_barrier(model, images[:5], labels[:5], outer=2, seed=1)
+    assert not torch.equal(found.images, again.images)
 
-    def value(p):
-        return t * attacks.distance(p, norm) + (p - s).flatten(1).square().sum(dim=1) / 2
 
-    for scale in (1e-3, 1e-2, 0.1, 1):
-        other = found + scale * torch.randn(s.shape, generator=generator, dtype=torch.float64)
-        assert (value(found) <= value(other) + 1e-12).all()
-    assert (value(found) <= value(s)).all() and (value(found) <= value(torch.zeros_like(s))).all()
+def test_a_start_is_the_first_noisy_image_that_is_misclassified(linear):
+    """Its noise is 1 % stronger at every try."""
+    model, images, labels, _ = linear
+    ids = torch.arange(40) + 7
+    found = attacks.proximal_log_barrier(model, images, labels, outer=0, start_noise=0.05, seed=3, ids=ids)
+    assert found.success.all()
+    tries = []
+    for i in range(40):
+        for attempt in range(1500):
+            draws = rng.normal(PIXELS, 3, "plb/start", ids[i : i + 1], attempt).view(1, 3, 8, 8)
+            tried = (images[i] + 0.05 * 1.01**attempt * draws).clamp(0, 1)
+            if attacks.misclassified(model, tried, labels[i : i + 1]):
+                break
+        tries.append(attempt)
+        assert torch.allclose(found.images[i], tried[0], atol=1e-12)
+    assert min(tries) < 3 and max(tries) > 20
+
+
+def test_an_image_without_a_start_is_a_failure(linear, monkeypatch):
+    monkeypatch.setattr(attacks, "TRIES", 3)
+    model, images, labels, scores = linear
+
+    def stubborn(x):
+        return torch.tensor([[1.0, 0]]).expand(len(x), 2)  # class 0, always
+
+    zeros = torch.zeros(4, dtype=torch.int64)
+    found = attacks.proximal_log_barrier(stubborn, images[:4], zeros)
+    assert found.distance.tolist() == [math.inf] * 4 and torch.equal(found.images, images[:4])
+    assert not found.success.any() and not found.clean_error.any() and not found.gave_up.any()
+    some = attacks.proximal_log_barrier(model, images, labels, start_noise=1e-3, outer=1)
+    assert 0 < some.success.sum() < 40 and torch.equal(some.distance.isinf(), ~some.success)
+    assert torch.equal(some.images[~some.success], images[~some.success])
+
+
+@pytest.mark.parametrize("k", [1, 2, 3])
+def test_steps_are_those_of_the_definition(linear, k):
+    """Gradient step on the barrier, proximal step, back to the misclassified; the barrier fades from round to round."""
+    model, images, labels, _ = linear
+    settings = {"step": 0.2, "barrier": 0.3, "decay": 0.5, "back": 0.05, "strength": 0.3}
+    found = attacks.proximal_log_barrier(model, images, labels, outer=k, inner=1, **settings)
+    u = attacks.proximal_log_barrier(model, images, labels, outer=0).images
+    direction, lengths = outwards(model, labels), [(u - images).flatten(1).norm(dim=1)]
+    for round_ in range(k):
+        gap = (20 * model.score(u).abs()).tanh()  # p_other - p_y
+        slope = 20 * (1 - gap**2) / gap
+        ahead = u + 0.2 * 0.3 * 0.5**round_ * slope.view(-1, 1, 1, 1) * direction
+        length = (ahead - images).flatten(1).norm(dim=1).view(-1, 1, 1, 1)
+        new = (images + (ahead - images) * (1 - 0.3 / length).clamp(min=0)).clamp(0, 1)
+        while attacks.misclassified(model, new, labels).logical_not().any():
+            right = ~attacks.misclassified(model, new, labels)
+            new[right] = 0.05 * new[right] + 0.95 * u[right]
+        u = new
+        lengths.append((u - images).flatten(1).norm(dim=1))
+    assert torch.allclose(found.distance, torch.stack(lengths).amin(dim=0), rtol=1e-6)
+
+
+def test_backing_up_stops_at_the_first_misclassified_point(linear):
+    """A point is left a share `back` of its way at a time, ten times at most."""
+    model, images, labels, scores = linear
+    beyond = images + 1.2 * scores.view(-1, 1, 1, 1) * outwards(model, labels)
+    found, at_u = attacks.backed_up(model, images, beyond, labels, 0.8)
+    powers = torch.tensor([0.8**k for k in range(11)], dtype=torch.float64)
+    expected = powers[1.2 * (1 - powers) > 1][0]  # of the way from beyond to the image
+    assert not at_u.any() and torch.allclose(found, beyond + expected * (images - beyond))
+    barely = images + 1.01 * scores.view(-1, 1, 1, 1) * outwards(model, labels)
+    found, at_u = attacks.backed_up(model, images, barely, labels, 0.8)
+    assert at_u.all() and torch.equal(found, barely)
+    kept, at_u = attacks.backed_up(model, beyond, barely, labels, 0.8)
+    assert not at_u.any() and torch.equal(kept, beyond)
+
+
+def test_the_barrier_s_gradient_is_a_difference_quotient(network):
+    model, images, labels = network
+    model, images = torch.nn.Sequential(*model).double(), images[:6].double()
+    wrong = 1 - model(images).argmax(dim=1)
+
+    def barrier(x):
+        p = model(x).softmax(dim=1)
+        return -0.3 * (p.amax(dim=1) - p.gather(1, wrong[:, None])[:, 0]).log()
+
+    gradient = attacks.barrier_gradient(model, images, wrong, 0.3)
+    direction = torch.randn(images.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    quotient = (barrier(images + 1e-6 * direction) - barrier(images - 1e-6 * direction)) / 2e-6
+    assert torch.allclose((gradient * direction).flatten(1).sum(dim=1), quotient, rtol=1e-4)
+    model.float()
+
+
+def test_more_steps_never_lose_what_was_found(linear):
+    model, images, labels, _ = linear
+    found = [attacks.proximal_log_barrier(model, images, labels, "l1", outer=k, inner=5).distance for k in range(4)]
+    for fewer, more in zip(found, found[1:], strict=False):
+        assert (more <= fewer).all() and (more < fewer).any()
 
 
 def test_an_attack_does_not_hang_on_the_batch(linear):
     model, images, labels, _ = linear
-    together = attacks.proximal_log_barrier(model, images[:6], labels[:6], outer=3)
-    for i in range(6):
+    together = attacks.proximal_log_barrier(model, images[:4], labels[:4], outer=2)
+    for i in range(4):
         ids = torch.tensor([i])
-        alone = attacks.proximal_log_barrier(model, images[i : i + 1], labels[i : i + 1], outer=3, ids=ids)
+        alone = attacks.proximal_log_barrier(model, images[i : i + 1], labels[i : i + 1], outer=2, ids=ids)
         assert torch.allclose(alone.distance[0], together.distance[i], rtol=1e-9)
+
+
+@pytest.mark.parametrize("back", [0.05, 0.9, 0.97])
+def test_the_published_plb_loses_an_image_when_a_step_gives_up(linear, back):
+    """The published loop, image by image: one that cannot back up is reset to the original, which is then nearest."""
+    model, images, labels, _ = linear
+    settings = {"outer": 3, "inner": 4, "step": 0.02, "back": back, "start_noise": 0.1}
+    ours = attacks.proximal_log_barrier(model, images, labels, **settings)
+    found = published_attacks.losing_best(ours, images)
+    starts = attacks.proximal_log_barrier(model, images, labels, **settings | {"outer": 0}).images
+    for i in range(40):
+        x, y, u = images[i : i + 1], labels[i : i + 1], starts[i : i + 1]
+        best = (u - x).norm().item()
+        for step in range(12):
+            ahead = u - 0.02 * attacks.barrier_gradient(model, u, y, 0.1 * 0.75 ** (step // 4))
+            new = (x + norms.prox_l2(ahead - x, 1.0)).clamp(0, 1)
+            for _ in range(10):
+                if not attacks.misclassified(model, new, y):
+                    new = back * new + (1 - back) * u
+            u = new if attacks.misclassified(model, new, y) else x
+            best = min(best, (u - x).norm().item())
+        assert found.distance[i].item() == pytest.approx(best, rel=1e-9)
+        assert found.success[i] == (best > 0) and torch.equal(found.images[i], images[i]) == (best == 0)
+    assert ours.success.all() and (ours.distance > 0).all() and torch.equal(found.distance == 0, ours.gave_up)
+    assert ours.gave_up.any() == (back > 0.5) and torch.equal(found.clean_error, ours.clean_error)
+
+
+# --- projected gradient descent -------------------------------------------------------------------------------------
 
 
 def test_pgd_reaches_planes_within_epsilon_and_no_others(linear):
@@ -95,26 +235,86 @@ def test_pgd_reaches_planes_within_epsilon_and_no_others(linear):
     assert torch.equal(found.success, scores < epsilon)
     assert (found.distance[found.success] >= scores[found.success]).all()
     assert found.distance[found.success].max() <= epsilon * (1 + 1e-9) and found.distance[~found.success].isinf().all()
+    assert torch.equal(found.images[~found.success], images[~found.success]) and not found.gave_up.any()
 
 
-def test_clean_errors_are_no_successes(linear):
+@pytest.mark.parametrize("loss", ["ce", "margin"])
+def test_pgd_walks_straight_to_a_plane_and_stops_behind_it(linear, loss):
+    """In strides of `step`: the first multiple of it beyond the plane, if there are so many steps."""
+    model, images, labels, scores = linear
+    found = attacks.pgd(model, images, labels, epsilon=1, steps=5, step=0.03, loss=loss)
+    strides = (scores / 0.03).ceil()
+    assert torch.equal(found.success, strides <= 5) and 5 < found.success.sum() < 40
+    walked = 0.03 * strides[found.success]
+    assert torch.allclose(found.distance[found.success], walked, rtol=1e-6)
+    expected = images[found.success] + walked.view(-1, 1, 1, 1) * outwards(model, labels)[found.success]
+    assert torch.allclose(found.images[found.success], expected, atol=1e-6)
+
+
+def test_pgd_stays_in_the_box(linear):
     model, images, labels, _ = linear
-    flipped = labels.clone()
-    flipped[:5] = 1 - flipped[:5]
-    for found in (attacks.pgd(model, images, flipped), attacks.proximal_log_barrier(model, images, flipped, outer=1)):
-        assert found.clean_error.tolist() == [True] * 5 + [False] * 35
-        assert not found.success[:5].any() and (found.distance[:5] == 0).all()
-        assert torch.equal(found.images[:5], images[:5])
+    dark = (images - 0.45).clamp(0, 1)
+    found = attacks.pgd(model, dark, model(dark).argmax(dim=1), epsilon=3, steps=60, step=0.05)
+    assert found.success.any() and found.images.min() == 0 and found.images.max() <= 1
+    lengths = (found.images - dark).flatten(1).norm(dim=1)
+    assert torch.allclose(found.distance[found.success], lengths[found.success])
 
 
-def test_misplaced_gradients_break_fewer_images(linear):
-    """The published mistake: with clean errors in a batch, gradients land on other images."""
+def test_the_defaults_of_pgd_are_those_of_the_docstring(linear):
     model, images, labels, _ = linear
-    flipped = labels.clone()
-    flipped[:10] = 1 - flipped[:10]
-    right = attacks.pgd(model, images, flipped)
-    wrong = attacks.pgd(model, images, flipped, misplaced=True)
-    assert wrong.success.sum() < right.success.sum()
+    found = attacks.pgd(model, images, labels)
+    named = attacks.pgd(model, images, labels, epsilon=0.5, steps=20, step=0.05, loss="ce")
+    assert torch.equal(found.images, named.images) and torch.equal(found.distance, named.distance)
+
+
+def test_the_margin_is_between_the_right_class_and_the_best_other():
+    logits = torch.tensor([[3.0, 1, 2], [0, 5, 7]])
+    assert attacks.LOSSES["margin"](logits, torch.tensor([0, 2])) == (2 - 3) + (5 - 7)
+    assert attacks.LOSSES["ce"](logits, torch.tensor([0, 2])).item() == pytest.approx(
+        sum(math.log(sum(math.exp(v) for v in row)) - right for row, right in zip(logits.tolist(), (3, 7), strict=True))
+    )
+
+
+@pytest.mark.parametrize("epsilon", [0.06, 0.5])
+def test_misplaced_strides_move_the_first_images_of_the_batch(wrong_first, epsilon):
+    """Simulated along the one direction that matters: with ten clean errors, strides land ten places too early."""
+    model, images, labels = wrong_first
+    side = torch.where(labels == 0, 1.0, -1.0).double()  # where an image's own strides lead
+    start, walked = model.score(images), torch.zeros(40, dtype=torch.float64)
+    right = start * side < 0
+    for _ in range(20):
+        strides = 0.05 * side[right]
+        walked[: len(strides)] += strides
+        walked = walked.clamp(-epsilon, epsilon)
+        right = (start + walked) * side < 0
+    broken = ~right & (walked != 0)
+    found = published_attacks.pgd_misplaced(model, images, labels, epsilon=epsilon)
+    assert found.clean_error.tolist() == [True] * 10 + [False] * 30
+    assert torch.equal(found.success, broken & ~found.clean_error)
+    assert torch.allclose(found.distance[broken], walked.abs()[broken], rtol=1e-5)
+    assert (found.distance[~broken & found.clean_error] < 1e-12).all()  # some went to and fro
+    assert found.distance[right & ~found.clean_error].isinf().all() and (right & ~found.clean_error).any()
+    assert torch.allclose(found.images[~broken], images[~broken], atol=1e-12) and (broken & found.clean_error).any()
+    assert found.success.sum() < attacks.pgd(model, images, labels, epsilon=epsilon).success.sum()
+
+
+# --- both -----------------------------------------------------------------------------------------------------------
+
+
+def test_clean_errors_are_no_successes(wrong_first):
+    model, images, labels = wrong_first
+    for found in (attacks.pgd(model, images, labels), attacks.proximal_log_barrier(model, images, labels, outer=1)):
+        assert found.clean_error.tolist() == [True] * 10 + [False] * 30
+        assert not found.success[:10].any() and (found.distance[:10] == 0).all()
+        assert torch.equal(found.images[:10], images[:10])
+
+
+def test_a_batch_of_clean_errors_alone_is_left_as_it_is(linear):
+    model, images, labels, _ = linear
+    found = [attack(model, images, 1 - labels) for attack in (attacks.pgd, attacks.proximal_log_barrier)]
+    found.append(published_attacks.pgd_misplaced(model, images, 1 - labels))
+    for each in found:
+        assert torch.equal(each.images, images) and (each.distance == 0).all() and each.clean_error.all()
 
 
 @pytest.fixture(scope="module")
@@ -145,7 +345,7 @@ def test_plb_is_no_worse_than_foolbox_s_minimal_attack(network):
     _, adversarial, success = theirs(foolbox.PyTorchModel(model, bounds=(0, 1)), images, labels, epsilons=None)
     both = ours.success & success
     assert both.sum() > 50
-    ratio = ours.distance[both] / attacks.distance(adversarial - images, "l2")[both]
+    ratio = ours.distance[both] / norms.distance(adversarial - images, "l2")[both]
     assert ratio.median() < 1.02
 
 
@@ -159,20 +359,42 @@ def test_pgd_succeeds_where_foolbox_s_does(network):
     assert abs(margin.success.float().mean() - ours.success.float().mean()) < 0.1
 
 
-def test_bad_input_is_refused(linear):
+@pytest.mark.parametrize("attack", [attacks.pgd, attacks.proximal_log_barrier, published_attacks.pgd_misplaced])
+def test_bad_input_is_refused(linear, attack):
     model, images, labels, _ = linear
     with pytest.raises(ValueError, match="the model is in training mode"):
-        attacks.pgd(Linear().train(), images, labels)
-    with pytest.raises(ValueError, match=r"images must lie in \[0, 1\]; these go from"):
-        attacks.proximal_log_barrier(model, images + 1, labels)
+        attack(Linear().train(), images, labels)
+    for wrong in (images + 0.6, images - 0.6):
+        with pytest.raises(ValueError, match=r"images must lie in \[0, 1\]; these go from"):
+            attack(model, wrong, labels)
     with pytest.raises(ValueError, match=r"images must lie in \[0, 1\]"):
-        attacks.pgd(model, images * float("nan"), labels)
-    with pytest.raises(ValueError, match="images must be float"):
-        attacks.pgd(model, (images * 255).to(torch.uint8), labels)
+        attack(model, images * float("nan"), labels)
+    with pytest.raises(ValueError, match=r"images must be float \(N, C, H, W\), not torch.uint8 \(40, 3, 8, 8\)"):
+        attack(model, (images * 255).to(torch.uint8), labels)
+    with pytest.raises(ValueError, match=r"images must be float \(N, C, H, W\), not torch.float64 \(40, 192\)"):
+        attack(model, images.flatten(1), labels)
+    with pytest.raises(ValueError, match=r"labels must be int64 of shape \(40,\), not torch.int64 \(3,\)"):
+        attack(model, images, labels[:3])
     with pytest.raises(ValueError, match="labels must be int64"):
-        attacks.pgd(model, images, labels[:3])
-    for epsilon in (0, -1, 14):
-        with pytest.raises(ValueError, match="lies outside of the box"):
-            attacks.pgd(model, images, labels, epsilon=epsilon)
+        attack(model, images, labels.int())
+
+
+def test_the_walls_of_the_box_are_within_it(linear):
+    model, images, labels, _ = linear
+    attacks.check(model, images.round(), labels)
+    attacks.check(model.forward, images.round(), labels)  # no module
+
+
+@pytest.mark.parametrize("attack", [attacks.pgd, published_attacks.pgd_misplaced])
+def test_radii_beyond_the_box_are_refused(linear, attack):
+    model, images, labels, _ = linear
+    for epsilon in (0, -1, 13.9, 14):  # the diagonal is 13.86
+        with pytest.raises(ValueError, match=rf"epsilon {epsilon} lies outside of the box \[0, 1\].* at most 13.8564"):
+            attack(model, images, labels, epsilon=epsilon)
+    attack(model, images, labels, epsilon=PIXELS**0.5, steps=1)
+
+
+def test_unknown_norms_are_refused(linear):
+    model, images, labels, _ = linear
     with pytest.raises(ValueError, match="norm 'l3' is not one of l0, l1, l2, linf"):
         attacks.proximal_log_barrier(model, images, labels, "l3")

@@ -5,6 +5,8 @@ import time
 
 import pytest
 
+from contrastive_inversion import papers
+from contrastive_inversion.base import machine
 from contrastive_inversion.base.job import Job, Progress, alone
 from contrastive_inversion.run import cli
 from contrastive_inversion.show import progress
@@ -15,9 +17,9 @@ from contrastive_inversion.show import progress
     [
         (["table", "1", "--study", "dmeo"], "there is no study 'dmeo'; did you mean 'demo'?"),
         (["table", "1"], "student-rm50/imagenet100.json: missing; run snakemake to make it"),
-        (["recipe", "encoders"], "'encoders' is no product; known: images/DATA, encoders/ENCODER"),
+        (["recipe", "encoders"], "'encoders' is no product; known: images/{data}, encoders/{encoder}"),
         (["recipe", "encoders/student-rn90"], "unknown distortion 'rn90'; did you mean 'rm90'?"),
-        (["recipe", "galleries/figure_2"], "there is no gallery 'figure_2'; known: figure_1, figure_11"),
+        (["recipe", "galleries/figure_2"], "there is no gallery 'figure_2'; did you mean 'figure_1'?"),
         (["recipe", "measurements/student-rm90/cifar10"], "nothing is measured of 'student-rm90' on 'cifar10'"),
     ],
 )
@@ -29,18 +31,41 @@ def test_a_slip_is_one_line_and_a_failure(arguments, message, capsys, tmp_path):
     assert message.split("student-rm50")[-1] in error
 
 
-def test_numbers_that_are_no_table_or_figure_are_refused(capsys):
-    for arguments in (["table", "15"], ["figure", "12"], ["summary", "--table", "3"]):
-        with pytest.raises(SystemExit):
-            cli.main(arguments)
-    assert "invalid choice" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["table", "15"], "study demo has no table 15; it has 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14"),
+        (["figure", "12"], "study demo has no figure 12; it has 1, 3, 4"),
+        (["figure", "2"], "study demo has no figure 2; it has "),
+        (["summary", "--table", "3"], "study demo has no table 3; it has 1, 2, 4"),
+        (["table", "5", "--study", "simclr-demo"], "study simclr-demo has no table 5; it has 1, 2"),
+        (["summary", "--table", "7", "--study", "simclr-demo"], "study simclr-demo has no table 7; it has 1, 2"),
+    ],
+)
+def test_numbers_that_are_no_table_or_figure_are_refused(arguments, message, capsys):
+    assert cli.main(arguments) == 1
+    assert message in capsys.readouterr().err
 
 
-def test_a_figure_of_the_other_report_is_refused(capsys):
-    assert cli.main(["figure", "2"]) == 1
-    assert "study demo has no figure 2; it has " in capsys.readouterr().err
-    assert cli.main(["table", "5", "--study", "simclr-demo"]) == 1
-    assert "study simclr-demo has no table 5; it has 1, 2" in capsys.readouterr().err
+def test_what_is_no_command_is_refused(capsys):
+    assert cli.main(["tabel", "1"]) == 2
+    assert cli.main(["table", "one"]) == 2
+    error = capsys.readouterr().err
+    assert "No such command 'tabel'" in error and "'one' is not a valid integer" in error
+
+
+def test_commands_take_study_and_folders_from_config_yaml(tmp_path, capsys, monkeypatch):
+    monkeypatch.delenv(machine.VARIABLE)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/own.yaml").write_text("inherits: published\ntables: [6]\n")
+    config = tmp_path / "config.yaml"
+    config.write_text(f"study: own\nstudies: {tmp_path / 'mine'}\nresults: {tmp_path / 'made here'}\n")
+    assert cli.main(["--config", str(config), "table", "6"]) == 1
+    assert f"{tmp_path}/made here/own/measurements/baseline-rm50to95/covid.json: missing" in capsys.readouterr().err
+    config.write_text("studi: own\n")
+    monkeypatch.delenv(machine.VARIABLE)
+    assert cli.main(["--config", str(config), "summary"]) == 1
+    assert f"{config}: top level: unknown key 'studi'; did you mean 'stud" in capsys.readouterr().err
 
 
 def test_every_command_has_help(capsys):
@@ -57,10 +82,9 @@ def test_every_command_has_help(capsys):
         "make",
         "doctor",
         "fetch",
+        "settings",
     ):
-        with pytest.raises(SystemExit) as stop:
-            cli.main([command, "--help"])
-        assert stop.value.code == 0 and len(capsys.readouterr().out) > 100
+        assert cli.main([command, "--help"]) == 0 and len(capsys.readouterr().out) > 100
 
 
 def test_status_tells_running_from_stopped_and_finished(tmp_path, capsys):
@@ -87,8 +111,9 @@ def test_summary_shows_ours_and_the_published(tmp_path, capsys):
     from contrastive_inversion.ledger import plan
     from contrastive_inversion.run import jobs
 
-    for product in plan.study_measurements("published"):
-        jobs.run(product, tmp_path / "published", plan.recipe(product, "published"))
+    study = papers.study("published")
+    for product in plan.measurements(study):
+        jobs.run(product, study.paper, tmp_path / "published", plan.recipe(product, study))
     assert cli.main(["summary", "--study", "published", "--results", str(tmp_path)]) == 0
     output = capsys.readouterr().out
     assert "82.96±0.08 (82.96±0.08)" in output and "report.html" in output

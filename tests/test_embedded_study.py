@@ -1,12 +1,21 @@
 """The embedded study's data and, on a part of it, the paper's point: a student sees through masks, its teacher not."""
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+from PIL import Image
+from sklearn.datasets import load_digits, load_sample_images
 
-from contrastive_inversion.base import files
+from contrastive_inversion import papers
+from contrastive_inversion.base import files, rng
+from contrastive_inversion.base.canonical import canonical, digest
 from contrastive_inversion.base.errors import UserError
-from contrastive_inversion.data import characters
+from contrastive_inversion.base.job import Input, Job, file_of
+from contrastive_inversion.data import characters, prepare, store
+from contrastive_inversion.data.settings import Images
 from contrastive_inversion.distort.imagenet_c import CORRUPTIONS
 from contrastive_inversion.ledger import plan
 from contrastive_inversion.run import jobs
@@ -42,21 +51,76 @@ def test_missing_fonts_are_one_clear_error(tmp_path, monkeypatch):
     characters.faces.cache_clear()
 
 
+def recipe_of(settings):
+    return Images.of(data="x", settings=settings, image_size=48, seed=1)
+
+
+def made(**settings):
+    """A store's tensors and facts."""
+    return prepare.make(recipe_of(settings), Job("images/x", Path(), ""))
+
+
+def test_an_image_of_a_set_hangs_on_its_character_and_number_alone():
+    common = {"source": "glyphs", "stored": 32, "train": 3}
+    few, facts = made(**common, classes=[1, 3], test=2)
+    assert facts == {"classes": ["latin capital letter b", "latin capital letter c"], "characters": "BC"}
+    assert few["train/images"].shape == (6, 32, 32, 3) and few["train/labels"].tolist() == [0, 0, 0, 1, 1, 1]
+    assert few["test/labels"].tolist() == [0, 0, 1, 1] and few.keys() == {
+        f"{split}/{part}" for split in ("train", "test") for part in ("images", "labels")
+    }
+    draws = rng.uniform(characters.DRAWS, 1, "glyphs/images/train", torch.tensor([ord("C") * 4096 + 2]))[0]
+    assert np.array_equal(few["train/images"][5].numpy(), characters.render("C", draws.numpy(), 32))
+    more, _ = made(**common | {"train": 5}, classes=[0, 6])
+    assert torch.equal(more["train/images"].view(6, 5, 32, 32, 3)[1:3, :3].flatten(0, 1), few["train/images"])
+    other, _ = made(**common, classes=[1, 3], purpose="web")
+    assert not torch.equal(other["train/images"], few["train/images"])
+    coarse, _ = made(**common, classes=[1, 3], drawn=16)
+    expected = Image.fromarray(characters.render("C", draws.numpy(), 16)).resize((32, 32), Image.Resampling.BILINEAR)
+    assert np.array_equal(coarse["train/images"][5].numpy(), np.asarray(expected))
+
+
+def test_a_label_shift_shows_other_characters_under_the_labels_of_known_ones():
+    tensors, facts = made(source="glyphs", stored=32, test=2, pairs={"Ç": "C", "Á": "A"})
+    assert tensors["test/labels"].tolist() == [2, 2, 0, 0] and facts["characters"] == "ÇÁ"
+
+
+def test_digits_are_scikit_learn_s_first_ones_for_training():
+    scans = load_digits()
+    tensors, facts = made(source="digits", stored=16, train=1000)
+    assert tensors["train/labels"].tolist() == scans.target[:1000].tolist() and len(facts["classes"]) == 10
+    assert tensors["test/labels"].tolist() == scans.target[1000:].tolist()
+    grey = Image.fromarray((scans.images[1000] * 255 / 16).astype(np.uint8)).resize((16, 16), Image.Resampling.BILINEAR)
+    assert np.array_equal(tensors["test/images"][0].numpy(), np.repeat(np.asarray(grey)[..., None], 3, axis=2))
+
+
+def test_patches_of_photographs_for_training_and_tests_do_not_overlap():
+    photos = load_sample_images().images
+    tensors, _ = made(source="photographs", stored=32, train=6, test=4)
+    assert tensors["train/labels"].tolist() == [0, 0, 0, 1, 1, 1] and tensors["test/labels"].tolist() == [0, 0, 1, 1]
+    for split, left, right in (("train", 0, 384), ("test", 416, 640)):
+        for patch, label in zip(tensors[f"{split}/images"].numpy(), tensors[f"{split}/labels"].tolist(), strict=True):
+            region = photos[label][:, left:right]
+            corners = np.argwhere((region[:-31, :-31] == patch[0, 0]).all(axis=2))
+            assert sum(np.array_equal(region[top : top + 32, at : at + 32], patch) for top, at in corners) == 1
+    assert len({patch.tobytes() for patch in tensors["train/images"].numpy()}) == 6
+
+
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
     """A function that makes a product of a reduced demo study: 20 classes, a teacher of 60, minutes made seconds."""
     root = tmp_path_factory.mktemp("reduced") / "demo"
-    made = {}
+    demo = papers.study("demo")
+    digests = {}
 
     def make(product, **changes):
-        if product not in made:
-            recipe = plan.parse(plan.recipe(product, "demo"))
-            recipe["settings"] = recipe.get("settings", {}) | changes
-            recipe["inputs"] = {name: made[name] for name in recipe["inputs"] if name in made}
-            text = plan.canonical(recipe)
-            jobs.run(product, root, text)
-            made[product] = plan.digest(text)
-        return root / plan.file_of(product)
+        if product not in digests:
+            content = json.loads(plan.recipe(product, demo))
+            content["settings"] = content.get("settings", {}) | changes
+            content["inputs"] = {name: digests[name] for name in content["inputs"]}
+            text = canonical(content)
+            jobs.run(product, demo.paper, root, text)
+            digests[product] = digest(text)
+        return root / file_of(product)
 
     make("images/captions", classes=[0, 60], train=40)
     make("images/imagenet100", classes=[0, 20], train=25, test=10)
@@ -84,3 +148,5 @@ def test_generated_imagenet_c_has_every_corruption_and_severity(study):
     assert {name for name in tensors if "/" in name} == {f"{f.__name__}/{s}" for f in CORRUPTIONS for s in range(1, 6)}
     assert all(tensors[name].shape == (20, 48, 48, 3) for name in tensors if "/" in name)
     assert torch.equal(tensors["labels"], torch.arange(20))
+    level = store.split(Input(study("images/imagenet100c")), "frost/4")
+    assert torch.equal(level.labels, tensors["labels"]) and torch.equal(level.pixels, tensors["frost/4"])

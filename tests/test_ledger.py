@@ -1,80 +1,95 @@
+"""The first paper's ledger: every printed number once, as the paper and its authors' files have it."""
+
 import csv
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from contrastive_inversion.base import studies
+from contrastive_inversion import papers
 from contrastive_inversion.base.errors import UserError
+from contrastive_inversion.data import classes
 from contrastive_inversion.ledger import claims, plan, printed, quantities
+from contrastive_inversion.ledger.estimates import Estimate
 from contrastive_inversion.show import tables
 
+PAPER = papers.paper("inverse_problems")
+CELLS = printed.cells(PAPER)
 TRANSCRIPTION = Path(__file__).parent / "data" / "transcription.txt"
 SIZES = {1: 24, 2: 20, 4: 24, 5: 16, 6: 4, 7: 6, 8: 6, 9: 16, 10: 16, 11: 16, 12: 16, 13: 16, 14: 38}
 
 
 def transcribed():
     """The hand-typed tables: {number: [[text, ...], ...]}."""
-    found, rows = {}, None
+    typed, rows = {}, None
     for line in TRANSCRIPTION.read_text(encoding="utf-8").splitlines():
         if line.startswith("Table"):
-            rows = found.setdefault(int(line.split()[1]), [])
+            rows = typed.setdefault(int(line.split()[1]), [])
         elif line and not line.startswith("#"):
             rows.append(line.split())
-    return found
+    return typed
 
 
 def test_the_ledger_has_every_printed_number_once():
-    assert Counter(cell.table for cell in quantities.cells()) == SIZES
+    assert Counter(cell.table for cell in CELLS) == SIZES
     assert sum(SIZES.values()) == 218
-    places = [(cell.table, cell.row, cell.column) for cell in quantities.cells()]
-    assert len(set(places)) == len(places)
+    spots = [(cell.table, cell.row, cell.column) for cell in CELLS]
+    assert len(set(spots)) == len(spots)
 
 
 @pytest.mark.parametrize("number", SIZES)
 def test_two_independent_transcriptions_agree(number):
     ledger = [
-        [cell.value + (f"±{cell.se}" if cell.se else "") for cell in cells.values()]
-        for cells in tables.rows_of(number, {}).values()
+        [cell.value + (f"±{cell.se}" if cell.se else "") for cell in row.values()]
+        for row in printed.rows_of(number, PAPER).values()
     ]
     assert ledger == transcribed()[number]
+    assert printed.cells_of(number, PAPER) == [cell for cell in CELLS if cell.table == number]
 
 
 def test_decimals_are_those_of_the_print():
-    for cell in quantities.cells():
+    for cell in CELLS:
         assert cell.decimals == len(cell.value.partition(".")[2])
         assert cell.se_decimals == len(cell.se.partition(".")[2])
 
 
 def test_the_same_quantity_is_printed_with_the_same_value():
     seen = {}
-    for cell in quantities.cells():
+    for cell in CELLS:
         assert seen.setdefault(cell.quantity, cell.value) == cell.value
 
 
+def test_the_rule_of_bold_cells_is_that_of_the_print():
+    """Read off the page, cell by cell; across a pair of rows the print leaves some of the best unmarked."""
+    for number, layout in printed.tables(PAPER).items():
+        bold = {cell.quantity for cell in printed.cells_of(number, PAPER) if cell.bold}
+        ours = {cell.quantity: Estimate(float(cell.value), None, 1) for cell in printed.cells_of(number, PAPER)}
+        marked = tables.best_cells(number, ours, papers.study("published"))
+        assert bool(marked) == bool(bold) == bool(layout.best)
+        assert marked >= bold and (layout.best == "pair" or marked == bold)
+
+
 def test_the_class_lists_are_complete_and_disjoint():
-    lists = [(quantities.PUBLISHED / f"imagenet100{b}_wnids.txt").read_text().split() for b in ("", "b")]
+    lists = [classes.wnids(f"imagenet100{b}_wnids.txt") for b in ("", "b")]
     assert [len(set(wnids)) for wnids in lists] == [100, 100]
     assert not set(lists[0]) & set(lists[1])
 
 
 def test_label_shift_indices_are_those_of_the_authors():
-    rows = tables.label_shift(studies.load("paper"))
+    rows = PAPER.tables[3](papers.study("paper"))
     assert rows["Index"].tolist() == [53, 8, 68, 40, 21]
 
 
 @pytest.mark.parametrize("name", ["demo", "paper"])
 def test_the_paper_needs_37_trainings(name):
-    wanted = set()
-    pending = plan.study_measurements(name)
-    while pending:
-        product = pending.pop()
-        if product not in wanted:
-            wanted.add(product)
-            pending += plan.inputs(product, name)
-    trained = {p for p in wanted if p.startswith("encoders/")} - {"encoders/teacher", "encoders/resnet"}
+    study = papers.study(name)
+    recipes = plan.with_inputs(plan.measurements(study), study)
+    trained = {product for product in recipes if product.startswith("encoders/")} - {
+        "encoders/teacher",
+        "encoders/resnet",
+    }
     assert len(trained) == 37
-    assert sum("student" in p for p in trained) == 15
+    assert sum("student" in product for product in trained) == 15
 
 
 @pytest.mark.parametrize(
@@ -85,14 +100,24 @@ def test_the_paper_needs_37_trainings(name):
             "unknown encoder 'studnet-rm90'; did you mean 'student-rm90'",
         ),
         ("student-rm90 | prob 10% | imagenet100 | rm90 | top1", "unknown head 'prob 10%'"),
+        (
+            "student-rm90 | teachr probe 10% on rm90 | imagenet100 | rm90 | top1",
+            "unknown encoder 'teachr'; did you mean",
+        ),
+        (
+            "student-rm90 | probe 10% on rn90 | imagenet100 | rm90 | top1",
+            "unknown distortion 'rn90'; did you mean 'rm90'",
+        ),
+        ("teacher | probe 10% | imagenet100 | rm90 | top1", "'teacher' has no distortion of its own: say 'probe F% on"),
         ("student-rm90 | probe 10% | imagenet10 | rm90 | top1", "unknown data set 'imagenet10'; did you mean"),
         ("student-rm90 | probe 10% | imagenet100 | rn90 | top1", "unknown distortion 'rn90'; did you mean 'rm90'"),
         ("student-rm90 | probe 10% | imagenet100 | rm90 | top2", "unknown metric 'top2'; did you mean"),
+        ("student-rm90 | probe 10% | imagenet100 | rm90 | top1@5", "unknown metric 'top1@5'; did you mean"),
         ("student-mix | probe 100% | imagenet100c | fgo | top1", "unknown distortion 'fgo'; did you mean 'fog'"),
     ],
 )
 def test_a_bad_row_of_the_ledger_is_named_with_the_nearest_known_name(text, message):
-    study = studies.load("demo")
+    study = papers.study("demo")
     with pytest.raises(UserError, match="table 1") as error:
         quantities.check(quantities.parse(text), study, "tables.csv, table 1")
     assert message in str(error.value) and text in str(error.value)
@@ -100,7 +125,7 @@ def test_a_bad_row_of_the_ledger_is_named_with_the_nearest_known_name(text, mess
 
 OURS = [
     cell
-    for cell in quantities.cells()
+    for cell in CELLS
     if (cell.table in (1, 2, 4, 5, 6, 9, 14) and ("Ours" in cell.column or "Ours" in cell.row))
     or (cell.table, cell.column) in ((7, "Denoising"), (9, "Clean Linear Classifier"))
 ]
@@ -108,7 +133,7 @@ OURS = [
 
 @pytest.mark.parametrize("cell", OURS, ids=lambda cell: f"{cell.table}, {cell.row}, {cell.column}")
 def test_the_authors_raw_results_print_digit_for_digit_as_in_the_paper(cell):
-    raw = printed.raw_results()[cell.quantity]
+    raw = PAPER.raw()[cell.quantity]
     if cell.se:
         assert tables.as_printed(raw, cell) == f"{cell.value}±{cell.se}"
     else:
@@ -116,13 +141,15 @@ def test_the_authors_raw_results_print_digit_for_digit_as_in_the_paper(cell):
 
 
 def test_every_source_of_the_raw_results_exists():
-    with open(quantities.PUBLISHED / "authors_sources.csv", newline="") as file:
+    with open(PAPER.printed / "authors_sources.csv", newline="") as file:
         sources = list(csv.DictReader(file))
-    assert len(printed.raw_results()) == len(sources) + 8  # and Table 9's column from the notebook
+    assert len(PAPER.raw()) == len(sources) + 8  # and Table 9's column from the notebook
 
 
 def test_every_claim_is_about_quantities_that_the_paper_study_measures():
-    known = set(plan.study_quantities("paper"))
-    assert len(claims.load({})) >= 20
-    for claim in claims.load({}):
-        assert set(claims.quantities_of(claim)) <= known, claim["id"]
+    study = papers.study("paper")
+    known = set(plan.measured(study))
+    assert len(claims.of_paper(PAPER)) >= 20
+    for claim in claims.of_paper(PAPER):
+        assert set(claims.quantities_of(claim)) <= known, claim.id
+    assert claims.relevant(study) == claims.of_paper(PAPER)

@@ -1,8 +1,11 @@
+"""Losses against an elementwise loop, another library and closed forms."""
+
 import math
 
+import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
+from pytorch_metric_learning.losses import NTXentLoss
 
 from contrastive_inversion.learn.losses import LOSSES
 
@@ -15,15 +18,20 @@ def embeddings():
     return [torch.randn(9, 5, dtype=torch.float64, generator=generator) for _ in range(2)]
 
 
-def reference(name, s, t):
+def value(name, student, teacher, tau=TAU):
+    return LOSSES[name](student, teacher, tau).item()
+
+
+def by_elements(name, student, teacher):
     """The formulas of `losses`, element by element in Python floats."""
-    s, t = F.normalize(s, dim=1).tolist(), F.normalize(t, dim=1).tolist()
-    n = len(s)
+    s, t = (
+        [np.array(row) / math.sqrt(sum(x * x for x in row)) for row in rows.tolist()] for rows in (student, teacher)
+    )
+    n, total = len(s), 0.0
 
     def k(a, b):
         return math.exp(sum(x * y for x, y in zip(a, b, strict=True)) / TAU)
 
-    total = 0.0
     for i in range(n):
         st = sum(k(s[i], t[j]) for j in range(n))
         ss = sum(k(s[i], s[j]) for j in range(n) if j != i)
@@ -40,48 +48,81 @@ def reference(name, s, t):
 
 @pytest.mark.parametrize("name", ["st", "ss", "both", "ntxent", "summed_ntxent"])
 def test_losses_equal_an_elementwise_loop(embeddings, name):
-    assert LOSSES[name](*embeddings, TAU).item() == pytest.approx(reference(name, *embeddings), rel=1e-12)
+    assert value(name, *embeddings) == pytest.approx(by_elements(name, *embeddings), rel=1e-12)
 
 
-def test_student_teacher_is_cross_entropy_of_the_similarities(embeddings):
-    s, t = (F.normalize(x, dim=1) for x in embeddings)
-    expected = F.cross_entropy(s @ t.T / TAU, torch.arange(len(s)))
-    assert torch.equal(LOSSES["st"](*embeddings, TAU), expected)
+def test_the_library_has_the_same_nt_xent_and_student_teacher_loss(embeddings):
+    student, teacher = embeddings
+    library, numbers = NTXentLoss(temperature=TAU), torch.arange(len(student))
+    both_as_anchors = library(torch.cat([student, teacher]), numbers.repeat(2)).item()
+    assert value("ntxent", student, teacher) == pytest.approx(both_as_anchors, rel=1e-6)
+    students_alone = library(student, numbers, ref_emb=teacher, ref_labels=numbers.clone()).item()
+    assert value("st", student, teacher) == pytest.approx(students_alone, rel=1e-6)
 
 
-def test_mse_variants(embeddings):
-    s, t = embeddings
-    expected = (0.5 * (F.normalize(s, dim=1) - F.normalize(t, dim=1)).square().sum(dim=1) - 1).mean()
-    assert LOSSES["mse"](s, t, TAU).item() == pytest.approx(expected.item(), rel=1e-12)
-    assert LOSSES["raw_mse"](s, t, TAU).item() == pytest.approx(((s - t) ** 2).mean().item(), rel=1e-12)
+N, AXES = 6, torch.eye(6, dtype=torch.float64)
+PEAK = math.exp(1 / TAU)  # what an embedding gives with itself; orthogonal ones give 1 with one another
 
 
-def test_closed_forms_when_all_embeddings_agree():
-    ones = torch.ones(6, 3, dtype=torch.float64)
-    assert LOSSES["st"](ones, ones, TAU).item() == pytest.approx(math.log(6))
-    assert LOSSES["ss"](ones, ones, TAU).item() == pytest.approx(math.log(5))
-    assert LOSSES["ntxent"](ones, ones, TAU).item() == pytest.approx(math.log(2 * 6 - 1))
+@pytest.mark.parametrize(
+    ("name", "same", "agreeing", "mismatched"),
+    [
+        ("st", N, PEAK + N - 1, PEAK + N - 1),
+        ("ss", N - 1, N - 1, N - 1),
+        ("both", 2 * N - 1, PEAK + 2 * (N - 1), PEAK + 2 * (N - 1)),
+        ("ntxent", 2 * N - 1, PEAK + 2 * (N - 1), PEAK + 2 * (N - 1)),
+    ],
+)
+def test_closed_forms_of_the_sums_of_exponentials(name, same, agreeing, mismatched):
+    """All embeddings alike; the student's and the teacher's on the same axes; on axes that belong to other images.
+
+    The loss is the logarithm of such a sum, less the positive pair's similarity over the temperature.
+    """
+    ones = torch.ones(N, 3, dtype=torch.float64)
+    assert value(name, ones, 2 * ones) == pytest.approx(math.log(same))
+    assert value(name, 3 * AXES, AXES) == pytest.approx(math.log(agreeing) - 1 / TAU)
+    assert value(name, AXES, AXES.roll(1, 0)) == pytest.approx(math.log(mismatched))
 
 
-def test_ntxent_is_symmetric(embeddings):
-    s, t = embeddings
-    assert LOSSES["ntxent"](s, t, TAU).item() == pytest.approx(LOSSES["ntxent"](t, s, TAU).item(), rel=1e-12)
+def test_closed_forms_of_the_appendix_s_nt_xent():
+    """Both sums in full, the positive pair counted once."""
+    assert value("summed_ntxent", AXES, 3 * AXES) == pytest.approx(2 * math.log(PEAK + 2 * (N - 1)) - 1 / TAU)
+    assert value("summed_ntxent", AXES, AXES.roll(1, 0)) == pytest.approx(2 * math.log(PEAK + 2 * (N - 1)))
+
+
+def test_closed_forms_of_the_mean_squared_errors():
+    """Eq. 1 is half the squared distance of unit vectors, less 1: the cosine alone; the code's is of raw ones."""
+    assert value("mse", AXES, 5 * AXES) == pytest.approx(-1) and value("mse", AXES, -AXES) == pytest.approx(1)
+    assert value("mse", AXES, AXES.roll(1, 0)) == pytest.approx(0)
+    assert value(
+        "mse", torch.tensor([[3.0, 4.0], [1.0, 0.0]]), torch.tensor([[1.0, 0.0], [1.0, 0.0]])
+    ) == pytest.approx(-0.8)
+    assert value("raw_mse", torch.tensor([[0.0, 1.0], [2.0, 5.0]]), torch.tensor([[0.0, 3.0], [2.0, 1.0]])) == 5
 
 
 @pytest.mark.parametrize("name", LOSSES)
-def test_gradients(embeddings, name):
-    s, t = embeddings
-    assert torch.autograd.gradcheck(lambda x: LOSSES[name](x, t, TAU), s.clone().requires_grad_())
+def test_gradients_reach_the_student_and_are_those_of_finite_differences(embeddings, name):
+    student, teacher = embeddings
+    assert torch.autograd.gradcheck(lambda x: LOSSES[name](x, teacher, TAU), student.clone().requires_grad_())
+    assert torch.autograd.grad(LOSSES[name](student.requires_grad_(), teacher, TAU), student)[0].abs().max() > 1e-3
 
 
 def test_large_similarities_do_not_overflow():
     x = torch.eye(4) * 1e4
-    assert all(torch.isfinite(LOSSES[name](x, x, 0.001)) for name in LOSSES)
+    peak = 1000.0  # 1 / tau
+    expected = {
+        "st": 0,
+        "ss": math.log(3) - peak,
+        "both": 0,
+        "ntxent": 0,
+        "summed_ntxent": peak,
+        "mse": -1,
+        "raw_mse": 0,
+    }
+    assert {name: value(name, x, x, 0.001) for name in LOSSES} == pytest.approx(expected, abs=1e-3)
 
 
-def test_ntxent_equals_another_library(embeddings):
-    from pytorch_metric_learning.losses import NTXentLoss
-
-    pairs = torch.arange(len(embeddings[0])).repeat(2)
-    expected = NTXentLoss(temperature=TAU)(torch.cat(embeddings), pairs)
-    assert LOSSES["ntxent"](*embeddings, TAU).item() == pytest.approx(expected.item(), rel=1e-6)
+@pytest.mark.parametrize("name", LOSSES)
+def test_losses_are_computed_where_the_embeddings_lie(name):
+    elsewhere = torch.empty(4, 3, device="meta")
+    assert LOSSES[name](elsewhere, elsewhere, TAU).device.type == "meta"

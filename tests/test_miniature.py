@@ -14,11 +14,13 @@ import pytest
 import yaml
 
 import formats
+from contrastive_inversion import papers
 from contrastive_inversion.base import files
-from contrastive_inversion.data import readers
-from contrastive_inversion.ledger import quantities
+from contrastive_inversion.data import classes
+from contrastive_inversion.ledger import printed, quantities
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+PAPER = papers.paper("inverse_problems")
 OFFICIAL = """
 import sys
 if any(name in sys.orig_argv for name in ("images/cifar10", "images/cifar100", "images/stl10")):
@@ -51,7 +53,7 @@ baseline-clean | own | imagenet100c | fog | top1
 
 def write_data(root):
     """Every data set in its published format, some hundred images in all but ImageNet-C."""
-    both = [*formats.WNIDS, *readers.wnids("imagenet100b_wnids.txt"), *readers.label_shift_classes()]
+    both = [*formats.WNIDS, *classes.wnids("imagenet100b_wnids.txt"), *classes.labels_of("label_shift.csv")]
     formats.imagenet(root / "imagenet", sorted(set(both)), lambda i: (260 + i % 7, 240 + i % 5))
     formats.imagenet_c(root / "imagenet-c")
     formats.cifar(root / "cifar", images=4)
@@ -72,7 +74,7 @@ def write_weights(root):
 
 def lowered(parent, weights):
     """A study that inherits from the real one and lowers epochs, counts and batches alone."""
-    data = yaml.safe_load((REPOSITORY / "workflow/studies/paper.yaml").read_text())["data"]
+    data = yaml.safe_load((PAPER.folder / "studies/paper.yaml").read_text())["data"]
     if parent == "authors":
         data["imagenet100c"]["resize"] = 256
     data["imagenet100"] |= {"train": 103, "test": 100}
@@ -122,7 +124,7 @@ def snakemake(folder, *arguments, parent="paper"):
 
 def test_a_number_of_every_table_is_measured():
     wanted = {str(quantities.parse(text)) for text in MEASURED}
-    touched = {cell.table for cell in quantities.cells() if str(cell.quantity) in wanted}
+    touched = {cell.table for cell in printed.cells(PAPER) if str(cell.quantity) in wanted}
     assert touched == {1, 2, *range(4, 15)}
 
 

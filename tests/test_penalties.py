@@ -1,13 +1,11 @@
-"""NT-Xent and the Tikhonov penalties against closed forms, finite differences and per-sample gradients, in float64."""
-
-import math
+"""The Tikhonov penalties against closed forms, finite differences and per-sample gradients, in float64."""
 
 import pytest
 import torch
-from pytorch_metric_learning.losses import NTXentLoss
 from torch.nn.functional import cross_entropy
 
 from contrastive_inversion.learn import penalties
+from contrastive_inversion.learn.losses import ntxent
 
 N, TAU = 6, 0.5
 
@@ -33,17 +31,9 @@ def views():
     return [torch.randn(N, 2, 5, 5, generator=generator).requires_grad_() for _ in range(2)]
 
 
-def test_nt_xent_is_the_library_s_and_has_its_closed_form(network, views):
-    a, b = (network(view) for view in views)
-    theirs = NTXentLoss(temperature=TAU)(torch.cat([a, b]), torch.arange(N).repeat(2))
-    assert penalties.nt_xent(a, b, TAU).item() == pytest.approx(theirs.item(), rel=1e-10)
-    same = torch.ones(N, 4)
-    assert penalties.nt_xent(same, same, TAU).item() == pytest.approx(math.log(2 * N - 1))
-
-
 def test_the_contrastive_penalty_is_eq_3_by_finite_differences(network, views):
     def loss_of(first, second):
-        return penalties.nt_xent(network(first), network(second), TAU)
+        return ntxent(network(first), network(second), TAU)
 
     found = penalties.contrastive(loss_of(*views), *views, 0.7)
     h, squares = 1e-5, 0.0
@@ -88,7 +78,7 @@ def test_penalties_reach_the_parameters(network, views, kind):
 
     def value():
         if kind == "contrastive":
-            return penalties.contrastive(penalties.nt_xent(network(views[0]), network(views[1]), TAU), *views, 2.0)
+            return penalties.contrastive(ntxent(network(views[0]), network(views[1]), TAU), *views, 2.0)
         return penalties.supervised(
             cross_entropy(network(views[0]), torch.arange(N) % 4, reduction="none"), views[0], 2.0
         )
@@ -105,15 +95,19 @@ def test_penalties_reach_the_parameters(network, views, kind):
     assert found == pytest.approx((slopes[0] - slopes[1]) / (2 * h), rel=1e-5)
 
 
-def test_one_layer_of_weight_one_is_the_plain_loss_and_penalty(network, views):
-    a, b = (network(view) for view in views)
-    assert torch.equal(penalties.layer_wise([a], [b], TAU, [1.0]), penalties.nt_xent(a, b, TAU))
-    penalty = penalties.layer_wise_penalty([a], [b], TAU, views, [0.35])
-    plain = penalties.nt_xent(a, b, TAU)
-    assert (plain + penalty).item() == pytest.approx(penalties.contrastive(plain, *views, 0.7).item())
+def test_penalties_of_linear_losses_have_closed_forms(views):
+    """Each image has 50 pixels: a loss of slope a in every one has a gradient whose square is 50 a²."""
+    first, second = views
+    loss = 0.2 * first.sum() - 0.1 * second.sum()
+    eq_3 = 1.5 / 2 * N * (50 * 0.04 + 50 * 0.01) / 2
+    assert (penalties.contrastive(loss, first, second, 1.5) - loss).item() == pytest.approx(eq_3)
+    values = 0.2 * first.sum(dim=(1, 2, 3))
+    for scale, expected in (("per_image", 50 * 0.04), ("summed", 50 * 0.04 / N), ("mean_loss", 50 * 0.04 / N**2)):
+        found = penalties.supervised(values, first, 1.5, scale) - values.mean()
+        assert found.item() == pytest.approx(1.5 / 2 * expected)
 
 
-def test_a_negative_lambda_is_refused(network, views):
-    loss = penalties.nt_xent(network(views[0]), network(views[1]), TAU)
-    with pytest.raises(ValueError, match="lambda -1 is negative"):
-        penalties.contrastive(loss, *views, -1.0)
+def test_no_penalty_leaves_the_loss_alone_and_asks_for_no_gradients():
+    values, images = torch.rand(N), torch.rand(N, 2, 5, 5)
+    assert penalties.supervised(values, images, 0) == values.mean()
+    assert penalties.contrastive(values.mean(), images, images, 0) == values.mean()

@@ -1,16 +1,24 @@
-import math
+"""Labelled subsets, linear heads, metrics, and the measurement of an encoder, on a few small pictures."""
 
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from sklearn.metrics import roc_auc_score, top_k_accuracy_score
 
-from contrastive_inversion.base import files
+import tiny
+from contrastive_inversion.base import rng
 from contrastive_inversion.base.errors import UserError
-from contrastive_inversion.ledger import plan
-from contrastive_inversion.ledger.measurements import Measurements, check, content_hash, estimate, standard_error
-from contrastive_inversion.papers.inverse_problems.accuracy import METRICS
-from contrastive_inversion.papers.inverse_problems.probes import stratified
+from contrastive_inversion.data import store
+from contrastive_inversion.distort.names import operations
+from contrastive_inversion.learn.linear_heads import Fit, LinearHead, labelled, stratified
+from contrastive_inversion.learn.settings import Schedule
+from contrastive_inversion.papers.contrastive_robustness import probes as regressions
+from contrastive_inversion.papers.contrastive_robustness import recipes as robustness
+from contrastive_inversion.papers.inverse_problems import accuracy, probes, recipes
+from contrastive_inversion.papers.inverse_problems.settings import Probes
+
+# --- labelled subsets -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("fraction", "per_class"), [(0.1, 2), (0.5, 7), (1, 13), (5, 64), (10, 127), (100, 1267)])
@@ -18,8 +26,195 @@ def test_subsets_are_stratified_and_rounded_up_as_in_the_paper(fraction, per_cla
     labels = torch.arange(5).repeat_interleave(1267)
     chosen = stratified(labels, fraction, 1)
     assert labels[chosen].bincount().tolist() == [per_class] * 5
-    assert len(chosen.unique()) == len(chosen)
-    assert torch.equal(chosen, stratified(labels, fraction, 1))
+    assert chosen.tolist() == sorted(set(chosen.tolist()))
+    assert torch.equal(chosen, stratified(labels, fraction, 1)) and torch.equal(chosen, labelled(labels, fraction, 1))
+    assert fraction == 100 or not torch.equal(chosen, stratified(labels, fraction, 2))
+
+
+def test_a_share_that_floating_point_overshoots_is_not_rounded_up():
+    assert len(stratified(torch.zeros(30), 10, 1)) == 3  # 10 * 30 / 100 is 3.0000000000000004 in another order
+    assert len(stratified(torch.zeros(1000), 0.7, 1)) == len(labelled(torch.zeros(1000), 0.7, 1, "uniform")) == 7
+
+
+def test_uniform_subsets_are_drawn_from_all_images_alike():
+    labels = torch.arange(1000) % 10
+    uniform = labelled(labels, 9.95, 0, "uniform")
+    assert len(uniform) == 100 and uniform.tolist() == sorted(set(uniform.tolist()))
+    assert len(set(labels[uniform].bincount().tolist())) > 1
+    assert not torch.equal(uniform, labelled(labels, 9.95, 1, "uniform"))
+
+
+# --- the fit of a linear head ---------------------------------------------------------------------------------------
+
+DIM, CLASSES = 5, 3
+
+
+def embedded(count=20):
+    generator = torch.Generator().manual_seed(7)
+    return torch.randn(count, DIM, generator=generator), torch.arange(count) % CLASSES
+
+
+def fit_of(batch=64, optimizer=torch.optim.SGD, purpose="order", **schedule):
+    return Fit(optimizer, Schedule(**{"lr": 0.5} | schedule), 3, batch, purpose)
+
+
+def fitted(how, rows, seed=1, epochs=3):
+    head = LinearHead(DIM, CLASSES, how, seed)
+    for epoch in range(epochs):
+        head.fit_epoch(*embedded(), rows, epoch)
+    return {name.removeprefix("k."): tensor for name, tensor in head.tensors("k").items()}
+
+
+def test_a_head_takes_gradient_steps_of_multinomial_regression():
+    """Against NumPy: the gradient of the mean cross-entropy is (softmax - one-hot)^T x / n."""
+    rows = torch.tensor([1, 4, 5, 9, 12, 18])
+    start = LinearHead(DIM, CLASSES, fit_of(), 1).tensors("k")
+    weight, bias = (start[f"k.{name}"].double().numpy().copy() for name in ("weight", "bias"))
+    x, y = embedded()[0][rows].double().numpy(), np.eye(CLASSES)[embedded()[1][rows]]
+    for rate in (0.5, 0.5 * (1 + np.cos(np.pi / 3)) / 2, 0.5 * (1 + np.cos(2 * np.pi / 3)) / 2):
+        exponentials = np.exp(x @ weight.T + bias)
+        error = exponentials / exponentials.sum(axis=1, keepdims=True) - y
+        weight, bias = weight - rate * error.T @ x / len(x), bias - rate * error.mean(axis=0)
+    found = fitted(fit_of(schedule="cosine"), rows)
+    assert found["weight"].numpy() == pytest.approx(weight, abs=1e-5)
+    assert found["bias"].numpy() == pytest.approx(bias, abs=1e-5)
+
+
+def test_a_head_s_first_weights_hang_on_the_seed_and_its_order_on_the_purpose_and_the_epoch():
+    rows = torch.arange(20)
+    one, again, other, order = (
+        fitted(fit_of(batch=4, purpose=purpose), rows, seed)["weight"]
+        for seed, purpose in ((1, "order"), (1, "order"), (2, "order"), (1, "another"))
+    )
+    assert torch.equal(one, again) and not torch.equal(one, other) and not torch.equal(one, order)
+    starts = [LinearHead(DIM, CLASSES, fit_of(purpose=p), s).linear.weight for s, p in ((1, "a"), (1, "b"), (2, "a"))]
+    assert torch.equal(starts[0], starts[1]) and not torch.equal(starts[0], starts[2])
+    heads = [LinearHead(DIM, CLASSES, fit_of(batch=4), 1) for _ in range(2)]
+    for head, epoch in zip(heads, (0, 1), strict=True):
+        head.fit_epoch(*embedded(), rows, epoch)
+    assert not torch.allclose(heads[0].linear.weight, heads[1].linear.weight)
+
+
+def by_hand(features, labels, optimizer, purpose, settings, seed=1):
+    """A head fitted with torch's own pieces and scheduler, in the order that is drawn for a purpose."""
+    torch.manual_seed(seed)
+    linear = torch.nn.Linear(features.shape[1], int(labels.max()) + 1)
+    stepped = optimizer(linear.parameters(), lr=settings["lr"])
+    steps = settings["epochs"] * -(-len(features) // settings["batch"])
+    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(stepped, steps)
+    for epoch in range(settings["epochs"]):
+        for index in rng.permutation(len(features), seed, purpose, epoch).split(settings["batch"]):
+            stepped.zero_grad()
+            F.cross_entropy(linear(features[index]), labels[index]).backward()
+            stepped.step()
+            scheduler.step()
+    return linear.weight.detach(), linear.bias.detach()
+
+
+# --- the jobs that fit probes ---------------------------------------------------------------------------------------
+
+HOW = {"epochs": 4, "batch": 5, "lr": 0.01}
+
+
+@pytest.fixture
+def job(tmp_path):
+    """A job on twelve training pictures, nine of a validation split, six of a test split, and two encoders."""
+    splits = {"train": tiny.pictures(12), "validation": tiny.pictures(9, 1), "test": tiny.pictures(6, 2)}
+    tiny.store(tmp_path, **splits)
+    tiny.encoder(tmp_path, "student")
+    tiny.encoder(tmp_path, "baseline", classes=CLASSES)
+    inputs = ("images/imagenet100", "encoders/student", "encoders/baseline", "heads/student/imagenet100")
+    return tiny.job(tmp_path, "measurements/student/imagenet100", *inputs)
+
+
+def heads(*specs, pictures=tiny.WHOLE, **settings):
+    listed = [{"key": key, "fraction": fraction, "distortion": list(spec)} for key, fraction, spec in specs]
+    return recipes.Heads(
+        seed=1, inputs={}, encoder="encoders/student", train="images/imagenet100", images=pictures,
+        settings={"full": HOW, "subset": HOW | {"batch": 2}} | settings, probes=listed,
+    )  # fmt: skip
+
+
+def features_of(job, images):
+    return tiny.encoder(job.root, "student")(tiny.seen(images)).detach()
+
+
+def test_probes_are_fitted_by_adam_on_the_embeddings_of_their_own_labels(job):
+    tensors, facts = probes.fit(heads(("all", 100, ()), ("half", 50, ())), job)
+    images, labels = tiny.pictures(12)
+    features, half = features_of(job, images), stratified(labels, 50, 1)
+    assert facts == {"labelled_images": {"all": 12, "half": 6}}
+    for key, rows, batch in (("all", slice(None), 5), ("half", half, 2)):
+        expected = by_hand(features[rows], labels[rows], torch.optim.Adam, f"probe/{key}", HOW | {"batch": batch})
+        for name, tensor in zip(("weight", "bias"), expected, strict=True):
+            assert torch.allclose(tensors[f"{key}.{name}"], tensor, atol=1e-5)
+
+
+def test_probes_see_their_own_distortion_drawn_anew_in_each_epoch(job):
+    black, half = (operations({"op": "mask", "fraction": [share, share]}) for share in (1, 0.5))
+    recipe = heads(("black", 100, black), ("half", 100, half), ("clean", 100, ()))
+    tensors, _ = probes.fit(recipe, job)
+    dark = features_of(job, torch.zeros(12, tiny.SIZE, tiny.SIZE, 3))
+    expected = by_hand(dark, tiny.pictures(12)[1], torch.optim.Adam, "probe/black", HOW)
+    assert torch.allclose(tensors["black.weight"], expected[0], atol=1e-5)
+    data = store.split(job.input("images/imagenet100"), "train")
+    probe, some = probes.Probe(recipe.probes[1], data, 128, recipe), torch.tensor([3, 8])
+    first, second = (torch.cat([*probes.distorted(data, some, probe, epoch, recipe, job)]) for epoch in (0, 1))
+    assert (first == 0).float().mean() == (second == 0).float().mean() == 0.5 and not torch.equal(first, second)
+    kept = first != 0
+    assert torch.equal(first[kept], tiny.seen(tiny.pictures(12)[0])[some][kept])
+
+
+def test_probes_see_pictures_flipped_as_the_recipe_says(job):
+    flipped, _ = probes.fit(heads(("all", 100, ()), pictures=tiny.WHOLE.but(flip=1)), job)
+    images, labels = tiny.pictures(12)
+    expected = by_hand(features_of(job, images.flip(2)), labels, torch.optim.Adam, "probe/all", HOW)
+    assert torch.allclose(flipped["all.weight"], expected[0], atol=1e-5)
+
+
+def test_a_probe_s_settings_go_with_its_labels_and_its_distortion():
+    how = {
+        name: {"epochs": i, "batch": i, "lr": i, "schedule": "stalled_cosine", "period": 40 * i}
+        for i, name in enumerate(("full", "subset", "clean"), 1)
+    }
+    spec, masked = recipes.ProbeSpec, operations({"op": "mask", "fraction": [0.5, 0.5]})
+
+    def chosen(fraction, distortion, **settings):
+        found = probes.fit_of(spec(key="k", fraction=fraction, distortion=distortion), Probes(**settings))
+        assert found.epochs == found.batch == found.schedule.lr and found.purpose == "probe/k"
+        return found.epochs, found.schedule.period
+
+    assert chosen(100, masked, **how) == (1, 40) and chosen(25, masked, **how) == (2, 20)
+    assert chosen(100, [], **how) == chosen(25, [], **how) == (3, 120)
+    without = {name: how[name] for name in ("full", "subset")}
+    assert chosen(100, [], **without) == (1, 40) and chosen(25, [], **without) == (2, 20)
+    plain = Probes(full=HOW, subset=HOW)
+    assert probes.fit_of(spec(key="k", fraction=5, distortion=[]), plain).schedule == Schedule(
+        lr=0.01, schedule="cosine"
+    )
+
+
+def regression(*specs, **settings):
+    listed = [{"key": key, "fraction": fraction} for key, fraction in specs]
+    return robustness.Heads(
+        seed=1, inputs={}, encoder="encoders/student", train="images/imagenet100", images=tiny.WHOLE, probes=listed,
+        settings=HOW | {"lr": 2, "schedule": "cosine"} | settings,
+    )  # fmt: skip
+
+
+def test_logistic_regressions_are_fitted_by_sgd_on_embeddings_of_unit_length(job):
+    recipe = regression(("all", 100), ("half", 50), part={"batch": 2, "epochs": 3})
+    tensors, facts = regressions.fit(recipe, job)
+    images, labels = tiny.pictures(12)
+    features, half = F.normalize(features_of(job, images), dim=1), stratified(labels, 50, 1)
+    assert facts == {"labelled_images": {"all": 12, "half": 6}}
+    for key, rows, changes in (("all", slice(None), {}), ("half", half, {"batch": 2, "epochs": 3})):
+        expected = by_hand(features[rows], labels[rows], torch.optim.SGD, "logistic", HOW | {"lr": 2} | changes)
+        for name, tensor in zip(("weight", "bias"), expected, strict=True):
+            assert torch.allclose(tensors[f"{key}.{name}"], tensor, atol=1e-5)
+
+
+# --- metrics --------------------------------------------------------------------------------------------------------
 
 
 def test_metrics_agree_with_scikit_learn():
@@ -27,81 +222,97 @@ def test_metrics_agree_with_scikit_learn():
     logits, labels = generator.normal(size=(500, 12)), generator.integers(0, 12, 500)
     for name, k in (("top1", 1), ("top5", 5)):
         expected = 100 * top_k_accuracy_score(labels, logits, k=k)
-        assert METRICS[name](torch.tensor(logits), torch.tensor(labels)) == pytest.approx(expected)
+        assert accuracy.METRICS[name](torch.tensor(logits), torch.tensor(labels)) == pytest.approx(expected)
+    assert accuracy.METRICS["top5"](torch.tensor(logits[:, :3]), torch.tensor(labels % 3)) == 100
 
 
 def test_auc_takes_label_0_for_positive():
     logits, labels = torch.randn(300, 2, generator=torch.Generator().manual_seed(0)), torch.arange(300) % 2
     expected = roc_auc_score(1 - labels.numpy(), (logits[:, 0] - logits[:, 1]).numpy())
-    assert METRICS["auc"](logits, labels) == pytest.approx(expected)
+    assert accuracy.METRICS["auc"](logits, labels) == pytest.approx(expected)
+    assert accuracy.METRICS["auc"](torch.tensor([[2.0, 0], [1, 0], [0, 0]]), torch.tensor([0, 0, 1])) == 1
 
 
-def test_standard_errors_are_numpy_s():
-    values = [70.1, 70.4, 69.9, 70.0, 70.2]
-    assert standard_error(values) == pytest.approx(np.std(values, ddof=1) / math.sqrt(5))
-    assert standard_error([70.1]) is None
+# --- measuring an encoder -------------------------------------------------------------------------------------------
+
+OWN = {"head": "own"}
 
 
-def row(values, over="instantiations"):
-    return {"head": "own", "distortion": "rm90", "metric": "top1", "over": over, "values": values, "images": 10}
+def level(name="clean", listed=(OWN,), metrics=("top1",), **source):
+    return {"name": name, "heads": list(listed), "metrics": list(metrics)} | (source or {"distortion": []})
 
 
-def test_severities_have_a_mean_and_no_standard_error():
-    found = estimate(row([10.0, 20.0, 30.0, 40.0, 50.0], "severities"), "file")
-    assert found.mean == 30 and found.se is None
+def rows_of(job, *levels, encoder="baseline", split="test", batch=4, instantiations=3):
+    recipe = recipes.Accuracy(
+        seed=1, inputs={}, encoder=f"encoders/{encoder}", test="images/imagenet100", levels=list(levels),
+        settings={"instantiations": instantiations, "batch": batch}, images=tiny.WHOLE, classes_of="imagenet100",
+        split=split,
+    )  # fmt: skip
+    rows, facts = accuracy.measure(recipe, job)
+    assert facts == {}
+    return rows
 
 
-@pytest.mark.parametrize("bad", [[], [float("nan")], [None], ["70"]])
-def test_values_that_are_no_numbers_are_refused(bad):
-    with pytest.raises(UserError, match="some.json.*not a finite number"):
-        estimate(row(bad), "some.json")
+def right(logits, labels):
+    return 100 * (logits.argmax(dim=1) == labels).double().mean().item()
 
 
-@pytest.fixture
-def measured(tmp_path):
-    """A hand-made measurement file of the demo study, and the means to spoil it."""
-    product = "measurements/baseline-rm90/imagenet100"
-    rows = [row([50.0, 51.0, 52.0])]
-    record = {
-        "recipe_hash": plan.digest(plan.recipe(product, "demo")), "seed": 1, "seconds": 1.0,
+@pytest.mark.parametrize(("split", "count", "seed"), [("validation", 9, 1), ("test", 6, 2)])
+def test_an_encoder_is_measured_on_the_split_that_the_recipe_names(job, split, count, seed):
+    images, labels = tiny.pictures(count, seed)
+    expected = right(tiny.encoder(job.root, "baseline", classes=CLASSES)(tiny.seen(images)), labels)
+    (row,) = rows_of(job, level(), split=split)
+    assert row == {
+        "head": "own", "distortion": "clean", "metric": "top1", "over": "instantiations", "images": count,
+        "values": [pytest.approx(expected)],
     }  # fmt: skip
-    record["content_hash"] = content_hash(rows, record)
-    path = tmp_path / "demo" / plan.file_of(product)
-    files.write_json(path, {"rows": rows, "record": record})
-    return path, Measurements("demo", tmp_path), product
+    assert 0 < expected < 100
 
 
-def test_a_sound_file_is_read(measured):
-    _, measurements, product = measured
-    assert measurements.file(product)[0]["own", "rm90", "top1"]["values"] == [50.0, 51.0, 52.0]
+def test_drawn_distortions_are_drawn_as_often_as_the_study_says_and_others_once(job):
+    noise = operations({"op": "noise", "sigma": [0.5, 0.5]})
+    blur = operations({"op": "blur", "kernel": 3, "sigma": [1, 1]})
+    black = operations({"op": "mask", "fraction": [1, 1]})
+    levels = [level(name, distortion=spec) for name, spec in (("noise", noise), ("blur", blur), ("black", black))]
+    found = {row["distortion"]: row["values"] for row in rows_of(job, *levels, instantiations=8)}
+    assert {name: len(values) for name, values in found.items()} == {"noise": 8, "blur": 1, "black": 8}
+    assert len(set(found["noise"])) > 1
+    dark = tiny.encoder(job.root, "baseline", classes=CLASSES)(torch.zeros(6, 3, tiny.SIZE, tiny.SIZE))
+    assert found["black"] == [pytest.approx(right(dark, tiny.pictures(6, 2)[1]))] * 8
 
 
-@pytest.mark.parametrize(
-    ("before", "after", "message"),
-    [
-        ("51.0", "51.1", "altered since it was measured"),
-        ("51.0", "NaN", "not a finite number"),
-        ('"seconds": 1.0', '"seconds": 2.0', "altered since it was measured"),
-        ('"recipe_hash": "', '"recipe_hash": "0', "made by recipe"),
-        ('"record"', '"recrod"', "not a measurement file"),
-        ("]", "", "damaged or incomplete"),
-    ],
-)
-def test_a_spoilt_file_is_refused_by_name(measured, before, after, message):
-    path, measurements, product = measured
-    path.write_text(path.read_text().replace(before, after, 1))
-    with pytest.raises(UserError, match=message) as error:
-        measurements.file(product)
-    assert str(path) in str(error.value)
+def test_a_probe_s_head_is_read_from_the_file_of_its_encoder(job):
+    torch.manual_seed(3)
+    linear = torch.nn.Linear(tiny.encoder(job.root, "student").dim, CLASSES)
+    tiny.write(job.root, "heads/student/imagenet100", {"k.weight": linear.weight, "k.bias": linear.bias}, {})
+    images, labels = tiny.pictures(6, 2)
+    probe = {"head": "probe 100%", "encoder": "student", "key": "k"}
+    rows = rows_of(job, level(listed=[probe], metrics=("top1", "top5")), encoder="student")
+    expected = right(linear(features_of(job, images)), labels)
+    assert [(row["head"], row["metric"]) for row in rows] == [("probe 100%", "top1"), ("probe 100%", "top5")]
+    assert rows[0]["values"] == [pytest.approx(expected)] and rows[1]["values"] == [100]
+    with pytest.raises(UserError, match="encoders/student has no classifier of its own"):
+        rows_of(job, level(), encoder="student")
 
 
-def test_a_missing_file_says_how_to_make_it(tmp_path):
-    with pytest.raises(UserError, match="missing; run snakemake to make it"):
-        Measurements("demo", tmp_path).file("measurements/baseline-rm90/imagenet100")
+def test_restored_images_are_measured_as_they_are_with_the_constants_of_the_study(job):
+    images, labels = tiny.pictures(6, 2)
+    views = torch.stack([tiny.seen(images), torch.zeros(6, 3, tiny.SIZE, tiny.SIZE)])
+    tiny.write(job.root, "restored/imagenet100/nlm-gn10", {"images": views, "labels": labels}, {})
+    job.inputs["restored/imagenet100/nlm-gn10"] = tiny.HASH
+    model = tiny.encoder(job.root, "baseline", classes=CLASSES)
+    source = {"restored": "restored/imagenet100/nlm-gn10"}
+    (row,) = rows_of(job, level("nlm-gn10", **source))
+    assert row["values"] == pytest.approx([right(model(view), labels) for view in views])
+    (row,) = rows_of(job, level("nlm-gn10", **source, constants={"mean": [0.0] * 3, "std": [1.0] * 3}))
+    # an encoder of mean 0.5 and deviation 0.25 normalises 0.25 x + 0.5 to x
+    assert row["values"] == pytest.approx([right(model(0.25 * view + 0.5), labels) for view in views])
 
 
-def test_check_takes_what_jobs_write():
-    rows = [row([1.0])]
-    record = {"recipe_hash": "h"}
-    record["content_hash"] = content_hash(rows, record)
-    check({"rows": rows, "record": record}, "file", "h")
+def test_a_corruption_has_a_value_for_each_severity(job):
+    splits = {f"fog/{severity}": tiny.pictures(9, severity) for severity in (1, 2, 3)}
+    tiny.store(job.root, **splits)
+    model = tiny.encoder(job.root, "baseline", classes=CLASSES)
+    (row,) = rows_of(job, level("fog", severities=[1, 2, 3]))
+    expected = [right(model(tiny.seen(images)), labels) for images, labels in splits.values()]
+    assert row["values"] == pytest.approx(expected) and row["over"] == "severities" and len(set(expected)) > 1

@@ -1,75 +1,51 @@
 """The named settings in which the paper and the authors' code differ, and those of a GPU's numerics."""
 
 import copy
+import threading
+from types import SimpleNamespace
 
 import pytest
 import torch
-from torchvision.transforms.v2 import functional as F
 
-from contrastive_inversion.base import rng, studies
+import tiny
+from contrastive_inversion import papers
 from contrastive_inversion.base.job import Job
-from contrastive_inversion.distort import colour
+from contrastive_inversion.distort.names import operations
 from contrastive_inversion.distort.operators import corrupt
-from contrastive_inversion.learn import losses, networks
-from contrastive_inversion.learn.loop import Step, ahead, learning_rate
+from contrastive_inversion.learn import networks
+from contrastive_inversion.learn.loop import Step, ahead
+from contrastive_inversion.learn.settings import Training
+from contrastive_inversion.learn.views import distorted_for_training
 from contrastive_inversion.ledger import plan
-from contrastive_inversion.papers.inverse_problems import baselines
-
-NETWORK = {"architecture": "convnet", "model": "embedding-128/48", "mean": [0.5] * 3, "std": [0.25] * 3}
-TORCHVISION = {
-    "brightness": F.adjust_brightness, "contrast": F.adjust_contrast, "saturation": F.adjust_saturation,
-    "hue": F.adjust_hue,
-}  # fmt: skip
 
 
 @pytest.fixture
 def encoder():
     torch.manual_seed(0)
-    return networks.build(NETWORK).train()
-
-
-def test_colour_jitter_is_torchvision_s_for_every_image():
-    images = torch.rand(16, 3, 9, 7)
-    ids, strengths = torch.arange(16), {"brightness": 0.8, "contrast": 0.8, "saturation": 0.8, "hue": 0.2}
-    draws = rng.uniform(8, 1, "colours", ids)
-    for image, draw, found in zip(
-        images, draws, colour.colour_jitter(images, strengths, 1, "colours", ids), strict=True
-    ):
-        for number in draw[4:].argsort().tolist():
-            name = colour.ADJUSTMENTS[number]
-            spread = strengths[name] * (2 * draw[number].item() - 1)
-            image = TORCHVISION[name](image, spread if name == "hue" else 1 + spread)
-        assert torch.allclose(found, image, atol=2e-5)
-
-
-@pytest.mark.parametrize("period", [123, 10, 3.959])
-def test_the_stalled_cosine_is_pytorch_s_scheduler_stepped_once_an_epoch(period):
-    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=3e-4)
-    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=period)
-    settings = {"lr": 3e-4, "schedule": "stalled_cosine", "period": period}
-    for epoch in range(10):
-        assert learning_rate(settings, 7 * epoch + 3, 7, 10) == pytest.approx(optimizer.param_groups[0]["lr"], rel=1e-9)
-        optimizer.step()
-        scheduler.step()
+    return networks.build(tiny.NETWORK).train()
 
 
 def test_shards_see_their_own_statistics_and_the_first_one_is_remembered(encoder):
     batch = torch.rand(32, 3, 48, 48)
-    first = copy.deepcopy(encoder)
+    first, momenta = copy.deepcopy(encoder), [m.momentum for m in encoder.modules() if hasattr(m, "momentum")]
     separate = [first(batch[:8])] + [copy.deepcopy(encoder)(part) for part in batch[8:].split(8)]
     found = networks.sharded(encoder, batch, 4)
     assert torch.equal(found, torch.cat(separate))
     for (name, ours), theirs in zip(encoder.state_dict().items(), first.state_dict().values(), strict=True):
         assert name.endswith("num_batches_tracked") or torch.equal(ours, theirs)
+    assert [m.momentum for m in encoder.modules() if hasattr(m, "momentum")] == momenta
     assert not torch.allclose(found, copy.deepcopy(encoder)(batch))
+    assert torch.equal(networks.sharded(encoder, batch, 1), copy.deepcopy(encoder)(batch))
 
 
-def test_a_student_before_its_first_step_is_its_teacher(encoder):
-    teacher = encoder.eval()
-    student = copy.deepcopy(teacher)
-    batch = torch.rand(8, 3, 48, 48)
-    assert torch.equal(student(batch), teacher(batch))
-    assert losses.mse(student(batch), teacher(batch), 0.1).item() == pytest.approx(-1)
+def test_an_encoder_normalises_and_may_be_given_other_constants(encoder):
+    batch = torch.rand(4, 3, 48, 48)
+    encoder.eval()
+    assert torch.allclose(encoder.normalised(batch), (batch - 0.5) / 0.25, atol=1e-5)
+    assert torch.allclose(encoder(batch), encoder.trunk((batch - 0.5) / 0.25), atol=1e-5)
+    other = networks.renormalised(encoder, [0.1, 0.2, 0.3], [1.0, 2.0, 4.0])
+    mean, std = torch.tensor([0.1, 0.2, 0.3]).view(3, 1, 1), torch.tensor([1.0, 2.0, 4.0]).view(3, 1, 1)
+    assert torch.allclose(other(batch), encoder.trunk((batch - mean) / std), atol=1e-5)
 
 
 def test_sixteen_bits_stay_within_the_trunk(encoder):
@@ -81,55 +57,102 @@ def test_sixteen_bits_stay_within_the_trunk(encoder):
     assert torch.allclose(found, exact, atol=0.05 * exact.abs().max().item())
 
 
-def test_a_cpu_computes_in_float32_whatever_the_precision(encoder):
-    prepared = networks.prepare(encoder, {"precision": "fp16", "channels_last": False}, Job("", None, ""))
-    assert prepared.autocast is None and prepared.layout == torch.contiguous_format
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+def test_a_cpu_computes_in_float32_whatever_the_precision(encoder, precision):
+    settings = Training(epochs=1, batch=2, optimizer="sgd", lr=1, precision=precision)
+    assert networks.prepare(encoder, settings, Job("", None, "")).autocast is None
+
+
+SPEC = operations({"op": "mask", "fraction": [0.5, 0.95]}, {"op": "noise", "sigma": [0.1, 0.3]})
 
 
 def test_repeated_draws_are_those_of_every_worker_and_epoch():
-    recipe = {
-        "settings": {"repeated_draws": {"workers": 3, "batch": 4}},
-        "distortion": [{"op": "mask", "fraction": [0.5, 0.95]}, {"op": "noise", "sigma": [0.1, 0.3]}],
-        "seed": 1,
-    }
-    white = torch.ones(8, 1, 16, 16)
+    loader, white = SimpleNamespace(workers=3, batch=4), torch.ones(8, 1, 16, 16)
 
     def masks(number, epoch):
-        index = torch.arange(8) + 8 * number + 100 * epoch
-        spec = recipe | {"distortion": recipe["distortion"][:1]}
-        return baselines.distorted_for_training(white, spec, Step(index, epoch, number))
+        step = Step(torch.arange(8) + 8 * number + 100 * epoch, epoch, number)
+        return distorted_for_training(white, SPEC[:1], 1, step, loader)
 
     first = masks(0, 0)
     assert torch.equal(first[:4], first[4:])  # the ranks drew the same
+    assert len({str(image) for image in first[:4]}) == 4
     assert torch.equal(first, masks(2, 5)) and not torch.equal(first, masks(3, 0))
-    noisy = [baselines.distorted_for_training(white, recipe, Step(torch.arange(8) + k, 0, 0)) for k in (0, 1)]
+    assert not torch.equal(masks(3, 0)[0], first[3]) and torch.equal(masks(3, 1), masks(5, 0))
+    noisy = [distorted_for_training(white, SPEC, 1, Step(torch.arange(8) + k, 0, 0), loader) for k in (0, 1)]
     assert not torch.equal(*noisy)  # the noise itself came from PyTorch, and did not repeat
-    usual = corrupt(white, recipe["distortion"], 1, "train", torch.arange(8), 0)
-    assert torch.equal(
-        usual, baselines.distorted_for_training(white, recipe | {"settings": {}}, Step(torch.arange(8), 0, 0))
-    )
 
 
-def test_reading_ahead_keeps_the_order():
-    assert list(ahead(lambda i: i * i, range(20), 4)) == [i * i for i in range(20)]
-    assert list(ahead(lambda i: i, [], 1)) == []
+def test_usual_draws_hang_on_the_image_and_the_epoch():
+    white, index = torch.ones(8, 1, 16, 16), torch.arange(8) + 3
+    usual = corrupt(white, SPEC, 1, "train", index, 2)
+    assert torch.equal(usual, distorted_for_training(white, SPEC, 1, Step(index, 2, 7)))
+    for other in (Step(index, 3, 7), Step(index + 1, 2, 7)):
+        assert not torch.equal(usual, distorted_for_training(white, SPEC, 1, other))
+    assert not torch.equal(usual, distorted_for_training(white, SPEC, 2, Step(index, 2, 7)))
+
+
+def test_reading_ahead_keeps_the_order_and_makes_the_next_one_meanwhile():
+    for threads in (1, 4):
+        assert list(ahead(lambda i: i * i, range(20), threads)) == [i * i for i in range(20)]
+        assert list(ahead(lambda i: i, [], threads)) == []
+    begun = [threading.Event() for _ in range(3)]
+    coming = ahead(lambda i: begun[i].set() or i, range(3), 2)
+    assert next(coming) == 0 and begun[1].wait(20) and not begun[2].is_set()
+    lazy = ahead(begun.append, range(3), 1)
+    assert next(lazy) is None and len(begun) == 4
+
+
+def recipe(product, study):
+    return plan.recipe_of(product, papers.study(study))
 
 
 def test_the_authors_study_differs_where_their_code_did():
-    recipe = {
-        name: plan.parse(plan.recipe(f"encoders/{name}", "authors")) for name in ("student-rm90", "baseline-rm90")
-    }
-    student, baseline = (recipe[name]["settings"] for name in recipe)
-    assert student["lr"] == 3e-4 and "weight_decay" not in student and student["teacher_mode"] == "train"
-    assert baseline["batch"] == 256 and recipe["baseline-rm90"]["images"]["flip"] == 0.5
-    paper = plan.parse(plan.recipe("encoders/baseline-rm90", "paper"))
-    assert "flip" not in paper["images"] and paper["settings"]["batch"] == 64
-    probes = plan.parse(plan.recipe("heads/student-mix/imagenet100", "authors"))
-    assert probes["probes"][0]["distortion"][0]["op"] == "jitter" and probes["settings"]["full"]["batch"] == 512
-    clean = plan.parse(plan.recipe("encoders/baseline-clean", "authors"))
-    assert clean["settings"]["frozen"] and "frozen" not in baseline
-    transfer = plan.parse(plan.recipe("heads/student-rm50to95/cifar10", "authors"))
-    assert transfer["settings"]["full"]["period"] == 10
-    nlm = plan.parse(plan.recipe("measurements/resnet/imagenet100", "authors"))["levels"]
-    constants = next(level for level in nlm if level["name"] == "nlm-gn10")["constants"]
-    assert constants["mean"] == studies.load("paper")["networks"]["student"]["mean"]
+    student, baseline = (recipe(f"encoders/{name}", "authors") for name in ("student-rm90", "baseline-rm90"))
+    assert (student.settings.lr, student.settings.weight_decay, student.settings.teacher_mode) == (3e-4, 0, "train")
+    assert (student.settings.shards, student.settings.input, student.settings.precision) == (4, "fp16", "fp32")
+    assert student.settings.repeated_draws.said() == {"workers": 12, "batch": 256}
+    assert (baseline.settings.batch, baseline.images.flip, baseline.settings.frozen) == (256, 0.5, False)
+    assert recipe("encoders/baseline-clean", "authors").settings.frozen
+    assert recipe("encoders/student-mse-rm50to95", "authors").settings.loss == "raw_mse"
+    probes = recipe("heads/student-mix/imagenet100", "authors")
+    assert probes.probes[0].distortion[0].op == "jitter" and probes.settings.full.batch == 512
+    transfer = recipe("heads/student-rm50to95/cifar10", "authors")
+    assert (transfer.settings.full.period, transfer.settings.subset.period) == (10, 3959)
+    levels = recipe("measurements/resnet/imagenet100", "authors").levels
+    constants = next(level.constants for level in levels if level.name == "nlm-gn10")
+    assert constants.mean == papers.study("paper").settings.networks.student.mean
+
+
+def test_the_paper_s_study_does_what_its_text_says():
+    student, baseline = (recipe(f"encoders/{name}", "paper") for name in ("student-rm90", "baseline-rm90"))
+    assert (student.images.flip, baseline.images.flip, baseline.settings.batch) == (0.5, 0, 64)
+    assert (student.settings.lr, student.settings.weight_decay, student.settings.teacher_mode) == (1e-4, 1e-4, "eval")
+    assert student.settings.shards == 1 and student.settings.repeated_draws is None and student.settings.input == "fp32"
+    assert recipe("encoders/student-mse-rm50to95", "paper").settings.loss == "mse"
+    levels = recipe("measurements/resnet/imagenet100", "paper").levels
+    assert all(level.constants is None for level in levels) and "nlm-gn10" in {level.name for level in levels}
+
+
+STAGES = {
+    "distill": "encoders/student-rm90", "finetune": "encoders/baseline-rm90", "probe": "heads/student-rm90/imagenet100",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_flips_its_own_pictures_as_it_likes(study_of, stage):
+    """The study's flip where a stage says none, the stage's own where it does, and no other stage's."""
+
+    def flips(text):
+        study = study_of(text)
+        return {name: plan.recipe_of(product, study).images.flip for name, product in STAGES.items()}
+
+    usual = flips("flip: 0.25\n")  # the text names no flip for baselines and probes
+    assert usual == {"distill": 0.25, "finetune": 0, "probe": 0}
+    assert flips(f"flip: 0.25\n{stage}: {{flip: 0.75}}\n") == usual | {stage: 0.75}
+
+
+@pytest.mark.parametrize("encoder", ["student-rm90", "student-mse-rm50to95", "baseline-rm90", "baseline100-rm90"])
+def test_a_further_training_is_one_from_its_own_seed(encoder):
+    usual, further = (recipe(f"encoders/{encoder}{suffix}", "demo-seeds") for suffix in ("", "-seed3"))
+    assert (usual.seed, further.seed) == (1, 3)
+    assert further == usual.model_copy(update={"seed": 3})

@@ -1,9 +1,12 @@
+"""Recipes: what changes one, what leaves it alone, and what a mistake in a study looks like."""
+
 import json
 
 import pytest
 import yaml
 
-from contrastive_inversion.base import studies
+from contrastive_inversion import papers
+from contrastive_inversion.base.canonical import canonical, digest
 from contrastive_inversion.base.errors import UserError
 from contrastive_inversion.ledger import plan
 
@@ -11,24 +14,13 @@ STUDENT = "encoders/student-rm90"
 
 
 @pytest.fixture
-def study_file(tmp_path, monkeypatch):
-    """A function that writes a study into a folder of its own and gives the recipe of a product in it."""
-    (tmp_path / "schemas").symlink_to(studies.WORKFLOW / "schemas")
-    (tmp_path / "studies").mkdir()
-    for name in ("paper", "demo"):
-        text = (studies.WORKFLOW / "studies" / f"{name}.yaml").read_text()
-        (tmp_path / "studies" / f"{name}.yaml").write_text(text)
-    monkeypatch.setattr(studies, "WORKFLOW", tmp_path)
+def recipe_in(study_of):
+    """A function that gives the recipe of a product in a study that says some text."""
 
-    def write(text, product=STUDENT):
-        (tmp_path / "studies" / "mine.yaml").write_text("inherits: demo\n" + text)
-        for cached in (studies.load, plan.recipe, plan.study_quantities):
-            cached.cache_clear()
-        return plan.recipe(product, "mine")
+    def recipe(text, product=STUDENT, parent="demo"):
+        return plan.recipe(product, study_of(text, parent=parent))
 
-    yield write
-    for cached in (studies.load, plan.recipe, plan.study_quantities):
-        cached.cache_clear()
+    return recipe
 
 
 @pytest.mark.parametrize(
@@ -44,8 +36,8 @@ def study_file(tmp_path, monkeypatch):
         "tables: [1]\nfigures: [3]\n",
     ],
 )
-def test_formatting_order_and_unrelated_keys_leave_a_training_alone(study_file, text):
-    assert study_file(text) == study_file("")
+def test_formatting_order_and_unrelated_keys_leave_a_training_alone(recipe_in, text):
+    assert recipe_in(text) == recipe_in("")
 
 
 @pytest.mark.parametrize(
@@ -57,6 +49,7 @@ def test_formatting_order_and_unrelated_keys_leave_a_training_alone(study_file, 
         "distill: {batch: 64}\n",
         "distill: {weight_decay: 0.1}\n",
         "distill: {temperature: 0.2}\n",
+        "distill: {flip: 0.25}\n",
         "losses: {st: ss}\n",
         "image_size: 32\n",
         "flip: 0.5\n",
@@ -64,23 +57,71 @@ def test_formatting_order_and_unrelated_keys_leave_a_training_alone(study_file, 
         "networks: {student: {mean: [0, 0, 0]}}\n",
     ],
 )
-def test_every_value_that_matters_changes_a_training(study_file, text):
-    assert study_file(text) != study_file("")
+def test_every_value_that_matters_changes_a_training(recipe_in, text):
+    assert recipe_in(text) != recipe_in("")
 
 
-def test_a_change_of_data_reaches_everything_downstream(study_file):
-    data = yaml.safe_load((studies.WORKFLOW / "studies" / "demo.yaml").read_text())["data"]
+def test_a_change_of_data_reaches_everything_downstream(recipe_in):
+    data = yaml.safe_load((papers.paper("inverse_problems").folder / "studies/demo.yaml").read_text())["data"]
     data["imagenet100"]["train"] = 24
     text = yaml.safe_dump({"data": data}, allow_unicode=True)
     for product in ("images/imagenet100", STUDENT, "heads/student-rm90/imagenet100"):
-        assert study_file(text, product) != study_file("", product)
-    assert study_file(text, "images/cifar10") == study_file("", "images/cifar10")
+        assert recipe_in(text, product) != recipe_in("", product)
+    assert recipe_in(text, "images/cifar10") == recipe_in("", "images/cifar10")
 
 
 def test_recipes_are_canonical_json():
-    text = plan.recipe(STUDENT, "demo")
+    text = plan.recipe(STUDENT, papers.study("demo"))
     assert json.dumps(json.loads(text), sort_keys=True, separators=(",", ":"), ensure_ascii=False) == text
-    assert plan.canonical({"b": 1.0, "a": [2.50, {"weight_decay": 0.0}]}) == '{"a":[2.5,{}],"b":1}'
+    assert canonical({"b": 1.0, 1: [2.50, (None, {"ü": None, "c": 0.5})]}) == '{"1":[2.5,[null,{"c":0.5}]],"b":1}'
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        canonical([float("nan")])
+    # the vector of FIPS 180-2, Appendix B.1
+    assert digest("abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+def test_a_recipe_names_its_inputs_by_the_digests_of_their_recipes():
+    study = papers.study("demo")
+    inputs = json.loads(plan.recipe(STUDENT, study))["inputs"]
+    assert inputs == {name: digest(plan.recipe(name, study)) for name in ("images/imagenet100", "encoders/teacher")}
+
+
+def test_a_recipe_comes_back_typed_with_its_defaults():
+    study = papers.study("paper")
+    kind, recipe = plan.read(plan.recipe(STUDENT, study), study.paper)
+    assert kind is study.paper.jobs["distill"] and recipe == plan.recipe_of(STUDENT, study)
+    assert recipe.settings.warmup == 0 and recipe.settings.precision == "fp16" and recipe.settings.loss == "st"
+
+
+def test_a_recipe_that_is_not_as_it_should_be_is_refused():
+    paper = papers.paper("inverse_problems")
+    with pytest.raises(UserError, match="recipe of kind 'attack', which inverse_problems does not have"):
+        plan.read('{"kind":"attack"}', paper)
+    text = plan.recipe("images/imagenet100", papers.study("demo")).replace('"stored"', '"sored"')
+    with pytest.raises(UserError, match="recipe of kind 'images': settings: unknown key 'sored'"):
+        plan.read(text, paper)
+
+
+def test_a_data_set_s_own_flip_of_0_counts(recipe_in):
+    """It is no default: a data set that says 0 is not mirrored where the study's other pictures are."""
+    text = "data: {cifar10: {source: cifar10, resize: 224, training_crop: whole, flip: %s}}\n"
+    none, half = (recipe_in(text % flip, "images/cifar10", "paper") for flip in (0, 0.5))
+    assert none != half and json.loads(none)["settings"]["flip"] == 0
+
+
+def test_a_misspelt_key_of_what_differs_for_a_part_is_refused(study_of):
+    for key in ("part", "regularised", "unregularised"):
+        with pytest.raises(UserError, match=rf"supervised.{key}: unknown key 'lrr'; did you mean 'lr'\?"):
+            study_of(f"supervised: {{{key}: {{lrr: 0.1}}}}\n", parent="simclr")
+    with pytest.raises(UserError, match="probe.part.epochs: 0 is below 1"):
+        study_of("probe: {part: {epochs: 0}}\n", parent="simclr")
+
+
+def test_a_setting_of_another_kind_of_job_is_refused(study_of):
+    with pytest.raises(UserError, match="distill: unknown key 'selection'"):
+        study_of("distill: {selection: best_test}\n")
+    with pytest.raises(UserError, match="finetune: unknown key 'temperature'"):
+        study_of("finetune: {temperature: 0.1}\n")
 
 
 @pytest.mark.parametrize(
@@ -90,16 +131,39 @@ def test_recipes_are_canonical_json():
         ("distill: {learning_rate: 1}\n", "distill: unknown key 'learning_rate'"),
         ("distill: {epochs: many}\n", "distill.epochs: 'many' is not of type integer"),
         ("distill: {lr: -1}\n", "distill.lr: -1 is not above 0"),
+        ("distill: {optimizer: adem}\n", "distill.optimizer: 'adem' is not one of adam, adamw, sgd"),
         ("seed: [\n", "not valid YAML"),
+        ("- 1\n", "not valid YAML"),
         ("crop: square\n", "crop: 'square' is not one of resized, random"),
+        ("data: {covid: {source: xrays}}\n", "data.covid: 'xrays' is not one of glyphs, digits"),
+        ("data: {covid: {source: photographs, train: 0, stored: 54}}\n", "data.covid.train: 0 is below 1"),
+        ("distortions: {mix: [{op: mask, fraction: [0.5, 1.2]}]}\n", "distortions.mix.0.fraction.1: 1.2 is above 1"),
+        ("distortions: {mix: [{op: noise, sigma: [0.5, 0.2]}]}\n", "[0.5, 0.2] is no range"),
+        ("distortions: {mix: [{op: blur, kernel: 22, sigma: [1, 1]}]}\n", "22 is even"),
     ],
 )
-def test_a_mistake_in_a_study_is_one_line_with_file_and_key(study_file, text, message):
+def test_a_mistake_in_a_study_is_one_line_with_file_and_key(study_of, text, message):
     with pytest.raises(UserError, match="mine.yaml") as error:
-        study_file(text)
+        study_of(text)
     assert message in str(error.value) and "\n" not in str(error.value)
 
 
-def test_an_unknown_study_names_the_nearest():
-    with pytest.raises(UserError, match="there is no study 'dmeo'; did you mean 'demo'"):
-        studies.load("dmeo")
+def test_a_mistake_in_a_parent_names_the_parent(study_of):
+    with pytest.raises(UserError, match="above.yaml: distill.lr"):
+        study_of("distill: {lr: 0}\n", name="above")
+    with pytest.raises(UserError, match="above.yaml: distill.lr"):
+        study_of("distill: {epochs: 3}\n", parent="above")
+
+
+def test_an_unknown_study_names_the_nearest(study_of):
+    with pytest.raises(UserError, match="config.yaml: study: there is no study 'dmeo'; did you mean 'demo'"):
+        papers.study("dmeo")
+    with pytest.raises(UserError, match="mine.yaml: inherits: there is no study 'papr'; did you mean 'paper'"):
+        study_of("", parent="papr")
+
+
+def test_a_study_that_inherits_in_a_circle_or_from_nothing_is_refused(study_of):
+    with pytest.raises(UserError, match="'mine' inherits from itself"):
+        study_of("", parent="mine")
+    with pytest.raises(UserError, match="a study of your own inherits from one of a paper's"):
+        study_of("seed: 1\n", name="alone", parent=None)

@@ -1,85 +1,453 @@
+"""What people read: tables, figures, the page and the screen of progress, from measurements made by hand."""
+
+import json
+import re
 import subprocess
 import sys
+from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.ticker import FormatStrFormatter, MaxNLocator
 
-from contrastive_inversion.base import files, studies
-from contrastive_inversion.ledger import plan, quantities
-from contrastive_inversion.ledger.measurements import Estimate, content_hash
-from contrastive_inversion.show import tables
+from contrastive_inversion import papers
+from contrastive_inversion.base.canonical import digest
+from contrastive_inversion.base.errors import UserError
+from contrastive_inversion.ledger import plan, printed
+from contrastive_inversion.ledger.estimates import Estimate
+from contrastive_inversion.ledger.measurements import Measurements
+from contrastive_inversion.ledger.printed import FigureLayout
+from contrastive_inversion.show import figures, page, progress, tables
+from ledgers import measure, study_but, write_rows, write_tensors
 
-TABLE_6 = [cell for cell in quantities.cells() if cell.table == 6]
+DEMO, PUBLISHED = papers.study("demo"), papers.study("published")
+PAPER = DEMO.paper
+TABLE_6 = printed.cells_of(6, PAPER)
+VALUES = {
+    "baseline-rm50to95": [0.90, 0.92],
+    "student-rm50to95": [0.93, 0.95],
+    "baseline-gn10to30": [0.80, 0.80],
+    "student-gn10to30": [0.70, 0.74],
+}
 
 
-def test_rendering_does_not_import_torch():
+def test_rendering_does_not_import_torch(tmp_path):
     code = (
-        "import importlib, pkgutil, sys\n"
+        "import importlib, pathlib, pkgutil, sys\n"
+        "from contrastive_inversion import papers\n"
         "for room in ('base', 'ledger', 'show'):\n"
         "    package = importlib.import_module('contrastive_inversion.' + room)\n"
         "    for module in pkgutil.iter_modules(package.__path__):\n"
         "        if module.name != 'rng': importlib.import_module(package.__name__ + '.' + module.name)\n"
         "from contrastive_inversion.run import cli\n"
+        "from contrastive_inversion.show import tables\n"
+        "tables.write(3, papers.study('paper'), pathlib.Path(sys.argv[1]))\n"
         "sys.exit('torch' in sys.modules)"
     )
-    subprocess.run([sys.executable, "-c", code], check=True)
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True)
+
+
+# --- numbers --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("value", "decimals", "text"),
-    [(0.9175, 3, "0.918"), (85.865, 2, "85.87"), (78.05, 1, "78.1"), (71.9, 1, "71.9"), (100 / 3, 2, "33.33")],
-)
+    [
+        (0.9175, 3, "0.918"), (85.865, 2, "85.87"), (78.05, 1, "78.1"), (71.9, 1, "71.9"), (100 / 3, 2, "33.33"),
+        (7.0, 0, "7"), (12345.678, 2, "12345.68"), (0.00000000004, 2, "0.00"), (2.4999999999999, 0, "3"),
+    ],
+)  # fmt: skip
 def test_numbers_round_half_up_in_decimal(value, decimals, text):
     assert tables.rounded(value, decimals) == text
 
 
 def test_cells_print_with_the_decimals_of_the_paper():
-    assert tables.as_printed(Estimate(0.9175, 0.00101, 10), TABLE_6[0]) == "0.918±0.0010"
-    assert tables.as_printed(Estimate(0.9175, None, 1), TABLE_6[0]) == "0.918"
-    assert tables.as_printed(None, TABLE_6[0]) == "–"
+    cell = TABLE_6[0]
+    assert (cell.decimals, cell.se_decimals) == (3, 4)
+    assert tables.as_printed(Estimate(0.9175, 0.00101, 10), cell) == "0.918±0.0010"
+    assert tables.as_printed(Estimate(0.9175, None, 1), cell) == "0.918"
+    assert tables.as_printed(None, cell) == "–"
+    assert tables.as_printed(Estimate(0.9175, 0.00101, 10), replace(cell, se_decimals=0)) == "0.918±0.001"
+
+
+def test_several_trainings_print_their_error_first_and_the_evaluation_s_in_brackets():
+    cell = printed.cells_of(1, PAPER)[0]
+    several = Estimate(85.868, 0.08, 10, trainings=4, training_sd=0.42)
+    assert tables.as_printed(several, cell) == "85.87±0.21 [0.08]"
+    assert tables.as_printed(replace(several, se=None), cell) == "85.87±0.21"
+    assert tables.as_printed(replace(several, training_sd=0.0), cell) == "85.87±0.00 [0.08]"
+
+
+def test_published_values_have_no_error_where_the_print_has_none():
+    with_error, without = TABLE_6[0], replace(TABLE_6[0], se="")
+    estimate = Estimate(0.9, 0.1, 10)
+    assert tables.shown(estimate, with_error, PUBLISHED) == tables.shown(estimate, without, DEMO) == estimate
+    assert tables.shown(estimate, without, PUBLISHED) == replace(estimate, se=None)
+    assert tables.shown(None, without, PUBLISHED) is None
+
+
+# --- tables ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
-def hand_made(tmp_path):
-    """Measurement files of the demo study for Table 6, made by hand."""
-    values = {
-        ("baseline", "rm50to95"): [0.90, 0.92],
-        ("student", "rm50to95"): [0.93, 0.95],
-        ("baseline", "gn10to30"): [0.80, 0.80],
-        ("student", "gn10to30"): [0.70, 0.74],
-    }
-    for (family, operator), found in values.items():
-        product = f"measurements/{family}-{operator}/covid"
-        common = {"head": "probe 100%", "distortion": operator, "over": "instantiations", "images": 5, "values": found}
-        rows = [common | {"metric": "auc"}]
-        record = {
-            "recipe_hash": plan.digest(plan.recipe(product, "demo")), "seed": 1, "seconds": 1.0,
-            "product": product,
-        }  # fmt: skip
-        record["content_hash"] = content_hash(rows, record)
-        files.write_json(tmp_path / "demo" / plan.file_of(product), {"rows": rows, "record": record})
+def small():
+    """The demo study with a table that is no grid and one that is."""
+    return study_but("demo", tables=[3, 6], figures=[], also=[])
+
+
+@pytest.fixture
+def hand_made(small, tmp_path):
+    """Measurement files of the small study, made by hand."""
+    measure(small, tmp_path, {str(cell.quantity): VALUES[cell.quantity.encoder] for cell in TABLE_6})
     return tmp_path
 
 
-def test_a_table_from_hand_made_measurements(hand_made):
-    tables.write(6, "demo", hand_made)
+def test_a_table_from_hand_made_measurements(small, hand_made):
+    tables.write(6, small, hand_made)
     folder = hand_made / "demo" / "tables"
     plain = pd.read_csv(folder / "table_6.csv")
     assert plain["AUC"].tolist() == ["0.910±0.0100", "0.940±0.0100", "0.800±0.0000", "0.720±0.0200"]
     assert plain["Model"].tolist() == ["Baseline (RM)", "Ours (RM)", "Baseline (GN)", "Ours (GN)"]
     marked = (folder / "table_6.md").read_text()
-    assert "**0.940±0.0100**" in marked and "**0.800±0.0000**" in marked and "**0.910" not in marked
+    assert marked.startswith("**Table 6: Area under the ROC curve on COVID X-ray**\n\n| Model ")
+    assert "| **0.940±0.0100** |" in marked and "| **0.800±0.0000** |" in marked and "**0.910" not in marked
+    assert marked.splitlines()[3].startswith("|:--") and marked.splitlines()[3].endswith("--:|")
     latex = (folder / "table_6.tex").read_text()
-    assert r"\toprule" in latex and r"\textbf{0.940$\pm$0.0100}" in latex
+    assert r"\toprule" in latex and r"Ours (RM) & \textbf{0.940$\pm$0.0100} \\" in latex
+    assert r"\caption{Table 6: Area under the ROC curve on COVID X-ray}" in latex and r"\label{tab:6}" in latex
+    assert r"\begin{tabular}{lr}" in latex and r"\centering" in latex
 
 
-def test_ties_are_not_bold():
-    rows = {"a": {"x": TABLE_6[0]}, "b": {"x": TABLE_6[1]}}
-    same = {TABLE_6[0].quantity: Estimate(0.91801, None, 1), TABLE_6[1].quantity: Estimate(0.91799, None, 1)}
-    assert tables.best_cells(6, rows, same, {}) == set()
+def test_the_terminal_shows_ours_and_the_published(small, hand_made):
+    lines = [[part.strip() for part in line.split("|")] for line in tables.terminal(6, small, hand_made).splitlines()]
+    assert lines[0][1:3] == ["Model", "AUC"]
+    assert lines[3][1:3] == ["Ours (RM)", f"0.940±0.0100 ({TABLE_6[1].value}±{TABLE_6[1].se})"]
+    assert "| n03062245" in tables.terminal(3, papers.study("paper"), hand_made).replace("  ", "")
+    cell = printed.cells_of(1, PAPER)[-1]
+    assert not cell.se
+    one = study_but("demo", tables=[1], figures=[], also=[])
+    measure(one, hand_made, {str(cell.quantity): [50.0] for cell in printed.cells_of(1, PAPER)})
+    assert tables.terminal(1, one, hand_made).splitlines()[-1].endswith(f" 50.00 ({cell.value}) |")
 
 
-def test_table_10_names_its_own_levels_where_the_paper_prints_none():
-    cells = tables.rows_of(10, {})["row 5"]
-    assert tables.row_title("row 5", cells, studies.load("demo")) == "noise σ = 0.02"
-    assert tables.row_title("row 5", cells, studies.load("published")) == "row 5"
+@pytest.mark.parametrize(
+    ("name", "heads", "row"),
+    [
+        ("demo", ["Character", "Code point", "New label", "Its code point", "Index"], ["Á", "U+00C1", "A", "U+0041"]),
+        ("paper", ["ImageNet class", "wnid", "New ImageNet-100 label", "Its wnid", "Index"], None),
+    ],
+)
+def test_a_table_that_is_no_grid_is_its_paper_s(tmp_path, name, heads, row):
+    tables.write(3, papers.study(name), tmp_path)
+    frame = pd.read_csv(tmp_path / name / "tables/table_3.csv")
+    assert list(frame.columns) == heads
+    assert row is None or frame.iloc[0].tolist()[:4] == row
+    assert "**Table 3: Label shift" in (tmp_path / name / "tables/table_3.md").read_text()
+    assert r"\begin{tabular}{lrrrr}" in (tmp_path / name / "tables/table_3.tex").read_text()
+
+
+def test_the_best_along_a_row_or_of_a_pair_of_rows_is_bold(tmp_path):
+    quantities = [replace(TABLE_6[0].quantity, encoder=f"student-rm9{i}") for i in range(6)]
+    grid = [
+        {column: replace(TABLE_6[0], quantity=quantities[2 * i + j]) for j, column in enumerate("xy")} for i in range(2)
+    ]
+    ours = dict(zip(quantities, (Estimate(v, None, 1) for v in (0.91, 0.95, 0.93, 0.94)), strict=False))
+
+    def bold(rule):
+        return {q.encoder[-1] for group in tables.groups(grid, rule) for q in tables.best_of(group, ours)}
+
+    assert (bold("row"), bold("pair"), bold(None)) == ({"1", "3"}, {"1", "2"}, set())
+    with pytest.raises(ValueError, match="shorter"):
+        tables.groups(grid[:1], "pair")
+
+
+def test_ties_as_printed_are_not_bold_and_missing_values_are_no_best():
+    one, other = TABLE_6[:2]
+    same = {one.quantity: Estimate(0.91801, None, 1), other.quantity: Estimate(0.91799, None, 1)}
+    assert tables.best_of([one, other], same) == set()
+    assert tables.best_of([one, other], same | {other.quantity: Estimate(0.9171, None, 1)}) == {one.quantity}
+    assert tables.best_of([one, other], same | {other.quantity: None}) == {one.quantity}
+    assert tables.best_of([one, other], dict.fromkeys(same)) == set()
+
+
+def test_levels_that_the_print_does_not_name_are_the_study_s_own():
+    levels, named = printed.rows_of(10, PAPER)["row 5"], printed.rows_of(1, PAPER)["Random Mask 50%"]
+    assert tables.row_title("row 5", levels, DEMO) == "noise σ = 0.02"
+    assert tables.row_title("row 5", levels, PUBLISHED) == "row 5"
+    assert tables.row_title("Random Mask 50%", named, DEMO) == "Random Mask 50%"
+
+
+def test_notes_stand_below_a_table(tmp_path):
+    text = "6: {title: 'A & B', rows: Model, notes: [{text: One.}, {text: Two., where: {covid: photographs}}]}\n"
+    study = study_but("demo", tmp_path, files={"tables.yaml": text}, tables=[6], figures=[], also=[])
+    measure(study, tmp_path, {str(cell.quantity): VALUES[cell.quantity.encoder] for cell in TABLE_6})
+    tables.write(6, study, tmp_path)
+    markdown = (tmp_path / "demo/tables/table_6.md").read_text()
+    assert markdown.endswith(" |\n\nOne.\n\nTwo.\n") and markdown.startswith("**Table 6: A & B**\n")
+    assert "**0" not in markdown  # no rule of what is best
+    assert r"\caption{Table 6: A \& B}" in (tmp_path / "demo/tables/table_6.tex").read_text()
+
+
+def test_latex_s_own_characters_are_escaped():
+    assert tables.tex("5 % ± σ – − _ & #") == r"5 \% $\pm$ $\sigma$ -- $-$ \_ \& \#"
+    assert tables.tex(7) == "7"
+
+
+def test_a_missing_measurement_is_named(small, tmp_path):
+    with pytest.raises(UserError, match=r"baseline-rm50to95/covid.json: missing"):
+        tables.write(6, small, tmp_path)
+
+
+# --- figures --------------------------------------------------------------------------------------------------------
+
+
+def drawn(study, results, layout=None):
+    """The axes of Figure 4, or of another layout."""
+    return figures.curves(layout or printed.figures(study.paper)[4], study, results).axes
+
+
+@pytest.fixture
+def one_figure(tmp_path):
+    """A study of Figure 4, where students reach 60, 61, ... and baselines 20 without an error."""
+    study = study_but("demo", tables=[], figures=[4], also=[])
+    wanted = sorted(set(plan.of_figure(4, study)), key=str)
+    numbers = {
+        str(q): [60.0 + i, 64.0 + i] if q.encoder.startswith("student") else [20.0] for i, q in enumerate(wanted)
+    }
+    measure(study, tmp_path, numbers)
+    return study
+
+
+def test_a_panel_has_our_curves_and_behind_them_the_published(one_figure, tmp_path):
+    masks, noises = drawn(one_figure, tmp_path)
+    assert [line.get_label() for line in masks.lines] == [
+        "Ours", "Ours, published", "Supervised baseline", "Supervised baseline, published",
+    ]  # fmt: skip
+    ours, theirs, baseline, _ = masks.lines
+    assert list(ours.get_xdata()) == [96, 97, 98, 99] and list(noises.lines[0].get_xdata()) == [0.35, 0.4, 0.45, 0.5]
+    assert np.diff(ours.get_ydata()).tolist() == [1, 1, 1] and list(baseline.get_ydata()) == [20] * 4
+    assert theirs.get_ydata()[0] == printed.value(plan.of_figure(4, DEMO)[0], PAPER).mean
+    assert (ours.get_linestyle(), theirs.get_linestyle()) == ("-", "--") and ours.get_color() == theirs.get_color()
+    assert ours.get_color() != baseline.get_color() and ours.get_marker() != baseline.get_marker()
+    (band,) = masks.collections  # the baselines, measured once, have none
+    low, high = (edge(band.get_paths()[0].vertices[:, 1]) for edge in (np.min, np.max))
+    assert (low, high) == (ours.get_ydata()[0] - 2, ours.get_ydata()[-1] + 2)  # one standard error of 60 and 64
+    assert (masks.get_title(), masks.get_xlabel()) == ("Trained on masks of 50–95 %", "Missing pixels (%)")
+    assert masks.get_ylabel() == "Top-1 accuracy (%)"
+
+
+def test_an_axis_is_of_whole_numbers_where_all_its_levels_are(one_figure, tmp_path):
+    masks, noises = (axis.xaxis.get_major_locator() for axis in drawn(one_figure, tmp_path))
+    assert isinstance(masks, MaxNLocator) and masks._integer and not getattr(noises, "_integer", False)
+    layout = printed.figures(PAPER)[4]
+    logarithmic = layout.model_copy(update={"panels": [layout.panels[0].model_copy(update={"log": True})], "x": "X"})
+    (axis,) = drawn(one_figure, tmp_path, logarithmic)
+    assert axis.get_xscale() == "log" and not getattr(axis.xaxis.get_major_locator(), "_integer", False)
+    assert isinstance(axis.xaxis.get_major_formatter(), FormatStrFormatter)
+
+
+def test_a_curve_without_levels_is_a_line_across_its_panel(one_figure, tmp_path):
+    panel = {"title": "A", "levels": ["rm96", "rm97"], "curves": {
+        "All": "student-rm50to95 | probe 100% | imagenet100 | rm96 | {metric}",
+        "Nobody's": "baseline-rm50to95 | own | imagenet100 | {x} | {metric}",
+    }}  # fmt: skip
+    layout = FigureLayout.model_validate(
+        {"title": "A", "metric": "top1", "x": "Level", "panels": [panel] * 3, "columns": 2}
+    )
+    axes = drawn(one_figure, tmp_path, layout.model_copy(update={"panels": layout.panels * 2}))
+    assert len(axes) == 6 and axes[0].get_gridspec().get_geometry() == (3, 2)
+    line = axes[0].lines[0]
+    assert line.get_ydata()[0] == line.get_ydata()[1] and list(line.get_xdata()) == [0, 1]
+    assert axes[0].get_xlabel() == "Level"
+
+
+def test_a_published_study_draws_no_second_curves(tmp_path):
+    study = study_but("published", tables=[], figures=[4], also=[])
+    for product in plan.measurements(study):
+        write_rows(study, tmp_path, product, plan.recipe_of(product, study).rows)
+    assert [line.get_label() for line in drawn(study, tmp_path)[0].lines] == ["Ours", "Supervised baseline"]
+
+
+def test_a_figure_is_the_same_bytes_each_time(one_figure, tmp_path):
+    for name in ("a", "b"):
+        figures.write(4, one_figure, tmp_path, tmp_path / name)
+    for ending, start in (("pdf", b"%PDF"), ("png", b"\x89PNG")):
+        content = (tmp_path / f"a/demo/figure_4.{ending}").read_bytes()
+        assert content.startswith(start) and content == (tmp_path / f"b/demo/figure_4.{ending}").read_bytes()
+
+
+@pytest.mark.parametrize("number", [1, 11])
+def test_a_gallery_shows_samples_and_what_models_take_them_for(tmp_path, number):
+    levels, labels = printed.figures(PAPER)[number].distortions, ["A", "a class with quite a long name of its own"]
+    predictions = {}
+    if number == 1:
+        guesses = [[["A", 0.756], ["B", 0.2]], [["B", 0.5], ["C", 0.125]]]
+        predictions = {level: {"ours": guesses, "baseline": guesses[::-1]} for level in levels}
+    tensors = {level: np.zeros((2, 4, 4, 3), "uint8") for level in ["clean", *levels]}
+    facts = {"labels": labels, "predictions": predictions}
+    write_tensors(DEMO, tmp_path, f"galleries/figure_{number}", tensors, **facts)
+    axes = figures.gallery(number, DEMO, tmp_path).axes
+    assert len(axes) == 2 * (1 + len(levels)) and all(len(axis.images) == 1 for axis in axes)
+    assert [axis.get_title() for axis in axes[:3]] == ["A", "a class with quite a long…", ""]
+    assert [axis.get_ylabel() for axis in axes[:5]] == [
+        "clean",
+        "",
+        "mask 50 %",
+        "",
+        "mask 90 %" if number == 1 else "mask 75 %",
+    ]
+    if number == 1:
+        assert axes[0].get_xlabel() == ""
+        assert axes[2].get_xlabel() == "Ours:\n✓ A 76 %\nB 20 %\nSupervised baseline:\nB 50 %\nC 12 %"
+    else:
+        assert {axis.get_xlabel() for axis in axes} == {""}
+
+
+def test_a_gallery_of_another_recipe_is_refused(tmp_path):
+    write_tensors(DEMO, tmp_path, "galleries/figure_11", {"clean": np.zeros(1)}, recipe_hash="0" * 64)
+    with pytest.raises(UserError, match="galleries/figure_11.safetensors: made by recipe 000000000000"):
+        figures.write(11, DEMO, tmp_path, tmp_path)
+
+
+# --- the page -------------------------------------------------------------------------------------------------------
+
+
+def page_of(study, results, compare=None):
+    """The page's text, blank lines and indents left out."""
+    page.write(study, results, results / "figures", compare)
+    return (results / study.name / "report.html").read_text()
+
+
+def test_the_page_has_every_cell_with_its_verdict_and_its_origin(small, hand_made):
+    text = page_of(small, hand_made)
+    assert "Does it hold? Study demo" in text and text.count('<td class="cell"') == 4
+    cell = text[text.index("<b>0.940±0.0100</b>") :]
+    assert cell.startswith(
+        '<b>0.940±0.0100</b> <span class="badge not-comparable" title="not comparable">+0.022</span>'
+    )
+    assert f"published {TABLE_6[1].value}±{TABLE_6[1].se}" in cell and str(TABLE_6[1].quantity) in cell
+    product = "measurements/student-rm50to95/covid"
+    assert f'<a href="{product}.json">{product}.json</a>, 5 images' in cell and f'<a href="logs/{product}.log">' in cell
+    recipe = digest(plan.recipe(product, small))[:12]
+    assert f"{recipe}, 1, 1.5 s" in cell and "n = 2" in cell
+    assert "<b>4</b> printed cells" in text and "<b>4</b> jobs" in text and "4 measurements" in text
+    assert "<h3>Table 3: Label shift" in text and '<table class="dataframe">' in text and "A true loss of" not in text
+
+
+def test_the_page_speaks_in_its_paper_s_words(small, hand_made, tmp_path):
+    text = page_of(small, hand_made)
+    assert "In each cell: ours ± standard error over instantiations of the distortions; what" in text
+    assert "<td>Instantiations</td><td>10 of each drawn distortion; blur and other" in text
+    assert "<h3>On clean images</h3>" not in text
+    plain = replace(small, paper=replace(PAPER, sentences={}))
+    assert "In each cell: ours; what" in (bare := page_of(plain, hand_made)) and "<td>Instantiations" not in bare
+    robust = study_but("simclr-demo", tables=[], figures=[], also=["supervised | own | cifar10 | pgd | median"])
+    measure(robust, tmp_path, {"supervised | own | cifar10 | pgd | median": [0.125]})
+    text = page_of(robust, tmp_path)
+    assert (
+        "<td>Attacked images</td><td>200, the same for every model; distances are of L2 in [0, 1] pixels</td>" in text
+    )
+    assert "<h3>Behind the claims</h3>" in text and "pgd | median</td><td>0.13</td>" in text
+
+
+def test_the_page_tells_the_power_in_the_first_table_with_cells(hand_made):
+    study = study_but("demo", tables=[3, 6], figures=[], also=[], comparable=True)
+    text = page_of(study, hand_made)
+    chance = page.verdicts.power(2, TABLE_6, study)
+    assert f"A true loss of 2 points in one cell of Table 6 is found with probability {chance:.2f}." in text
+    assert "of a false alarm in a table at 5 %" in text and "top1 0.9, top5 0.4, auc 0.01, label shift 1.5;" in text
+    assert "<b>0 of 4</b> cells within" in text or "of 4</b> cells within" in text
+    assert '<span class="badge better"' in text or '<span class="badge worse"' in text
+    without = study_but("demo", tables=[3], figures=[], also=[], comparable=True)
+    assert "A true loss of" not in page_of(without, hand_made)
+
+
+def test_the_page_says_where_numbers_come_from(small, hand_made):
+    images, encoder = "images/covid", "encoders/student-rm50to95"
+    facts = {"losses": [2.0, 1.23456], "torch": "2.9", "seconds": 58.5}
+    write_tensors(small, hand_made, images, {"a": np.zeros(1)})
+    write_tensors(small, hand_made, encoder, {"a": np.zeros(1)}, **facts)
+    write_tensors(small, hand_made, "encoders/teacher", {"a": np.zeros(1)}, device="a GPU")
+    (hand_made / "demo/encoders/left-over.safetensors").write_bytes(b"of another study")
+    text = page_of(small, hand_made)
+    assert "<b>7</b> jobs" in text and "2 encoders, 1 images, 4 measurements" in text
+    assert "<b>1 min</b> of computing" in text and "a CPU, a GPU" in text and "<td>torch</td><td>2.9</td>" in text
+    said = page.jinja2.filters.escape(str(small.said["data"]["covid"]))
+    assert f"<td>images/covid</td><td><small>{said}</small></td><td><code>{digest(images)[:16]}</code>" in text
+    row = f"<td>mask 50–95 %</td><td>10</td><td>1.2346</td><td>58.5</td><td><code>{digest(encoder)[:16]}</code>"
+    assert (
+        f"<td>student-rm50to95</td>{row}" in text and "<td>teacher</td><td>clean images</td><td>7</td><td></td>" in text
+    )
+
+
+def test_the_page_says_what_holds_and_where_a_study_departs(small, hand_made):
+    text = page_of(small, hand_made)
+    row = text[text.index("By area under the curve the masking models tie") :]
+    # 0.94 - 0.91 is 0.02 beyond 0.01 with 0.02 of uncertainty; 0.80 - 0.72 is 0.08 with 0.03
+    assert "1 of 2 comparisons true" in row
+    assert '<small>+0.03 ± 0.02</small></td><td><span class="badge open">open' in row
+    assert '<small>+0.08 ± 0.02</small></td><td><span class="badge true">true' in row
+    assert '<span class="badge undecided">undecided</span></td>\n<td>−0.02</td>' in row
+    published = page.published_verdicts(PUBLISHED)["transfer-covid-auc"]
+    assert f'<td><span class="badge {published}">{published}</span></td>' in row
+    assert "<tr><td><code>image_size</code></td><td>48</td><td>224</td></tr>" in text
+    assert "<code>description</code>" not in text
+
+
+def test_another_run_stands_beside_ours(small, hand_made, tmp_path):
+    other = tmp_path / "other"
+    twice = papers.study("demo")
+    measure(twice, other, {str(TABLE_6[1].quantity): [0.5, 0.7]})
+    measured = Measurements(twice, other)
+    with pytest.raises(UserError, match="holds no"):
+        measured.of(replace(TABLE_6[1].quantity, metric="top1"))
+    cell = page.cell_of(TABLE_6[1], ("within", 0.0), Measurements(small, hand_made), measured)
+    assert cell["other"] == "0.600±0.1000" and cell["ours"] == "0.940±0.0100"
+    assert page.cell_of(TABLE_6[1], ("within", 0.0), Measurements(small, hand_made), None)["other"] is None
+
+
+def test_what_a_study_says_is_escaped(hand_made):
+    study = study_but("demo", tables=[6], figures=[], also=[], description="A <b>bold</b> & plain study.")
+    assert "<p>A &lt;b&gt;bold&lt;/b&gt; &amp; plain study.</p>" in page_of(study, hand_made)
+
+
+def test_figures_lie_in_the_page(one_figure, tmp_path):
+    assert "<figcaption>" not in page_of(one_figure, tmp_path)
+    figures.write(4, one_figure, tmp_path, tmp_path / "figures")
+    text = page_of(one_figure, tmp_path)
+    assert 'src="data:image/png;base64,iVBOR' in text
+    assert "<figcaption>Figure 4: Top-1 accuracy beyond the trained severity. Dashed: published.</figcaption>" in text
+    path = tmp_path / "figures/demo/figure_4.png"
+    assert not page.figure_of(11, DEMO, path)["dashed"] and not page.figure_of(4, PUBLISHED, path)["dashed"]
+
+
+# --- progress -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(4.4, "4 s"), (59.6, "1 min 00 s"), (65, "1 min 05 s"), (3900, "1 h 05 min")]
+)
+def test_durations_as_people_say_them(seconds, text):
+    assert progress.duration(seconds) == text
+
+
+def test_the_latest_jobs_stand_first_and_the_rest_are_counted(tmp_path):
+    for i in range(4):
+        folder = tmp_path / "demo/state/encoders" / str(i)
+        folder.mkdir(parents=True)
+        report = {
+            "product": f"encoders/{i}", "state": "running" if i == 0 else "finished", "epoch": i, "epochs": 5,
+            "loss": None, "images_per_second": 2.5, "updated": float(i), "eta_seconds": 0,
+        }  # fmt: skip
+        (folder / "progress.json").write_text(json.dumps(report))
+    (tmp_path / "demo/state/encoders/0/other.json").write_text("{")
+    (tmp_path / "demo/state/progress.json").write_text("{")
+    lines = progress.screen(tmp_path, finished=2).splitlines()
+    assert [re.findall(r"encoders/\d|running|stopped|finished", line) for line in lines[2:5]] == [
+        ["encoders/0", "stopped"], ["encoders/3", "finished"], ["encoders/2", "finished"],
+    ]  # fmt: skip
+    assert lines[5] == "... and 1 more finished jobs (--all shows them)" and "more finished" not in progress.screen(
+        tmp_path
+    )
+    assert "No job has run yet" in progress.screen(tmp_path / "nowhere")

@@ -1,4 +1,10 @@
+"""Counted random numbers: the published generator, what each draw hangs on, and nothing else."""
+
+import hashlib
+import math
+
 import numpy as np
+import pytest
 import torch
 from scipy import stats
 
@@ -22,12 +28,68 @@ def test_philox_gives_the_published_vectors():
         assert [int(word) for word in result] == expected
 
 
+def philox(counter, key):
+    """Philox-4x32-10 in plain integers, after the paper's equations."""
+    (left, right), mask = key, 0xFFFFFFFF
+    for _ in range(10):
+        first, second = counter[0] * 0xD2511F53, counter[2] * 0xCD9E8D57
+        counter = [
+            (second >> 32) ^ counter[1] ^ left, second & mask, (first >> 32) ^ counter[3] ^ right, first & mask,
+        ]  # fmt: skip
+        left, right = (left + 0x9E3779B9) & mask, (right + 0xBB67AE85) & mask
+    return counter
+
+
+def words(n, seed, purpose, image, epoch):
+    """The words that a draw is made of: counter (block, image, epoch, 0), key the digest's first eight bytes."""
+    key = np.frombuffer(hashlib.sha256(f"{seed}/{purpose}".encode()).digest()[:8], "<u4").tolist()
+    blocks = [philox([block, image, epoch, 0], key) for block in range(n)]
+    return [word for block in blocks for word in block][:n]
+
+
+@pytest.mark.parametrize("n", [1, 4, 7])
+def test_draws_are_counted_by_block_image_and_epoch(n):
+    """Every number against plain integers and `math`, to the bit but for a normal's last ones."""
+    ids = torch.tensor([5, 2**31 + 3])
+    drawn = rng.words(n, 11, "mask", ids, epoch=3)
+    assert drawn.dtype == torch.int64 and drawn.tolist() == [words(n, 11, "mask", i, 3) for i in ids.tolist()]
+    assert rng.words(n, 11, "mask", ids).tolist() == [words(n, 11, "mask", i, 0) for i in ids.tolist()]
+    uniforms = [[(word + 0.5) / 2**32 for word in row] for row in drawn.tolist()]
+    assert rng.uniform(n, 11, "mask", ids, 3).tolist() == uniforms
+    normals = rng.normal(n, 11, "mask", ids, 3)
+    assert normals.dtype == torch.float32 and normals.shape == (2, n)
+    for row, image in zip(normals.tolist(), ids.tolist(), strict=True):
+        half = math.ceil(n / 2)
+        u = [(word + 0.5) / 2**32 for word in words(2 * half, 11, "mask", image, 3)]
+        pairs = [(math.sqrt(-2 * math.log(a)), 2 * math.pi * b) for a, b in zip(u[:half], u[half:], strict=True)]
+        expected = [radius * math.cos(angle) for radius, angle in pairs]
+        expected += [radius * math.sin(angle) for radius, angle in pairs]
+        assert row == pytest.approx(expected[:n], rel=1e-6)
+
+
+def test_uniforms_lie_in_the_open_interval(monkeypatch):
+    for word, expected in ((0, 2.0**-33), (2**32 - 1, 1 - 2.0**-33)):
+        monkeypatch.setattr(rng, "words", lambda *arguments, word=word: torch.tensor([[word]]))
+        assert rng.uniform(1, 1, "edge", torch.tensor([0])).item() == expected
+
+
 def test_draws_depend_on_the_image_not_on_the_batch():
     ids = torch.tensor([7, 3, 100_000, 5])
     together = rng.normal(101, 1, "test", ids, epoch=4)
     for row, i in zip(together, ids, strict=True):
         assert torch.equal(row, rng.normal(101, 1, "test", i[None], epoch=4)[0])
     assert torch.equal(together.flip(0), rng.normal(101, 1, "test", ids.flip(0), epoch=4))
+
+
+def test_normals_of_many_images_are_drawn_a_few_at_a_time(monkeypatch):
+    ids, sizes = torch.arange(5), []
+    whole = rng.normal(3, 1, "test", ids)
+    draw = rng.box_muller
+    monkeypatch.setattr(rng, "box_muller", lambda *a: sizes.append(len(a[3])) or draw(*a))
+    monkeypatch.setattr(rng, "CACHED", 6)
+    assert torch.equal(rng.normal(3, 1, "test", ids), whole) and sizes == [2, 2, 1]
+    monkeypatch.setattr(rng, "CACHED", 1)
+    assert torch.equal(rng.normal(3, 1, "test", ids), whole) and sizes[3:] == [1] * 5
 
 
 def test_draws_differ_by_seed_purpose_image_and_epoch():
@@ -49,6 +111,14 @@ def test_distributions_are_uniform_and_normal():
     assert abs(np.corrcoef(normals[:-1], normals[1:])[0, 1]) < 0.02
 
 
-def test_permutation_holds_every_number_once():
-    assert torch.equal(rng.permutation(1000, 1, "p").sort().values, torch.arange(1000))
-    assert not torch.equal(rng.permutation(1000, 1, "p", 0), rng.permutation(1000, 1, "p", 1))
+def test_a_permutation_sorts_its_words_and_holds_every_number_once():
+    order = rng.permutation(1000, 1, "p", 2)
+    assert torch.equal(order.sort().values, torch.arange(1000))
+    assert order.tolist() == np.argsort(words(1000, 1, "p", 0, 2), kind="stable").tolist()
+    assert rng.permutation(9, 1, "p").tolist() == rng.permutation(9, 1, "p", 0).tolist()
+    assert not torch.equal(order, rng.permutation(1000, 1, "p", 1))
+
+
+def test_images_with_equal_words_keep_their_order(monkeypatch):
+    monkeypatch.setattr(rng, "words", lambda *arguments: torch.tensor([[3, 1] * 50]))
+    assert rng.permutation(100, 1, "p").tolist() == [*range(1, 100, 2), *range(0, 100, 2)]

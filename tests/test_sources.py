@@ -1,6 +1,8 @@
 """The readers of the published data sets, on small files of the exact published formats, good and bad."""
 
-import json
+import dataclasses
+import hashlib
+import pickle
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,17 +12,22 @@ from PIL import Image
 from scipy.io import savemat
 
 import formats
-from contrastive_inversion.base import files, machine
+from contrastive_inversion.base import files, machine, rng
+from contrastive_inversion.base.canonical import canonical, digest
 from contrastive_inversion.base.errors import UserError
-from contrastive_inversion.base.job import Job
-from contrastive_inversion.data import crops, packing, prepare, readers, store
+from contrastive_inversion.base.job import Input, Job
+from contrastive_inversion.data import batches, classes, crops, packing, prepare, readers, store
+from contrastive_inversion.data.settings import Images, Pictures
 from contrastive_inversion.distort import names
+from contrastive_inversion.papers import paper
 from contrastive_inversion.run import jobs
 from formats import WNIDS
 
+PICTURES = Pictures(image_size=224, crop="resized", flip=0.5)
+
 
 @pytest.fixture
-def imagenet(tmp_path, monkeypatch):
+def imagenet(tmp_path):
     """A folder with a space and an umlaut in its name, an image of each class and split, the odd ones among them."""
     root = tmp_path / "Bilder für ImageNet"
     formats.imagenet(root)
@@ -28,46 +35,50 @@ def imagenet(tmp_path, monkeypatch):
     return root
 
 
-def use(**folders):
-    machine.export({"data": {key: str(path) for key, path in folders.items()}})
+def use(store="pixels", **folders):
+    places = {"data": {key: str(path) for key, path in folders.items()}, "store": store}
+    machine.export(machine.Config.model_validate(places))
 
 
 def recipe(**settings):
     common = {"source": "imagenet", "classes": "imagenet100_wnids.txt", "train": 103, "test": 100, "resize": 256}
-    return {
-        "kind": "images",
-        "data": "imagenet100",
-        "settings": common | settings,
-        "image_size": 224,
-        "inputs": {},
-        "seed": 1,
-    }
+    return Images.of(data="imagenet100", settings=common | settings, image_size=224, seed=1)
 
 
-def store_of(tmp_path, found):
+def recipe_of(source):
+    return Images.of(data=source, settings={"source": source}, image_size=224, seed=1)
+
+
+def entries(**settings):
+    return readers.entries(recipe(**settings).settings)
+
+
+def store_of(root, wanted):
     """A data set's store as its job writes it."""
-    jobs.run("images/imagenet100", tmp_path / "results", json.dumps(found | {"version": 1}))
-    return tmp_path / "results/images/imagenet100.safetensors"
+    text = canonical({"kind": "images", "version": 1} | wanted.said())
+    jobs.run("images/imagenet100", paper("inverse_problems"), root, text)
+    return Input(root / "images/imagenet100.safetensors", digest(text))
 
 
-def packed(tmp_path, found):
-    job = Job("images/imagenet100", tmp_path / "results", "hash")
-    content, _ = prepare.make(found, job, None)
-    record = {"recipe": found, "recipe_hash": "hash", "content_hash": content.content_hash()}
-    path = tmp_path / "results/images/imagenet100.safetensors"
-    content.finish(path, record)
-    return path
+def packed(root):
+    """A packed store, its record written."""
+    job = Job("images/imagenet100", root, "hash")
+    content, _ = prepare.make(recipe(), job)
+    record = {"recipe": recipe().said(), "recipe_hash": "hash", "content_hash": content.content_hash()}
+    content.finish(job.path, record)
+    return Input(job.path, "hash")
 
 
 def test_a_packed_store_holds_every_picture_as_decoded(imagenet, tmp_path):
-    path = packed(tmp_path, recipe())
-    train = store.split(path, "hash", "train")
-    entries = readers.entries(recipe())["train"]
-    assert len(train) == 103 and train.labels.tolist() == [entry.label for entry in entries]
-    for i, entry in enumerate(entries):
-        assert np.array_equal(train.pixels[i].numpy(), readers.decode(entry.path))
-    assert files.load(path)[1]["recipe_hash"] == "hash"
-    store.load.cache_clear()
+    source = packed(tmp_path)
+    train = store.split(source, "train")
+    listed = entries()["train"]
+    assert len(train) == 103 and train.labels.tolist() == [entry.label for entry in listed]
+    for i, entry in enumerate(listed):
+        assert np.array_equal(train.picture(i), readers.decode(entry.path))
+    assert train.settings == recipe().settings and (train.name, train.classes) == ("train", 100)
+    behind = source.path.read_bytes()[packing.HEADER_BYTES :]
+    assert files.record_in(source.path)["content_hash"] == hashlib.sha256(behind).hexdigest()
 
 
 def test_odd_files_load_as_the_authors_loader_did(imagenet):
@@ -80,29 +91,101 @@ def test_odd_files_load_as_the_authors_loader_did(imagenet):
 
 
 def test_batches_of_a_packed_store_are_torchvision_s_crops(imagenet, tmp_path):
-    data = store.split(packed(tmp_path, recipe()), "hash", "test")
-    settings = {"image_size": 224, "crop": "resized", "flip": 0.5}
+    data = store.split(packed(tmp_path), "test")
     index = torch.tensor([7, 0, 99])
-    batch = store.test_batch(data, index, settings)
-    expected = crops.for_testing(data.pixels[7].numpy(), 256, 224)
+    batch = batches.test_batch(data, index, PICTURES)
+    expected = crops.for_testing(data.picture(7), 256, 224)
     assert batch.shape == (3, 3, 224, 224)
     assert torch.equal(batch[0], torch.from_numpy(expected.copy()).permute(2, 0, 1).float() / 255)
-    first, again = (store.training_batch(data, index, settings, 1, 0) for _ in range(2))
-    assert torch.equal(first, again) and not torch.equal(first, store.training_batch(data, index, settings, 1, 1))
-    assert torch.equal(store.training_batch(data, index.flip(0), settings, 1, 0), first.flip(0))
-    store.load.cache_clear()
+    first, again = (batches.training_batch(data, index, PICTURES, 1, 0) for _ in range(2))
+    assert torch.equal(first, again) and not torch.equal(first, batches.training_batch(data, index, PICTURES, 1, 1))
+    assert torch.equal(batches.training_batch(data, index.flip(0), PICTURES, 1, 0), first.flip(0))
+    expected = crops.for_training(data.picture(99), crops.draws_of(1, "test", index, 0)[2], 224, 0.5, crops.SCALE)
+    assert torch.equal(first[2], torch.from_numpy(expected.copy()).permute(2, 0, 1).float() / 255)
 
 
-def test_files_decoded_on_the_fly_give_the_batches_of_a_packed_store(imagenet, tmp_path, monkeypatch):
+def test_a_share_of_the_study_s_own_and_a_flip_of_the_data_set_s_own_are_obeyed(imagenet, tmp_path):
+    data = store.split(packed(tmp_path), "train")
+    index, draws = torch.arange(30), crops.draws_of(1, "train", torch.arange(30), 0)
+    part = batches.training_batch(data, index, PICTURES.but(scale=[0.9, 1.0], flip=0), 1, 0)
+    expected = [crops.for_training(data.picture(i), draws[i], 224, 0, (0.9, 1.0)) for i in range(30)]
+    assert torch.equal(part, batches.as_floats(batches.stacked(expected)))
+    always = dataclasses.replace(data, settings=data.settings.but(flip=1))
+    mirrored = batches.training_batch(always, index, PICTURES.but(scale=[0.9, 1.0], flip=0), 1, 0)
+    assert torch.equal(mirrored, part.flip(3))
+    whole = dataclasses.replace(data, settings=data.settings.but(training_crop="whole", flip=0))
+    expected = [crops.for_testing(data.picture(i), 224, 224) for i in range(30)]
+    assert torch.equal(
+        batches.training_batch(whole, index, PICTURES, 1, 0), batches.as_floats(batches.stacked(expected))
+    )
+
+
+def test_threads_make_the_same_batches_in_the_same_order(imagenet, tmp_path):
+    data, index = store.split(packed(tmp_path), "train"), torch.arange(40)
+    several = Job("", tmp_path, "", threads=4)
+    for make in (lambda job: batches.training_batch(data, index, PICTURES, 1, 0, job),
+                 lambda job: batches.test_batch(data, index, PICTURES, job)):  # fmt: skip
+        assert torch.equal(make(several), make(batches.CPU))
+
+
+SQUARES = torch.arange(6 * 20 * 20 * 3, dtype=torch.int32).remainder(251).to(torch.uint8).view(6, 20, 20, 3)
+
+
+@pytest.mark.parametrize("crop", ["random", "padded"])
+@pytest.mark.parametrize("flip", [0, 0.5, 1])
+def test_squares_are_cut_out_of_stored_squares_where_their_draws_say(crop, flip):
+    data, index = store.Split(SQUARES, torch.arange(6), "train"), torch.tensor([4, 0, 5, 4])
+    pictures = Pictures(image_size=16, crop=crop, flip=flip)
+    batch = batches.training_batch(data, index, pictures, 3, 2)
+    assert batch.dtype == torch.float32 and batch.is_contiguous(memory_format=torch.channels_last)
+    margin = 4 if crop == "padded" else 0
+    for square, i, (down, right, mirror) in zip(
+        batch, index, rng.uniform(3, 3, "crop/train", index, 2).tolist(), strict=True
+    ):
+        stored = np.pad(SQUARES[i].numpy(), ((margin, margin), (margin, margin), (0, 0)))
+        top, left = int(down * (20 + 2 * margin - 16 + 1)), int(right * (20 + 2 * margin - 16 + 1))
+        expected = stored[top : top + 16, left : left + 16]
+        expected = expected[:, ::-1] if mirror < flip else expected
+        assert np.array_equal((square.permute(1, 2, 0) * 255).round().byte().numpy(), expected)
+
+
+def test_stored_squares_are_tested_at_their_centre_in_batches():
+    data = store.Split(SQUARES, torch.arange(6), "test")
+    found = list(batches.test_batches(data, Pictures(image_size=16, crop="random"), 4))
+    assert [index.tolist() for index, _ in found] == [[0, 1, 2, 3], [4, 5]]
+    centres = SQUARES[:, 2:18, 2:18].permute(0, 3, 1, 2).float() / 255
+    assert torch.equal(torch.cat([batch for _, batch in found]), centres)
+    chosen = torch.tensor([5, 1])
+    ((index, batch),) = batches.test_batches(data, Pictures(image_size=16, crop="random"), 4, chosen=chosen)
+    assert torch.equal(index, chosen) and torch.equal(batch, centres[chosen])
+
+
+def test_pictures_of_any_size_are_no_squares(imagenet, tmp_path):
+    data = store.split(packed(tmp_path), "train")
+    with pytest.raises(UserError, match="the train pictures have sizes of their own: they need `crop: resized`"):
+        batches.training_batch(data, torch.arange(2), PICTURES.but(crop="random"), 1, 0)
+    unsized = dataclasses.replace(data, settings=data.settings.model_copy(update={"resize": None}))
+    with pytest.raises(UserError, match="they need `crop: resized` and a `resize`"):
+        batches.test_batch(unsized, torch.arange(2), PICTURES)
+
+
+def test_positions_are_chosen_by_class_and_evenly():
+    data = store.Split(SQUARES, torch.tensor([2, 0, 2, 0, 2, 0]), "test")
+    assert data.first_of_each_class(1).tolist() == [0, 1] and data.first_of_each_class(2).tolist() == [0, 1, 2, 3]
+    assert data.first_of_each_class().tolist() == list(range(6)) and data.classes == 3
+    assert data.spread(3).tolist() == [0, 2, 5] and data.spread(9).tolist() == list(range(6))
+
+
+def test_files_decoded_on_the_fly_give_the_batches_of_a_packed_store(imagenet, tmp_path):
     """`store: jpeg` writes names instead of pixels, and nothing else changes."""
-    settings, index = {"image_size": 224, "crop": "resized", "flip": 0.5}, torch.tensor([3, 50, 101])
-    packed_store = store_of(tmp_path / "packed", recipe())
-    machine.export({"data": {"imagenet": str(imagenet)}, "store": "jpeg"})
-    listed_store = store_of(tmp_path / "listed", recipe())
-    assert listed_store.stat().st_size < packed_store.stat().st_size / 20
-    both = [store.split(path, None, "train") for path in (packed_store, listed_store)]
-    assert torch.equal(both[0].labels, both[1].labels)
-    first, second = (store.training_batch(data, index, settings, 1, 0) for data in both)
+    index = torch.tensor([3, 50, 101])
+    sources = [store_of(tmp_path / "packed", recipe())]
+    use(store="jpeg", imagenet=imagenet)
+    sources.append(store_of(tmp_path / "listed", recipe()))
+    assert sources[1].path.stat().st_size < sources[0].path.stat().st_size / 20
+    both = [store.split(source, "train") for source in sources]
+    assert isinstance(both[1].pixels, store.Listed) and torch.equal(both[0].labels, both[1].labels)
+    first, second = (batches.training_batch(data, index, PICTURES, 1, 0) for data in both)
     assert torch.equal(first, second)
 
 
@@ -110,12 +193,10 @@ def test_the_released_imagenet_c_is_read_in_both_layouts(tmp_path):
     imagenet_c = tmp_path / "imagenet-c"
     formats.imagenet_c(imagenet_c)
     use(imagenet_c=imagenet_c)
-    found = recipe(source="imagenet-c", test=100, train=None, resize=224)
-    path = store_of(tmp_path / "upstream", found)
-    level = store.split(path, None, "frost/4")
+    released = {"source": "imagenet-c", "test": 100, "train": None, "resize": 224}
+    level = store.split(store_of(tmp_path / "upstream", recipe(**released)), "frost/4")
     assert level.labels.tolist() == list(range(100))
-    settings = {"image_size": 224, "crop": "resized"}
-    colour = store.test_batch(level, torch.tensor([99]), settings)[0, :, 100, 100] * 255
+    colour = batches.test_batch(level, torch.tensor([99]), PICTURES)[0, :, 100, 100] * 255
     assert (colour - torch.tensor([10.0 * names.IMAGENET_C.index("frost"), 160, 0])).abs().max() < 4
     sliced = tmp_path / "sliced"
     for number, corruption in enumerate(names.IMAGENET_C):
@@ -123,17 +204,19 @@ def test_the_released_imagenet_c_is_read_in_both_layouts(tmp_path):
         (sliced / group).mkdir(parents=True, exist_ok=True)
         (sliced / group / corruption).symlink_to(imagenet_c / corruption)
     use(imagenet_c=sliced)
-    assert len(readers.entries(found)) == 19 * 5
+    assert len(entries(**released)) == 19 * 5
+    with pytest.raises(UserError, match="data.imagenet_c: .*gaussian_noise/1 has 100 images .*, expected 99"):
+        entries(**released | {"test": 99})
     (imagenet_c / "fog" / "3" / WNIDS[7]).rename(tmp_path / "away")
     with pytest.raises(UserError, match=f"data.imagenet_c: .*fog/3 lacks 1 of 100 classes .{WNIDS[7]}."):
-        readers.entries(found)
+        entries(**released)
     (imagenet_c / "fog").rename(tmp_path / "fog")
     with pytest.raises(UserError, match="data.imagenet_c: .* lacks the corruption fog; expected the folder with"):
-        readers.entries(found)
+        entries(**released)
 
 
 def test_packing_resumes_after_a_kill_with_the_same_bytes(imagenet, tmp_path, monkeypatch):
-    whole = packed(tmp_path / "whole", recipe()).read_bytes()
+    whole = packed(tmp_path / "whole").path.read_bytes()
     monkeypatch.setattr(packing, "IMAGES_BETWEEN_NOTES", 10)
     decoded = []
 
@@ -145,8 +228,8 @@ def test_packing_resumes_after_a_kill_with_the_same_bytes(imagenet, tmp_path, mo
 
     monkeypatch.setattr(packing, "decode", failing)
     with pytest.raises(KeyboardInterrupt):
-        packed(tmp_path / "hit", recipe())
-    resumed = packed(tmp_path / "hit", recipe()).read_bytes()
+        packed(tmp_path / "hit")
+    resumed = packed(tmp_path / "hit").path.read_bytes()
     assert len(decoded) == 57 + 203 - 50 and resumed == whole
 
 
@@ -154,7 +237,7 @@ def test_a_full_disk_is_refused_before_anything_is_decoded(imagenet, tmp_path, m
     monkeypatch.setattr(packing.shutil, "disk_usage", lambda path: SimpleNamespace(free=10**6))
     monkeypatch.setattr(packing, "decode", lambda path: pytest.fail("decoded"))
     with pytest.raises(UserError, match="the store needs 0.0 GB and the disk has 0.0 GB free"):
-        packed(tmp_path, recipe())
+        packed(tmp_path)
 
 
 def test_the_flat_validation_set_takes_its_classes_from_the_development_kit(imagenet, monkeypatch):
@@ -170,7 +253,7 @@ def test_the_flat_validation_set_takes_its_classes_from_the_development_kit(imag
     kind = [("ILSVRC2012_ID", float), ("WNID", "O"), ("words", "O")]
     savemat(kit / "meta.mat", {"synsets": np.array([(i + 1, wnid, "words") for i, wnid in enumerate(order)], kind)})
     use(imagenet=flat)
-    found = readers.entries(recipe())["test"]
+    found = entries()["test"]
     assert [entry.label for entry in found] == [WNIDS.index(wnid) for wnid in order]
 
 
@@ -211,7 +294,7 @@ def spoil_empty(root):
 def test_wrong_data_is_one_clear_line(imagenet, tmp_path, spoil, message):
     spoil(imagenet)
     with pytest.raises(UserError, match=message) as error:
-        packed(tmp_path, recipe())
+        packed(tmp_path)
     assert "\n" not in str(error.value)
 
 
@@ -228,30 +311,31 @@ def test_the_folders_of_data_are_only_read(imagenet, tmp_path):
     """A data folder may be mounted read-only."""
     everything = [imagenet, *imagenet.rglob("*")]
     before = {path: path.stat().st_mtime_ns for path in everything}
-    packed(tmp_path, recipe())
+    packed(tmp_path)
     assert {path: path.stat().st_mtime_ns for path in [imagenet, *imagenet.rglob("*")]} == before
 
 
 def test_extra_classes_do_no_harm(imagenet, tmp_path):
     formats.photo(imagenet / "train" / "n99999999" / "x.JPEG")
-    assert len(readers.entries(recipe())["train"]) == 103
+    assert len(entries()["train"]) == 103
 
 
 def test_a_folder_that_is_not_set_or_not_there_names_the_key(monkeypatch, tmp_path):
     use()
     with pytest.raises(UserError, match="config.yaml: data.imagenet: not set; it is the folder with train/<wnid>"):
-        readers.entries(recipe())
+        entries()
     use(imagenet=tmp_path / "nowhere")
     with pytest.raises(UserError, match="data.imagenet: there is no folder .*nowhere"):
-        readers.entries(recipe())
+        entries()
 
 
 def test_label_shift_takes_five_classes_and_their_new_labels(imagenet):
-    for wnid in readers.label_shift_classes():
+    for wnid in classes.labels_of("label_shift.csv"):
         for i in range(2):
             formats.photo(imagenet / "val" / wnid / f"{i}.JPEG")
-    found = readers.entries(recipe(classes="label_shift.csv", test=10, train=None))
-    assert sorted({entry.label for entry in found["test"]}) == [8, 21, 40, 53, 68]
+    shift = {"classes": "label_shift.csv", "test": 10, "train": None}
+    assert sorted({entry.label for entry in entries(**shift)["test"]}) == [8, 21, 40, 53, 68]
+    assert readers.class_names(recipe(**shift).settings) == [shown.name for shown in classes.label_shift()]
 
 
 def test_coronahack_is_split_by_its_metadata(tmp_path, monkeypatch):
@@ -267,32 +351,39 @@ def test_coronahack_is_split_by_its_metadata(tmp_path, monkeypatch):
         readers.coronahack()
 
 
-def test_archives_that_are_not_the_official_ones_are_refused(tmp_path, monkeypatch):
+def test_archives_that_are_not_the_official_ones_are_refused(tmp_path):
     formats.cifar(tmp_path)
     use(cifar=tmp_path)
     with pytest.raises(UserError, match="data.cifar: .* is not whole .*corrupted.*; expected the folder with cifar"):
-        readers.official("cifar10", "cifar")
+        readers.archive("cifar10")
 
 
-def test_official_archives_are_read_by_torchvision(tmp_path, monkeypatch):
+@pytest.mark.parametrize("source", ["cifar10", "cifar100"])
+def test_official_archives_are_read_by_torchvision(tmp_path, monkeypatch, source):
     formats.cifar(tmp_path)
     use(cifar=tmp_path)
     monkeypatch.setattr("torchvision.datasets.cifar.check_integrity", lambda path, md5: True)
-    found = readers.official("cifar10", "cifar")
-    assert found["train"][0].shape == (5, 32, 32, 3) and found["test"][1].tolist() == [3]
+    tensors, facts = prepare.make(recipe_of(source), Job("", tmp_path, ""))
+    images, count = tensors["train/images"], 5 if source == "cifar10" else 1
+    assert facts == {} and images.shape == (count, 32, 32, 3) and tensors["test/labels"].tolist() == [3]
+    file = tmp_path / readers.ARCHIVES[source] / ("data_batch_1" if source == "cifar10" else "train")
+    planes = pickle.loads(file.read_bytes())["data"][0].reshape(3, 32, 32)  # as published: channel by channel
+    assert images.is_contiguous() and np.array_equal(images[0].numpy(), planes.transpose(1, 2, 0))
 
 
 def test_stl10_is_read_by_torchvision(tmp_path, monkeypatch):
     formats.stl10(tmp_path)
     use(stl10=tmp_path)
     monkeypatch.setattr("torchvision.datasets.stl10.check_integrity", lambda path, md5: True)
-    found = readers.official("stl10", "stl10")
-    assert found["train"][0].shape == (10, 96, 96, 3) and found["test"][1].tolist() == list(range(10))
+    tensors = readers.archive("stl10")
+    assert tensors["train/images"].shape == (10, 96, 96, 3) and tensors["test/labels"].tolist() == list(range(10))
+    planes = np.fromfile(tmp_path / "stl10_binary/test_X.bin", np.uint8, 3 * 96 * 96).reshape(3, 96, 96)
+    assert np.array_equal(tensors["test/images"][0].numpy(), planes.transpose(2, 1, 0))  # columns first, as published
 
 
 def test_jobs_pack_and_record(imagenet, tmp_path):
-    text = json.dumps(recipe() | {"version": 1})
-    jobs.run("images/imagenet100", tmp_path / "paper", text)
-    tensors, record = files.load(tmp_path / "paper/images/imagenet100.safetensors")
+    source = store_of(tmp_path / "paper", recipe())
+    tensors, record = files.load(source.path, source.recipe_hash)
     assert record["recipe"]["data"] == "imagenet100" and len(record["content_hash"]) == 64
+    assert record["classes"][:3] == ["robin", "Gila monster", "hognose snake"] and len(record["classes"]) == 100
     assert tensors["train/labels"].shape == (103,)

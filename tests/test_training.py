@@ -1,5 +1,6 @@
-"""Trainings on the smoke study's small data: they learn, and a kill loses nothing."""
+"""Trainings: they are plain torch in a counted order, they learn, and a kill loses nothing."""
 
+import math
 import os
 import re
 import signal
@@ -7,138 +8,258 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
+import torch.nn.functional as F
 
-from contrastive_inversion.base import files
+import tiny
+from contrastive_inversion import papers
+from contrastive_inversion.base import files, rng
+from contrastive_inversion.base.canonical import canonical
 from contrastive_inversion.base.errors import UserError
-from contrastive_inversion.base.job import Job
-from contrastive_inversion.data import store
+from contrastive_inversion.base.job import Job, file_of
+from contrastive_inversion.distort.names import operations
 from contrastive_inversion.learn import networks
-from contrastive_inversion.learn.loop import learning_rate
+from contrastive_inversion.learn.loop import Descent, fit, steps_of
+from contrastive_inversion.learn.settings import Training
 from contrastive_inversion.ledger import plan
+from contrastive_inversion.papers.inverse_problems import baselines, students, teacher
+from contrastive_inversion.papers.inverse_problems.recipes import ClipTraining, Distillation, SupervisedTraining
 from contrastive_inversion.run import jobs
 
-STUDY = "smoke"
+STUDY = papers.study("smoke")
+STUDENT = "encoders/student-rm90"
+
+
+# --- the loop -------------------------------------------------------------------------------------------------------
+
+COUNT, SEED = 10, 3
+
+
+def settings_of(**changes):
+    return Training(**{"epochs": 4, "batch": 4, "optimizer": "sgd", "lr": 0.1, "schedule": "cosine"} | changes)
+
+
+def fitted(job, settings, after_epoch=None):
+    """A linear model fitted to fixed data by the loop, and the loss of each epoch."""
+    inputs, targets, model = problem()
+    recipe = SimpleNamespace(seed=SEED, settings=settings)
+
+    def loss_of(batch, step):
+        return F.mse_loss(model(batch), targets[step.index])
+
+    return model, fit(model, model.parameters(), lambda s: inputs[s.index], loss_of, inputs, recipe, job, after_epoch)
+
+
+def problem():
+    torch.manual_seed(0)
+    return torch.randn(COUNT, 3), torch.randn(COUNT, 1), torch.nn.Linear(3, 1)
+
+
+@pytest.mark.parametrize(
+    ("settings", "optimizer"),
+    [
+        (
+            {"optimizer": "sgd", "momentum": 0.9, "weight_decay": 0.01},
+            lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9, weight_decay=0.01),
+        ),
+        ({"optimizer": "adam", "weight_decay": 0.2}, lambda p: torch.optim.Adam(p, lr=0.1, weight_decay=0.2)),
+        ({"optimizer": "adamw", "weight_decay": 0.2}, lambda p: torch.optim.AdamW(p, lr=0.1, weight_decay=0.2)),
+    ],
+)
+def test_the_loop_is_plain_torch_in_a_counted_order(tmp_path, settings, optimizer):
+    found, losses = fitted(Job("encoders/x", tmp_path, ""), settings_of(**settings))
+    inputs, targets, model = problem()
+    steepest = optimizer(model.parameters())
+    scheduler, expected = torch.optim.lr_scheduler.CosineAnnealingLR(steepest, 4 * 3), []
+    for epoch in range(4):
+        order, total = rng.permutation(COUNT, SEED, "order", epoch), 0
+        for index in (order[:4], order[4:8], order[8:]):
+            loss = F.mse_loss(model(inputs[index]), targets[index])
+            steepest.zero_grad()
+            loss.backward()
+            steepest.step()
+            scheduler.step()
+            total += loss.item() * len(index)
+        expected.append(total / COUNT)
+    assert losses == pytest.approx(expected, rel=1e-5)
+    assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(found.parameters(), model.parameters(), strict=True))
+
+
+def test_orders_differ_from_epoch_to_epoch_and_a_fixed_one_drops_the_last_smaller_batch():
+    shuffled, fixed = (SimpleNamespace(seed=SEED, settings=settings_of(order=o)) for o in ("shuffled", "fixed"))
+    first, second = (torch.cat([step.index for step in steps_of(COUNT, shuffled, epoch)]) for epoch in (0, 1))
+    assert sorted(first.tolist()) == sorted(second.tolist()) == list(range(COUNT)) and not torch.equal(first, second)
+    steps = steps_of(COUNT, fixed, 5)
+    assert [step.index.tolist() for step in steps] == [[0, 1, 2, 3], [4, 5, 6, 7]]
+    assert [(step.epoch, step.number) for step in steps] == [(5, 0), (5, 1)]
+    assert [step.index.tolist() for step in steps_of(3, fixed, 0)] == [[0, 1, 2]]
+    assert [len(step.index) for step in steps_of(4, fixed, 0)] == [4]
+
+
+class Interruption(Exception):
+    pass
+
+
+def test_an_interrupted_training_goes_on_to_identical_weights(tmp_path):
+    settings = settings_of(optimizer="adam")
+    calm, expected = fitted(Job("encoders/calm", tmp_path, ""), settings)
+    looked_at = []
+
+    def interrupting(epoch):
+        looked_at.append(epoch)
+        if looked_at == [0, 1, 2]:
+            raise Interruption
+
+    hit = Job("encoders/hit", tmp_path, "")
+    with pytest.raises(Interruption):
+        fitted(hit, settings, interrupting)
+    model, losses = fitted(hit, settings, interrupting)
+    assert looked_at == [0, 1, 2, 2, 3]  # an epoch is looked at before it counts as done
+    assert losses == expected
+    assert all(torch.equal(a, b) for a, b in zip(calm.parameters(), model.parameters(), strict=True))
+
+
+def test_a_checkpoint_of_another_recipe_is_not_taken_up(tmp_path, capsys):
+    expected = fitted(Job("encoders/x", tmp_path, "one"), settings_of())[1]
+    assert fitted(Job("encoders/x", tmp_path, "two"), settings_of(epochs=5))[1] != expected
+    assert len(fitted(Job("encoders/x", tmp_path, "one"), settings_of())[1]) == 4
+    assert "going on" not in capsys.readouterr().out
+
+
+def descent():
+    return Descent([torch.nn.Parameter(torch.zeros(1))], settings_of(), Job("encoders/x", Path(), ""))
+
+
+def test_a_loss_that_is_not_finite_stops_with_step_and_images():
+    for loss in ("nan", "inf", "-inf"):
+        with pytest.raises(UserError, match=rf"encoders/x: the loss is {loss} at step 7 \(images \[3, 4\]"):
+            descent().check(float(loss), 7, torch.tensor([3, 4]))
+
+
+def test_a_loss_that_explodes_stops_the_job_and_a_large_first_one_does_not():
+    for first, allowed, exploded in ((26_000.0, 26_000_000.0, 27e6), (4.5, 4500.0, 4501.0), (0.1, -1000.0, -1001.0)):
+        training = descent()
+        training.check(first, 0, torch.tensor([3]))
+        training.check(allowed, 8, torch.tensor([3]))
+        with pytest.raises(UserError, match=re.escape(f"loss is {exploded:g} at step 9")):
+            training.check(exploded, 9, torch.tensor([3]))
+
+
+def test_a_training_stops_at_a_loss_that_explodes_and_leaves_the_weights_alone(tmp_path):
+    inputs, _, model = problem()
+    before = [p.clone() for p in model.parameters()]
+    recipe, job = SimpleNamespace(seed=SEED, settings=settings_of()), Job("encoders/x", tmp_path, "")
+    with pytest.raises(UserError, match="the loss is nan at step 0"):
+        fit(model, model.parameters(), lambda s: inputs, lambda b, s: model(b).sum() * torch.nan, inputs, recipe, job)
+    assert all(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
+
+
+# --- jobs of the smoke study ----------------------------------------------------------------------------------------
 
 
 def make(product, root):
     """A product and all that it needs."""
     for needed in plan.inputs(product, STUDY):
-        if not (root / plan.file_of(needed)).exists():
+        if not (root / file_of(needed)).exists():
             make(needed, root)
-    jobs.run(product, root, plan.recipe(product, STUDY))
-    return root / plan.file_of(product)
+    jobs.run(product, STUDY.paper, root, plan.recipe(product, STUDY))
+    return root / file_of(product)
 
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
-    root = tmp_path_factory.mktemp("results") / STUDY
+    root = tmp_path_factory.mktemp("results") / STUDY.name
     make("encoders/teacher", root)
     make("images/imagenet100", root)
     return root
 
 
-def long_recipe(epochs=12):
-    return plan.canonical(
-        plan.parse(plan.recipe("encoders/student-rm90", STUDY))
-        | {"settings": plan.parse(plan.recipe("encoders/student-rm90", STUDY))["settings"] | {"epochs": epochs}}
-    )
+def long_recipe(epochs=12, **inputs):
+    """The recipe of a student with more epochs and other inputs."""
+    recipe = plan.recipe_of(STUDENT, STUDY)
+    changed = recipe.but(settings=recipe.settings.said() | {"epochs": epochs}, inputs=recipe.inputs | inputs)
+    return canonical({"kind": "distill", "version": 1} | changed.said())
 
 
-def copy_inputs(root, target):
-    for product in ("images/imagenet100", "encoders/teacher"):
-        path = target / plan.file_of(product)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        os.link(root / plan.file_of(product), path)
+@pytest.fixture
+def folder(root, tmp_path):
+    """A function that gives a folder of results with the student's inputs."""
+
+    def made(name):
+        for product in ("images/imagenet100", "encoders/teacher"):
+            path = tmp_path / name / file_of(product)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            os.link(root / file_of(product), path)
+        return tmp_path / name
+
+    return made
 
 
-def test_a_killed_training_goes_on_to_identical_weights(root, tmp_path):
-    product, recipe = "encoders/student-rm90", long_recipe()
-    calm, hit = tmp_path / "calm", tmp_path / "hit"
-    for folder in (calm, hit):
-        copy_inputs(root, folder)
-    jobs.run(product, calm, recipe)
-    command = [
-        sys.executable,
-        "-m",
-        "contrastive_inversion.run.cli",
-        "make",
-        product,
-        "--root",
-        str(hit),
-        "--recipe",
-        recipe,
-    ]
+def test_a_killed_training_goes_on_to_identical_weights(folder):
+    recipe, calm, hit = long_recipe(), folder("calm"), folder("hit")
+    jobs.run(STUDENT, STUDY.paper, calm, recipe)
+    command = [sys.executable, "-m", "contrastive_inversion.run.cli", "make", STUDENT, "--root", str(hit)]
+    command += ["--paper", STUDY.paper.name, "--recipe", recipe]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    checkpoint = hit / "state" / product / "checkpoint.pt"
+    checkpoint = hit / "state" / STUDENT / "checkpoint.pt"
     while not checkpoint.exists() and process.poll() is None:
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    assert not (hit / plan.file_of(product)).exists()
+    assert not (hit / file_of(STUDENT)).exists()
     done = torch.load(checkpoint, weights_only=True)["epoch"]
     assert 1 <= done < 12
     output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert re.search(rf"going on after epoch {done}", output)
-    expected, first = files.load(calm / plan.file_of(product))
-    found, second = files.load(hit / plan.file_of(product))
+    expected, first = files.load(calm / file_of(STUDENT))
+    found, second = files.load(hit / file_of(STUDENT))
     assert expected.keys() == found.keys()
     assert all(torch.equal(expected[name], found[name]) for name in expected)
     assert first["content_hash"] == second["content_hash"] and first["losses"] == second["losses"]
 
 
-def test_a_damaged_checkpoint_is_named_and_kept(root, tmp_path):
-    copy_inputs(root, tmp_path)
-    checkpoint = tmp_path / "state/encoders/student-rm90/checkpoint.pt"
+def test_a_damaged_checkpoint_is_named_and_kept(folder):
+    results = folder("results")
+    checkpoint = results / "state" / STUDENT / "checkpoint.pt"
     checkpoint.parent.mkdir(parents=True)
     checkpoint.write_bytes(b"PK\x03\x04 half a file")
     with pytest.raises(UserError, match="checkpoint.pt: damaged checkpoint .* delete it"):
-        jobs.run("encoders/student-rm90", tmp_path, long_recipe())
-    assert checkpoint.exists()
+        jobs.run(STUDENT, STUDY.paper, results, long_recipe())
+    assert checkpoint.read_bytes() == b"PK\x03\x04 half a file"
 
 
-def test_a_half_written_store_is_named(root, tmp_path):
-    copy_inputs(root, tmp_path)
-    path = tmp_path / "images/imagenet100.safetensors"
+def test_a_half_written_store_is_named(folder):
+    results = folder("results")
+    path = results / "images/imagenet100.safetensors"
     whole = path.read_bytes()
     path.unlink()
     path.write_bytes(whole[: len(whole) // 2])
-    store.load.cache_clear()
     with pytest.raises(UserError, match="imagenet100.safetensors: damaged or incomplete .* delete it and run again"):
-        jobs.run("encoders/student-rm90", tmp_path, long_recipe())
-    store.load.cache_clear()
+        jobs.run(STUDENT, STUDY.paper, results, long_recipe())
 
 
-def test_an_input_of_another_recipe_is_refused(root, tmp_path):
-    copy_inputs(root, tmp_path)
-    recipe = plan.parse(long_recipe())
-    recipe["inputs"]["encoders/teacher"] = "0" * 64
-    with pytest.raises(UserError, match="teacher.safetensors: made by recipe"):
-        jobs.run("encoders/student-rm90", tmp_path, plan.canonical(recipe))
+def test_an_input_of_another_recipe_is_refused(folder):
+    for product in ("encoders/teacher", "images/imagenet100"):
+        with pytest.raises(UserError, match=f"{product}.safetensors: made by recipe"):
+            jobs.run(STUDENT, STUDY.paper, folder(product), long_recipe(**{product: "0" * 64}))
 
 
 def test_distillation_lowers_its_loss_and_leaves_the_teacher_alone(root):
     before = files.load(root / "encoders/teacher.safetensors")[1]["content_hash"]
     path = make("encoders/student-gn30", root)
     losses = files.load(path)[1]["losses"]
-    assert losses[-1] < losses[0]
-    assert files.load(root / "encoders/teacher.safetensors")[1]["content_hash"] == before
-
-
-def test_a_student_before_its_first_step_equals_the_teacher(root):
-    teacher, _, _ = networks.load(root / "encoders/teacher.safetensors", None)
-    again, _, _ = networks.load(root / "encoders/teacher.safetensors", None)
-    batch = torch.rand(4, 3, 48, 48)
-    assert torch.equal(teacher(batch), again(batch)) and not teacher.training
+    assert len(losses) == 2 and losses[-1] < losses[0]
+    assert files.content_hash(files.load(root / "encoders/teacher.safetensors")[0]) == before
 
 
 def test_products_are_the_same_when_made_again(root, tmp_path):
-    again = make("images/imagenet100", tmp_path)
-    assert (
-        files.load(again)[1]["content_hash"] == files.load(root / "images/imagenet100.safetensors")[1]["content_hash"]
+    first, again = (
+        files.load(path)[1] for path in (root / "images/imagenet100.safetensors", make("images/imagenet100", tmp_path))
     )
+    assert first["content_hash"] == again["content_hash"]
 
 
 def test_a_full_disk_is_one_clear_error(tmp_path, monkeypatch):
@@ -151,26 +272,147 @@ def test_a_full_disk_is_one_clear_error(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_loss_that_is_not_finite_stops_with_step_and_images():
-    from contrastive_inversion.learn.loop import check_loss
+# --- what the jobs train on -----------------------------------------------------------------------------------------
 
-    with pytest.raises(UserError, match=r"loss is nan at step 7 \(images \[3, 4\]"):
-        check_loss(float("nan"), 4.6, 7, torch.tensor([3, 4]), Job("encoders/x", Path(), ""))
-
-
-def test_a_loss_that_explodes_stops_the_job_and_a_large_first_one_does_not():
-    from contrastive_inversion.learn.loop import check_loss
-
-    job = Job("encoders/x", Path(), "")
-    check_loss(26_000.0, 26_000.0, 0, torch.tensor([3]), job)
-    with pytest.raises(UserError, match="loss is 5000 at step 9"):
-        check_loss(5000.0, 4.6, 9, torch.tensor([3]), job)
+STEP = {"epochs": 1, "batch": 12, "optimizer": "adam", "lr": 1e-3}
+MASKED = operations({"op": "mask", "fraction": [1, 1]})
 
 
-def test_learning_rates_follow_their_schedules():
-    cosine = {"lr": 1.0, "schedule": "cosine", "warmup": 0.1}
-    rates = [learning_rate(cosine, step, 10, 10) for step in range(100)]
-    assert rates[9] == 1.0 and rates[0] == pytest.approx(0.1) and rates[-1] < 0.001
-    assert rates[55] == pytest.approx(0.5, abs=0.01)
-    steps = {"lr": 0.1, "schedule": "step"}
-    assert [learning_rate(steps, e * 5, 5, 90) for e in (0, 29, 30, 60)] == pytest.approx([0.1, 0.1, 0.01, 0.001])
+def distillation(spec=(), pictures=tiny.WHOLE, **settings):
+    return Distillation(
+        seed=1, inputs={}, network=tiny.NETWORK, images=pictures, train="images/imagenet100", distortion=list(spec),
+        teacher="encoders/teacher", settings=STEP | {"temperature": 0.1, "loss": "mse"} | settings,
+    )  # fmt: skip
+
+
+def supervision(initial=None, pictures=tiny.WHOLE, spec=(), **settings):
+    return SupervisedTraining(
+        seed=1, inputs={}, network=tiny.NETWORK, images=pictures, train="images/imagenet100", distortion=list(spec),
+        initial=initial, settings=STEP | settings,
+    )  # fmt: skip
+
+
+def captioned(pictures=tiny.WHOLE):
+    return ClipTraining(
+        seed=1, inputs={}, network=tiny.NETWORK, images=pictures, train="images/imagenet100",
+        settings=STEP | {"weights": "trained", "temperature": 0.1},
+    )  # fmt: skip
+
+
+@pytest.fixture
+def job(tmp_path):
+    """A job on twelve pictures and a teacher."""
+    tiny.store(tmp_path, train=tiny.pictures(12))
+    tiny.encoder(tmp_path, "teacher")
+    return tiny.job(tmp_path, "encoders/student", "images/imagenet100", "encoders/teacher")
+
+
+def test_a_student_before_its_first_step_is_its_teacher_but_free(job):
+    student, frozen = students.student_and_teacher(distillation(), job)
+    batch = torch.rand(4, 3, tiny.SIZE, tiny.SIZE)
+    assert student.training and not frozen.training
+    assert all(p.requires_grad for p in student.parameters()) and not any(p.requires_grad for p in frozen.parameters())
+    assert torch.equal(student.eval()(batch), frozen(batch))
+    assert {p.data_ptr() for p in student.parameters()}.isdisjoint(p.data_ptr() for p in frozen.parameters())
+    assert students.student_and_teacher(distillation(teacher_mode="train"), job)[1].training
+
+
+def test_an_undistorted_student_s_first_step_finds_the_teacher_s_own_embeddings(job):
+    """Both see the batch's own statistics: the cosine of every image is 1."""
+    _, facts = students.train(distillation(teacher_mode="train"), job)
+    assert facts["losses"] == pytest.approx([-1], abs=1e-5)
+
+
+def test_the_student_sees_distorted_images_and_the_teacher_clean_ones(job):
+    _, facts = students.train(distillation(MASKED), job)
+    frozen = tiny.encoder(job.root, "teacher")
+    target = frozen(tiny.seen(tiny.pictures(12)[0]))
+    black = frozen.train()(torch.zeros(12, 3, tiny.SIZE, tiny.SIZE))
+    assert facts["losses"] == pytest.approx([-F.cosine_similarity(black, target).mean().item()], abs=1e-5)
+    assert facts["losses"][0] > -0.99
+
+
+@pytest.mark.parametrize(("loss", "tau"), [("mse", 0.1), ("st", 0.1), ("st", 0.5)])
+def test_a_student_s_loss_and_temperature_are_the_study_s(job, loss, tau):
+    _, facts = students.train(distillation(MASKED, loss=loss, temperature=tau), job)
+    frozen = tiny.encoder(job.root, "teacher")
+    target = F.normalize(frozen(tiny.seen(tiny.pictures(12)[0])))
+    black = F.normalize(frozen.train()(torch.zeros(12, 3, tiny.SIZE, tiny.SIZE)))
+    logits = black @ target.T / tau
+    expected = -logits.diagonal().mean() * tau if loss == "mse" else -logits.softmax(dim=1).diagonal().log().mean()
+    assert facts["losses"] == pytest.approx([expected.item()], abs=1e-4)
+
+
+def test_sixteen_bits_of_input_are_rounded_and_32_are_not():
+    image = torch.tensor([0.1, 1 / 3])
+    assert torch.equal(students.rounded(image, "fp32"), image)
+    assert torch.equal(students.rounded(image, "fp16"), torch.tensor([0.0999755859375, 0.333251953125]))
+
+
+@pytest.mark.parametrize(
+    ("train", "recipe"),
+    [(students.train, distillation), (baselines.train, supervision), (teacher.train, captioned)],
+)
+def test_a_training_flips_its_pictures_as_its_recipe_says(tmp_path, train, recipe):
+    """Always mirrored, pictures train what a store of mirrored pictures trains; and that is something else."""
+    images, labels = tiny.pictures(12)
+    trained = {}
+    for name, stored, flip in (("flipped", images, 1), ("mirrored", images.flip(2), 0), ("plain", images, 0)):
+        tiny.store(tmp_path / name, train=(stored.contiguous(), labels))
+        tiny.encoder(tmp_path / name, "teacher")
+        job = tiny.job(tmp_path / name, "encoders/x", "images/imagenet100", "encoders/teacher")
+        trained[name], _ = train(recipe(pictures=tiny.WHOLE.but(flip=flip)), job)
+    weight = "encoder.trunk.0.weight"
+    assert torch.equal(trained["flipped"][weight], trained["mirrored"][weight])
+    assert not torch.equal(trained["flipped"][weight], trained["plain"][weight])
+
+
+def test_a_baseline_starts_from_its_initial_trunk_with_a_new_head(job):
+    initial = tiny.encoder(job.root, "teacher")
+    classifier = baselines.untrained(supervision("encoders/teacher"), 3, job)
+    assert all(torch.equal(t, classifier.encoder.state_dict()[name]) for name, t in initial.state_dict().items())
+    assert classifier.head.weight.shape == (3, 128) and classifier.training and classifier.encoder.training
+    random = baselines.untrained(supervision(), 3, job)
+    assert not torch.equal(random.encoder.trunk[0].weight, initial.trunk[0].weight)
+    again = baselines.untrained(supervision(), 3, job)
+    assert all(torch.equal(t, again.state_dict()[name]) for name, t in random.state_dict().items())
+    other = baselines.untrained(supervision().but(seed=2), 3, job)
+    assert not torch.equal(random.head.weight, other.head.weight)
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+def test_a_frozen_baseline_trains_its_head_alone(job, frozen):
+    initial = networks.state(tiny.encoder(job.root, "teacher"))
+    start = baselines.untrained(supervision("encoders/teacher", frozen=frozen), 3, job).head.weight
+    tensors, facts = baselines.train(supervision("encoders/teacher", frozen=frozen, epochs=3), job)
+    assert facts["losses"][-1] < facts["losses"][0] and not torch.equal(tensors["head.weight"], start)
+    same = {name: torch.equal(tensors[name], tensor) for name, tensor in initial.items()}
+    assert all(same.values()) if frozen else not any(same.values())
+
+
+def test_a_baseline_s_first_loss_is_the_cross_entropy_of_distorted_images(job):
+    _, facts = baselines.train(supervision("encoders/teacher", spec=MASKED), job)
+    classifier = baselines.untrained(supervision("encoders/teacher"), 3, job)
+    logits = classifier(torch.zeros(12, 3, tiny.SIZE, tiny.SIZE))
+    chosen = logits.log_softmax(dim=1)[torch.arange(12), tiny.pictures(12)[1]]
+    assert facts["losses"] == pytest.approx([-chosen.mean().item()], rel=1e-5)
+
+
+# --- the embedded study's teacher -----------------------------------------------------------------------------------
+
+
+def test_captions_are_the_means_of_their_words():
+    tower = teacher.BagOfWords(["white dog", "black dog", "cat"], 4)
+    weight = {word: tower.embedding.weight[i] for i, word in enumerate(("black", "cat", "dog", "white"))}
+    expected = torch.stack([weight["cat"], (weight["white"] + weight["dog"]) / 2])
+    assert torch.allclose(tower(torch.tensor([2, 0])), expected)
+
+
+def test_the_caption_loss_is_clip_s_where_captions_are_distinct_and_has_its_closed_form_where_not():
+    axes, e = torch.eye(3), math.exp(2)  # what a pair gives whose similarity is 1; others give 1
+    both_ways = math.log(1 + 2 / e)
+    assert teacher.clip_loss(5 * axes, axes, torch.arange(3), 0.5).item() == pytest.approx(both_ways)
+    # two images share the first caption: as rows [2, 0], [2, 0], [0, 2]; as columns each of the two has half of it
+    rows, columns = math.log(1 + 1 / e), (math.log(2 + 1 / e) + math.log(1 + 2 / e)) / 2
+    found = teacher.clip_loss(axes[[0, 0, 1]], axes[:2], torch.tensor([0, 0, 1]), 0.5).item()
+    assert found == pytest.approx((rows + columns) / 2)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from contrastive_inversion import papers
 from contrastive_inversion.base import files
 from contrastive_inversion.base.errors import UserError
 from contrastive_inversion.ledger import plan
@@ -19,8 +20,9 @@ STUDY = "published"
 @pytest.fixture(scope="module")
 def transcribed(tmp_path_factory):
     folder = tmp_path_factory.mktemp("results")
-    for product in plan.study_measurements(STUDY):
-        jobs.run(product, folder / STUDY, plan.recipe(product, STUDY))
+    study = papers.study(STUDY)
+    for product in plan.measurements(study):
+        jobs.run(product, study.paper, folder / STUDY, plan.recipe(product, study))
     return folder
 
 
@@ -33,7 +35,7 @@ def results(transcribed, tmp_path):
 @pytest.fixture(scope="module")
 def the_page(transcribed, tmp_path_factory):
     figures = tmp_path_factory.mktemp("figures")
-    verify.verify(STUDY, transcribed, figures)
+    verify.verify(papers.study(STUDY), transcribed, figures)
     return transcribed / STUDY / "report.html"
 
 
@@ -47,7 +49,7 @@ def test_one_altered_digit_is_named(results, tmp_path):
     path = results / STUDY / "measurements/student-rm90/imagenet100.json"
     path.write_text(path.read_text().replace("82.96", "82.97", 1))
     with pytest.raises(UserError, match=r"1 measurement file.*\n.*student-rm90/imagenet100.json: altered"):
-        verify.verify(STUDY, results, tmp_path / "figures")
+        verify.verify(papers.study(STUDY), results, tmp_path / "figures")
 
 
 def test_every_unsound_file_is_named(results, tmp_path):
@@ -58,13 +60,13 @@ def test_every_unsound_file_is_named(results, tmp_path):
     content["record"]["recipe_hash"] = "0" * 64
     files.write_json(path, content)
     with pytest.raises(UserError) as error:
-        verify.verify(STUDY, results, tmp_path / "figures")
+        verify.verify(papers.study(STUDY), results, tmp_path / "figures")
     assert "student-rm90/imagenet100.json: missing" in str(error.value)
     assert "student-rm75/imagenet100.json: made by recipe 000000000000" in str(error.value)
 
 
 def test_another_run_stands_beside_ours(transcribed, the_page, tmp_path):
-    page.write(STUDY, transcribed, tmp_path / "figures", compare=transcribed / STUDY)
+    page.write(papers.study(STUDY), transcribed, tmp_path / "figures", compare=transcribed / STUDY)
     assert the_page.read_text().count(f'<span class="published">{transcribed / STUDY} ') == 218
 
 

@@ -3,36 +3,45 @@
 import hashlib
 import os
 import pickle
+from pathlib import Path
 
 import pytest
 import torch
 
 import formats
-from contrastive_inversion.base import machine, studies
+from contrastive_inversion import papers
+from contrastive_inversion.base import machine
 from contrastive_inversion.base.errors import UserError
+from contrastive_inversion.base.job import Job
 from contrastive_inversion.learn import networks, published_weights
+from contrastive_inversion.learn.settings import Weights
 
-NETWORKS = studies.load("paper")["networks"]
-
-
-def settings(name, path, monkeypatch, digits=64):
-    machine.export({"weights": {name: str(path)}})
-    return {"weights": name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()[:digits]}
+NETWORKS = papers.study("paper").settings.networks
+JOB = Job("encoders/x", Path(), "")
 
 
-def read(name, network, path, monkeypatch, **changes):
-    recipe = {"settings": settings(name, path, monkeypatch) | changes, "network": network}
-    tensors, _ = published_weights.read(recipe, None, None)
+def constants(network):
+    """The means and standard deviations of a network's input: (3, 1, 1) each."""
+    return (torch.tensor(values).view(3, 1, 1) for values in (network.mean, network.std))
+
+
+def read(name, network, path, sha256=None):
+    """The encoder that the file of published weights gives."""
+    machine.export(machine.Config(weights={name: str(path)}))
+    settings = {"weights": name, "sha256": sha256 or hashlib.sha256(path.read_bytes()).hexdigest()}
+    recipe = Weights(seed=1, inputs={}, network=network, settings=settings)
+    tensors, facts = published_weights.read(recipe, JOB)
+    assert facts == {}
     encoder = networks.build(network)
     encoder.load_state_dict({key.removeprefix("encoder."): t for key, t in tensors.items()})
     return encoder.eval()
 
 
-def test_clip_s_archive_gives_open_clip_s_embeddings(tmp_path, monkeypatch):
+def test_clip_s_archive_gives_open_clip_s_embeddings(tmp_path):
     model = formats.clip_archive(tmp_path / "RN101.pt")
     images = torch.rand(2, 3, 224, 224)
-    encoder = read("clip", NETWORKS["student"], tmp_path / "RN101.pt", monkeypatch)
-    mean, std = (torch.tensor(NETWORKS["student"][key]).view(1, 3, 1, 1) for key in ("mean", "std"))
+    encoder = read("clip", NETWORKS.student, tmp_path / "RN101.pt")
+    mean, std = constants(NETWORKS.student)
     with torch.no_grad():
         expected, found = model.encode_image((images - mean) / std), encoder(images)
     assert encoder.dim == 512 and torch.allclose(found, expected, atol=1e-5)
@@ -44,11 +53,11 @@ def resnet(tmp_path_factory):
     return formats.resnet101(path), path
 
 
-def test_resnet_s_state_gives_torchvision_s_features(resnet, monkeypatch):
+def test_resnet_s_state_gives_torchvision_s_features(resnet):
     model, path = resnet
-    encoder = read("resnet101", NETWORKS["baseline"], path, monkeypatch)
+    encoder = read("resnet101", NETWORKS.baseline, path)
     images = torch.rand(1, 3, 224, 224)
-    mean, std = (torch.tensor(NETWORKS["baseline"][key]).view(1, 3, 1, 1) for key in ("mean", "std"))
+    mean, std = constants(NETWORKS.baseline)
     with torch.no_grad():
         expected = model((images - mean) / std)
         found = torch.nn.functional.linear(encoder(images), model.fc.weight, model.fc.bias)
@@ -65,32 +74,35 @@ class Malicious:
         return os.system, (f"touch '{self.path}'",)
 
 
-def test_files_that_must_be_refused(resnet, tmp_path, monkeypatch):
+def test_files_that_must_be_refused(resnet, tmp_path):
     _, good = resnet
-    page, code, short, other = (tmp_path / name for name in ("page.pth", "code.pth", "short.pth", "other.pth"))
+    page, code, short, other, mixed = (tmp_path / f"{name}.pth" for name in ("page", "code", "short", "other", "mixed"))
     page.write_text("<html>404</html>")
     code.write_bytes(pickle.dumps(Malicious(tmp_path / "it-ran")))
     short.write_bytes(good.read_bytes()[:100_000])
     torch.save({"conv1.weight": torch.ones(1)}, other)
     for path in (page, code, short):
         with pytest.raises(UserError, match=f"{path.name}: no file of weights that is safe to read"):
-            read("resnet101", NETWORKS["baseline"], path, monkeypatch)
+            read("resnet101", NETWORKS.baseline, path)
     assert not (tmp_path / "it-ran").exists()
+    torch.save({"conv1.weight": torch.ones(1), "more": "than tensors"}, mixed)
+    with pytest.raises(UserError, match="mixed.pth: holds something else than named tensors"):
+        read("resnet101", NETWORKS.baseline, mixed)
     with pytest.raises(UserError, match="other.pth: not the weights of resnet101"):
-        read("resnet101", NETWORKS["baseline"], other, monkeypatch)
+        read("resnet101", NETWORKS.baseline, other)
     with pytest.raises(UserError, match="expected 63fe2227...; it is another file, or was not fetched whole"):
-        read("resnet101", NETWORKS["baseline"], good, monkeypatch, sha256="63fe2227")
+        read("resnet101", NETWORKS.baseline, good, sha256="63fe2227")
 
 
-def test_the_wrong_activation_is_an_error(resnet, monkeypatch):
+def test_the_wrong_activation_is_an_error(resnet):
     with pytest.raises(UserError, match="OpenAI's weights need RN101-quickgelu"):
-        read("clip", NETWORKS["student"] | {"model": "RN101"}, resnet[1], monkeypatch)
+        read("clip", NETWORKS.student.but(model="RN101"), resnet[1])
 
 
-def test_missing_files_name_the_key(monkeypatch, tmp_path):
-    machine.export({})
+def test_missing_files_name_the_key(tmp_path):
+    machine.export(machine.Config())
     with pytest.raises(UserError, match="config.yaml: weights.clip: not set; it is the path of OpenAI's RN101.pt"):
         machine.weights_file("clip")
-    machine.export({"weights": {"clip": str(tmp_path / "none.pt")}})
+    machine.export(machine.Config(weights={"clip": str(tmp_path / "none.pt")}))
     with pytest.raises(UserError, match="weights.clip: there is no file"):
         machine.weights_file("clip")

@@ -10,8 +10,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from contrastive_inversion import papers
 from contrastive_inversion.base import files
-from contrastive_inversion.show import tables
+from contrastive_inversion.ledger import printed
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 SNAKEMAKE = [str(Path(sys.executable).with_name("snakemake")), "--snakefile", str(REPOSITORY / "Snakefile")]
@@ -100,8 +101,8 @@ def test_rules_leave_logs_and_benchmarks(finished):
 
 def test_one_figure_runs_only_its_own_jobs(tmp_path):
     status, output = run(tmp_path, "--dry-run", "figures/smoke/figure_11.pdf")
-    assert status == 0 and rules_of(output) == {"images", "gallery", "figure"}
-    assert "encoder" not in output
+    assert status == 0 and rules_of(output) == {"images", "galleries", "figure"}
+    assert "encoders" not in output
 
 
 def test_named_targets_are_listed_with_a_description(tmp_path):
@@ -121,6 +122,23 @@ def test_a_mistake_is_one_line_without_a_traceback(tmp_path, study, message):
     status, output = run(tmp_path, study=study)
     assert status != 0 and message in output and "Traceback" not in output
     assert time.monotonic() - started < 30
+
+
+def test_a_target_follows_its_own_study_and_not_that_of_the_configuration(tmp_path):
+    status, output = run(tmp_path, "results/paper/encoders/resnet100.safetensors", study="demo")
+    assert status != 0 and "Error: study 'paper' trains on GPUs" in output
+    _, output = run(tmp_path, "--dry-run", "figures/simclr-published/figure_2.pdf", study="demo")
+    assert "papers/contrastive_robustness/printed/figures.yaml" in output and "inverse_problems" not in output
+
+
+def test_results_and_figures_move_where_the_configuration_says(tmp_path):
+    moved = ["results=made here", "figures=drawn"]
+    found = subprocess.run([*command(tmp_path, "figure_6", study="published"), *moved], capture_output=True, text=True)
+    assert found.returncode == 0, found.stdout + found.stderr
+    assert (tmp_path / "drawn/published/figure_6.png").exists()
+    assert (tmp_path / "made here/published/measurements/student-mse-rm50to95/imagenet100.json").exists()
+    assert not (tmp_path / "results").exists() and not (tmp_path / "figures").exists()
+    assert not (tmp_path / "made").exists()
 
 
 def test_an_unknown_key_of_the_configuration_is_named(tmp_path):
@@ -159,7 +177,7 @@ def test_the_published_study_prints_what_the_paper_prints(published):
         table = pd.read_csv(published / f"results/published/tables/table_{number}.csv", dtype=str)
         expected = [
             [cell.value + (f"±{cell.se}" if cell.se else "") for cell in cells.values()]
-            for cells in tables.rows_of(number, {}).values()
+            for cells in printed.rows_of(number, papers.paper("inverse_problems")).values()
         ]
         assert table.iloc[:, 1:].to_numpy().tolist() == expected, number
 

@@ -1,13 +1,17 @@
-# The study, its products' inputs and recipes, and the check that GPU jobs are limited in number.
+# The study, its products' inputs and recipes, and what is checked before the first job.
 import os
 import sys
+from pathlib import Path
+from shlex import quote
 
 try:
-    from contrastive_inversion.base import machine, studies
-    from contrastive_inversion.ledger import plan, quantities
-    from contrastive_inversion.run import doctor, jobs
-    from contrastive_inversion.show import figures, tables
+    from contrastive_inversion import papers
+    from contrastive_inversion.base import machine
     from contrastive_inversion.base.errors import UserError
+    from contrastive_inversion.base.job import file_of
+    from contrastive_inversion.base.settings import checked
+    from contrastive_inversion.ledger import plan, printed
+    from contrastive_inversion.run import doctor, jobs
 except ImportError as error:
     sys.exit(f"Error: {error.name} is not installed here; type: pip install -e .")
 
@@ -21,28 +25,36 @@ def or_stop(function, *arguments):
 
 
 jobs.put_command_on_path()
-or_stop(studies.validate, config, "config", "config.yaml")
-studies.use_folder_of(config)
-STUDY = config["study"]
-machine.export(config)
-LEDGER = os.path.relpath(or_stop(quantities.ledger_of, or_stop(studies.load, STUDY)))
-or_stop(plan.study_quantities, STUDY)
+CONFIG = or_stop(checked, machine.Config, config, "config.yaml")
+machine.export(CONFIG)
+papers.use_studies_in(CONFIG.studies)
+STUDY = or_stop(papers.study, CONFIG.study)
+RESULTS, FIGURES = CONFIG.results.rstrip("/"), CONFIG.figures.rstrip("/")
+PRODUCTS = or_stop(papers.products)
+or_stop(plan.measured, STUDY)
 
 
 wildcard_constraints:
-    study="|".join(studies.available()),
-    data=r"\w+",
-    encoder=r"[\w.-]+",
-    distortion=r"[\w-]+",
+    study="|".join(papers.study_names()),
     number=r"\d+",
+    **{name: r"[\w.-]+" for product in PRODUCTS.values() for name in product.names},
+
+
+def study_of(wildcards):
+    """The study that a target belongs to; it need not be that of config.yaml."""
+    return or_stop(papers.study, wildcards.study)
+
+
+def files(study, products):
+    return [f"{RESULTS}/{study.name}/{file_of(product)}" for product in products]
 
 
 def product_inputs(product):
     """An input function: the files of the products that a product is made from."""
 
     def function(wildcards):
-        wanted = or_stop(plan.inputs, product.format(**wildcards), wildcards.study)
-        return [f"results/{wildcards.study}/{plan.file_of(name)}" for name in wanted]
+        study = study_of(wildcards)
+        return files(study, or_stop(plan.inputs, product.format(**wildcards), study))
 
     return function
 
@@ -51,79 +63,92 @@ def product_recipe(product):
     """A params function: a product's canonical recipe, all that its result depends on."""
 
     def function(wildcards):
-        return or_stop(plan.recipe, product.format(**wildcards), wildcards.study)
+        return or_stop(plan.recipe, product.format(**wildcards), study_of(wildcards))
 
     return function
 
 
-def files(study, products):
-    return [f"results/{study}/{plan.file_of(product)}" for product in products]
-
-
 def table_inputs(wildcards):
-    return files(wildcards.study, or_stop(tables.needed, int(wildcards.number), wildcards.study))
+    study = study_of(wildcards)
+    return files(study, or_stop(plan.behind_table, int(wildcards.number), study))
 
 
 def figure_inputs(wildcards):
-    return files(wildcards.study, or_stop(figures.needed, int(wildcards.number), wildcards.study))
+    study = study_of(wildcards)
+    return files(study, or_stop(plan.behind_figure, int(wildcards.number), study))
 
 
-def study_measurements(study):
-    return files(study, or_stop(plan.study_measurements, study))
+def ledger(name):
+    """An input function: a file of what was printed of the paper that the target's study is about."""
+
+    def function(wildcards):
+        return os.path.relpath(study_of(wildcards).paper.printed / name)
+
+    return function
+
+
+def study_measurements(wildcards):
+    study = study_of(wildcards)
+    return files(study, or_stop(plan.measurements, study))
 
 
 def study_tables(study):
-    return [f"results/{study}/tables/table_{n}.csv" for n in studies.load(study)["tables"]]
+    return [f"{RESULTS}/{study.name}/tables/table_{n}.csv" for n in study.settings.tables]
 
 
 def study_figures(study):
-    return [f"figures/{study}/figure_{n}.{end}" for n in studies.load(study)["figures"] for end in ("pdf", "png")]
+    return [f"{FIGURES}/{study.name}/figure_{n}.{end}" for n in study.settings.figures for end in ("pdf", "png")]
 
 
 def study_targets(study):
-    return [
-        *study_tables(study),
-        *study_figures(study),
-        f"results/{study}/cells.csv",
-        f"results/{study}/claims.csv",
-        f"results/{study}/report.html",
-    ]
+    pages = [f"{RESULTS}/{study.name}/{name}" for name in ("cells.csv", "claims.csv", "report.html")]
+    return [*study_tables(study), *study_figures(study), *pages]
 
 
-def gpus(wildcards):
-    """GPUs that a job of this study takes."""
-    return studies.load(wildcards.study)["gpu"]
+def gpus_of(product):
+    """A resources function: the GPUs that a job takes."""
+
+    def function(wildcards):
+        study = study_of(wildcards)
+        return study.settings.gpu if study.settings.measured and study.paper.products[product].on_gpu else 0
+
+    return function
 
 
-def picture_threads(wildcards):
-    """Threads that a job on a GPU reads and crops pictures with; on a CPU a job is one thread."""
-    return studies.load(wildcards.study)["picture_threads"] if studies.load(wildcards.study)["gpu"] else 1
+def threads_of(product):
+    """A threads function: a job on a GPU reads and crops pictures with several; on a CPU a job is one thread."""
+
+    def function(wildcards):
+        return study_of(wildcards).settings.picture_threads if gpus_of(product)(wildcards) else 1
+
+    return function
 
 
-def stop_unlimited_gpus():
+def stop_unlimited_gpus(needed):
     """GPU jobs on this machine need a positive limit: without one Snakemake would start them all at once."""
     limit = workflow.global_resources.get("gpu")
-    limited = isinstance(getattr(limit, "value", limit), int) and getattr(limit, "value", limit) > 0
-    if studies.load(STUDY)["gpu"] and studies.load(STUDY)["measured"] and workflow.local_exec and not limited:
+    limit = getattr(limit, "value", limit)
+    studies = [job.wildcards.study for job in needed if job.resources.get("gpu")]
+    if studies and workflow.local_exec and not (isinstance(limit, int) and limit > 0):
         sys.exit(
-            f"Error: study '{STUDY}' trains on GPUs; say how many this machine has: snakemake --cores all --resources gpu=1"
+            f"Error: study '{studies[0]}' trains on GPUs; say how many this machine has: snakemake --cores all --resources gpu=1"
         )
 
 
-def stop_without_files():
+def stop_without_files(needed):
     """Data or weights that this run would read and that are not there stop it before any job, all in one message."""
-    products = {}
-    for job in workflow.dag.needrun_jobs():
-        name = str(job.rule.name)
-        if name in ("images", "encoder"):
-            product = f"images/{job.wildcards.data}" if name == "images" else f"encoders/{job.wildcards.encoder}"
-            products[product] = plan.parse(job.params.recipe)
-    found = doctor.problems(products)
-    if found:
+    recipes = {}
+    for job in needed:
+        if "recipe" in job.params.keys():
+            product = job.rule.name + "/" + PRODUCTS[job.rule.name].form.format(**job.wildcards)
+            recipes[product] = plan.recipe_of(product, study_of(job.wildcards))
+    problems = doctor.problems(recipes)
+    if problems:
         others = "Tables and figures that need none of this still run by their names; see --list-target-rules."
-        sys.exit("\n".join(["Error: nothing was started, files are missing:", *(f"✗ {p}" for p in found), others]))
+        sys.exit("\n".join(["Error: nothing was started, files are missing:", *(f"✗ {p}" for p in problems), others]))
 
 
 onstart:
-    stop_unlimited_gpus()
-    stop_without_files()
+    needed = list(workflow.dag.needrun_jobs())
+    stop_unlimited_gpus(needed)
+    stop_without_files(needed)

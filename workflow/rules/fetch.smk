@@ -4,25 +4,25 @@
 rule weights:
     """Fetch the published weights that the configured study starts from, to the places config.yaml names."""
     log:
-        f"results/{STUDY}/logs/weights.log",
+        f"{RESULTS}/{STUDY.name}/logs/weights.log",
     conda:
         "../../envs/compute.yaml"
     params:
-        study=STUDY,
+        study=STUDY.name,
     shell:
-        "contrastive-inversion fetch weights --study {params.study} 2>&1 | tee {log}"
+        "contrastive-inversion fetch weights --study {params.study} 2>&1 | tee {log:q}"
 
 
 rule download:
     """Fetch CIFAR-10, CIFAR-100 and STL-10 to the places config.yaml names; say where the other data come from."""
     log:
-        f"results/{STUDY}/logs/download.log",
+        f"{RESULTS}/{STUDY.name}/logs/download.log",
     conda:
         "../../envs/compute.yaml"
     params:
-        study=STUDY,
+        study=STUDY.name,
     shell:
-        "contrastive-inversion fetch data --study {params.study} 2>&1 | tee {log}"
+        "contrastive-inversion fetch data --study {params.study} 2>&1 | tee {log:q}"
 
 
 localrules:

@@ -1,29 +1,21 @@
 # A name for every table and figure of the configured study: `snakemake table_1`, `snakemake figure_3`.
 
 
-def name_target(name, title, paths):
-    """Add a rule that only names files, with a one-line description for --list-target-rules."""
+def name_target(name, title, path):
+    """Add a rule that only names a file, with a one-line description for --list-target-rules."""
 
     rule:
         name:
             name
         input:
-            paths,
+            path,
         localrule: True
 
     workflow.get_rule(name).docstring = title
 
 
-for number in studies.load(STUDY)["tables"]:
-    name_target(
-        f"table_{number}",
-        quantities.table_layouts(quantities.ledger_of(studies.load(STUDY)))[number]["title"],
-        f"results/{STUDY}/tables/table_{number}.csv",
-    )
+for number, path in zip(STUDY.settings.tables, study_tables(STUDY)):
+    name_target(f"table_{number}", printed.tables(STUDY.paper)[number].title, path)
 
-for number in studies.load(STUDY)["figures"]:
-    name_target(
-        f"figure_{number}",
-        quantities.figure_layouts(quantities.ledger_of(studies.load(STUDY)))[number]["title"],
-        f"figures/{STUDY}/figure_{number}.pdf",
-    )
+for number, path in zip(STUDY.settings.figures, study_figures(STUDY)[::2]):
+    name_target(f"figure_{number}", printed.figures(STUDY.paper)[number].title, path)

@@ -6,18 +6,22 @@ import hashlib
 import json
 import os
 import tempfile
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from contrastive_inversion.base.errors import UserError
 
+if TYPE_CHECKING:
+    import torch
+
 
 @contextlib.contextmanager
-def atomic(path):
+def atomic(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; move it there when the block ends well, remove it when not.
 
     Raises UserError on a full disk or a folder that cannot be written; `path` itself is then untouched.
     """
-    path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -34,24 +38,25 @@ def atomic(path):
         Path(name).unlink(missing_ok=True)
 
 
-def write_failure(path, error):
+def write_failure(path: Path, error: OSError) -> str:
     if error.errno == errno.ENOSPC:
         return f"{path}: the disk is full; free some space and run again, finished work is kept"
     return f"{path}: cannot be written ({error.strerror or error}); nothing was lost, mend this and run again"
 
 
-def write_text(path, text):
+def write_text(path: Path, text: str) -> None:
     """Write a text file in one piece."""
     with atomic(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
-def write_json(path, content):
+def write_json(path: Path, content: Any) -> None:
+    """Write a JSON file in one piece. Raises ValueError on NaN."""
     write_text(path, json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def save(path, tensors, record):
-    """Write torch tensors and a record (a JSON-able dict) as one safetensors file."""
+def save(path: Path, tensors: Mapping[str, "torch.Tensor"], record: Mapping[str, Any]) -> None:
+    """Write tensors and a record (a JSON-able dict) as one safetensors file. Raises UserError on a full disk."""
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
@@ -65,7 +70,7 @@ def save(path, tensors, record):
 
 
 @contextlib.contextmanager
-def opened(path, framework):
+def opened(path: Path, framework: str) -> Iterator[Any]:
     """A safetensors file opened for reading. Raises UserError for a missing or damaged file."""
     from safetensors import SafetensorError, safe_open
 
@@ -78,39 +83,47 @@ def opened(path, framework):
         raise UserError(f"{path}: damaged or incomplete ({error}); delete it and run again") from None
 
 
-def load(path, recipe_hash=None, framework="pt"):
+def record_in(path: Path) -> dict[str, Any]:
+    """The record of a product's file, its content left unread. Raises UserError if it is missing or damaged."""
+    if path.suffix == ".json":
+        return read_json(path)["record"]
+    with opened(path, "np") as file:
+        return json.loads((file.metadata() or {}).get("record", "{}"))
+
+
+def load(path: Path, recipe_hash: str | None = None, framework: str = "pt") -> tuple[dict[str, Any], dict[str, Any]]:
     """The tensors (torch, or numpy with framework="np") and the record of a safetensors file.
 
     Raises UserError if the file is missing, damaged, or made by another recipe than `recipe_hash`.
     """
+    record = record_in(path)
+    check_recipe(path, record, recipe_hash)
     with opened(path, framework) as file:
-        record = json.loads((file.metadata() or {}).get("record", "{}"))
-        check_recipe(path, record, recipe_hash)
         return {name: file.get_tensor(name) for name in file.keys()}, record  # noqa: SIM118, it is no dict
 
 
-def read_json(path):
+def read_json(path: Path) -> Any:
     """A JSON file's content. Raises UserError for a missing or truncated file."""
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path}: missing; run snakemake to make it") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: damaged or incomplete ({error}); delete it and run again") from None
 
 
-def check_recipe(path, record, recipe_hash):
+def check_recipe(path: Path, record: Mapping[str, Any], recipe_hash: str | None) -> None:
     """Raise UserError if a record's recipe is not the one that the study asks for."""
-    found = record.get("recipe_hash")
-    if recipe_hash is not None and found != recipe_hash:
+    made_by = record.get("recipe_hash")
+    if recipe_hash is not None and made_by != recipe_hash:
         raise UserError(
-            f"{path}: made by recipe {str(found)[:12]}, but the study asks for {recipe_hash[:12]}; "
+            f"{path}: made by recipe {str(made_by)[:12]}, but the study asks for {recipe_hash[:12]}; "
             "run snakemake to make it anew, or delete it"
         )
 
 
-def content_hash(tensors):
-    """sha256 over names, types, shapes and bytes of torch tensors: the identity of their content."""
+def content_hash(tensors: Mapping[str, "torch.Tensor"]) -> str:
+    """sha256 over names, types, shapes and bytes of tensors, sorted by name: the identity of their content."""
     digest = hashlib.sha256()
     for name in sorted(tensors):
         tensor = tensors[name].detach().cpu().contiguous()
@@ -119,14 +132,12 @@ def content_hash(tensors):
     return digest.hexdigest()
 
 
-def check_sum(path, expected):
+def check_sum(path: Path, expected: str) -> None:
     """Raise UserError unless a file's sha256 begins with the expected digits."""
-    digest = hashlib.sha256()
     with open(path, "rb") as file:
-        while block := file.read(1 << 24):
-            digest.update(block)
-    if not digest.hexdigest().startswith(expected):
+        digits = hashlib.file_digest(file, "sha256").hexdigest()
+    if not digits.startswith(expected):
         raise UserError(
-            f"{path}: sha256 {digest.hexdigest()[:16]}..., expected {expected[:16]}...; "
+            f"{path}: sha256 {digits[:16]}..., expected {expected[:16]}...; "
             "it is another file, or was not fetched whole: fetch it again"
         )

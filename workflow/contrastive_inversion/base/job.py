@@ -1,16 +1,17 @@
-"""A running job's own folder: its lock, its checkpoint, and the progress that `contrastive-inversion status` shows.
+"""A running job: its inputs, and its own folder with lock, checkpoint and the progress that people look at.
 
 Snakemake knows nothing of this folder, so it survives a failed or killed job. Imports no torch.
 """
 
-import fcntl
 import json
 import os
 import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from contrastive_inversion.base import files
@@ -18,47 +19,69 @@ from contrastive_inversion.base import files
 SECONDS_BETWEEN_REPORTS = 2
 
 
+def file_of(product: str) -> str:
+    """A product's file below the study's folder of results: measurements are JSON, all else is safetensors."""
+    return f"{product}.json" if product.startswith("measurements/") else f"{product}.safetensors"
+
+
+@dataclass(frozen=True)
+class Input:
+    """A product's file, and the digest of the recipe that must have made it (None: whichever)."""
+
+    path: Path
+    recipe_hash: str | None = None
+
+
 @dataclass(frozen=True)
 class Job:
-    """What a running job knows besides its recipe: its name, the study's results, its recipe's hash, its device.
+    """What a running job knows besides its recipe.
 
-    threads: how many read and crop pictures; where there are several, they work ahead of the device.
+    product: its name, such as `encoders/student-rm90`; root: the study's folder of results; inputs: the products that
+    it is made from, with their recipes' digests; device: `cpu` or `cuda`; threads: how many read and crop pictures,
+    ahead of the device where there are several.
     """
 
     product: str
     root: Path
     recipe_hash: str
+    inputs: dict[str, str] = field(default_factory=dict)
     device: str = "cpu"
     threads: int = 1
 
     @property
-    def state(self):
+    def path(self) -> Path:
+        """The file that the job makes."""
+        return self.root / file_of(self.product)
+
+    @property
+    def state(self) -> Path:
+        """The job's own folder."""
         return self.root / "state" / self.product
+
+    def input(self, product: str) -> Input:
+        """The file of a product that the job is made from."""
+        return Input(self.root / file_of(product), self.inputs[product])
 
 
 @contextmanager
-def alone(job):
+def alone(job: Job) -> Iterator[None]:
     """Hold the job's own lock, waiting for another process that makes the same product."""
     job.state.mkdir(parents=True, exist_ok=True)
-    with open(job.state / "lock", "a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            print(f"{job.product}: another process is making this; waiting for it", flush=True)
-            fcntl.flock(lock, fcntl.LOCK_EX)
+    if is_locked(job.state):
+        print(f"{job.product}: another process is making this; waiting for it", flush=True)
+    with FileLock(job.state / "lock"):
         yield
 
 
-def is_locked(folder):
+def is_locked(folder: Path) -> bool:
     """Whether a living process holds the lock of a job's folder."""
     try:
-        with open(folder / "lock", "a") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+        with FileLock(folder / "lock", blocking=False):
+            return False
+    except Timeout:
         return True
     except OSError:
         return False
-    return False
 
 
 class Progress:
@@ -67,7 +90,7 @@ class Progress:
     epochs x images is the work to do; an `epoch` may also be a level or an instantiation.
     """
 
-    def __init__(self, job, epochs, images, done_epochs=0):
+    def __init__(self, job: Job, epochs: int, images: int, done_epochs: int = 0) -> None:
         self.job, self.epochs = job, epochs
         self.total = epochs * images
         self.done = self.at_start = done_epochs * images
@@ -76,14 +99,16 @@ class Progress:
             total=self.total, initial=self.done, unit="image", desc=job.product, mininterval=5, smoothing=0.1
         )
 
-    def advance(self, epoch, images, loss=None):
+    def advance(self, epoch: int, images: int, loss: float | None = None) -> None:
+        """Count some images of an epoch (from 0) as done, and report now and then."""
         self.done += images
         self.bar.update(images)
         if time.time() - self.reported > SECONDS_BETWEEN_REPORTS:
             self.bar.set_postfix_str(f"epoch {epoch + 1}/{self.epochs}" + (f", loss {loss:.4f}" if loss else ""))
             self.report("running", epoch + 1, loss)
 
-    def report(self, condition, epoch, loss):
+    def report(self, condition: str, epoch: int, loss: float | None) -> None:
+        """Write how far the job is."""
         self.reported = time.time()
         rate = (self.done - self.at_start) / max(self.reported - self.started, 1e-6)
         content = {
@@ -93,6 +118,7 @@ class Progress:
         }  # fmt: skip
         files.write_text(self.job.state / "progress.json", json.dumps(content))
 
-    def close(self, history=()):
+    def close(self, history: Sequence[float] = ()) -> None:
+        """Report the job as finished, with the last of some losses."""
         self.bar.close()
         self.report("finished", self.epochs, history[-1] if history else None)

@@ -4,68 +4,115 @@ It reaches every job in one environment variable and never enters a recipe: movi
 Imports no torch.
 """
 
-import json
 import os
 from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, Field
 
 from contrastive_inversion.base.errors import UserError
+from contrastive_inversion.base.settings import Settings, checked, read_yaml
 
 VARIABLE = "CONTRASTIVE_INVERSION_PLACES"
-EXPECTED = {
-    "data.imagenet": "the folder with train/<wnid>/*.JPEG and val/<wnid>/*.JPEG, "
-    "or val/*.JPEG with ILSVRC2012_devkit_t12",
-    "data.imagenet_c": "the folder with <corruption>/<severity>/<wnid>/*.JPEG, "
-    "or <group>/<corruption>/<severity>/<wnid>/*.JPEG",
-    "data.cifar": "the folder with cifar-10-batches-py and cifar-100-python",
-    "data.stl10": "the folder with stl10_binary",
-    "data.coronahack": "the folder with Coronahack-Chest-XRay-Dataset/{train,test} and Chest_xray_Corona_Metadata.csv",
-    "weights.clip": "the path of OpenAI's RN101.pt, a TorchScript archive",
-    "weights.resnet101": "the path of torchvision's resnet101-63fe2227.pth (IMAGENET1K_V1)",
-}
 
 
-def export(config):
+class Data(Settings):
+    """Where data sets lie."""
+
+    imagenet: str | None = Field(None, description=(
+        "the folder with train/<wnid>/*.JPEG and val/<wnid>/*.JPEG, or val/*.JPEG with ILSVRC2012_devkit_t12"
+    ))  # fmt: skip
+    imagenet_c: str | None = Field(None, description=(
+        "the folder with <corruption>/<severity>/<wnid>/*.JPEG, or <group>/<corruption>/<severity>/<wnid>/*.JPEG"
+    ))  # fmt: skip
+    cifar: str | None = Field(None, description="the folder with cifar-10-batches-py and cifar-100-python")
+    stl10: str | None = Field(None, description="the folder with stl10_binary")
+    coronahack: str | None = Field(None, description=(
+        "the folder with Coronahack-Chest-XRay-Dataset/{train,test} and Chest_xray_Corona_Metadata.csv"
+    ))  # fmt: skip
+
+
+class WeightFiles(Settings):
+    """Where published weights lie."""
+
+    clip: str | None = Field(None, description="the path of OpenAI's RN101.pt, a TorchScript archive")
+    resnet101: str | None = Field(None, description="the path of torchvision's resnet101-63fe2227.pth (IMAGENET1K_V1)")
+
+
+class Config(Settings):
+    """config.yaml, the one file that a user edits."""
+
+    study: str = Field("demo", description="which study to run")
+    studies: str | None = Field(None, description="a folder with studies of the user's own")
+    data: Data = Field(Data(), description="where data sets lie; one that is not set stops only what needs it")
+    weights: WeightFiles = Field(WeightFiles(), description="where published weights lie")
+    store: Literal["pixels", "jpeg"] = Field(
+        "pixels", description="image files are decoded once into a store, or each time that they are needed"
+    )
+    compare: str | None = Field(None, description="another run's folder, shown beside this one on the report page")
+    results: str = Field("results", description="the folder of results")
+    figures: str = Field("figures", description="the folder of figures")
+
+
+PLACES: dict[str, type[BaseModel]] = {"data": Data, "weights": WeightFiles}
+
+
+def read_config(path: Path) -> Config:
+    """The content of a config.yaml. Raises UserError where it is missing, no YAML, or has a wrong key or value."""
+    if not path.exists():
+        raise UserError(f"{path}: there is no such file; run this where config.yaml lies, or name it with --config")
+    return checked(Config, read_yaml(path), path)
+
+
+def export(config: Config) -> None:
     """Hand what config.yaml says of places to every process started from here."""
-    os.environ[VARIABLE] = json.dumps({key: config[key] for key in ("data", "weights", "store") if key in config})
+    os.environ[VARIABLE] = config.model_dump_json(include={*PLACES, "store"}, exclude_defaults=True)
 
 
-def told():
-    return json.loads(os.environ.get(VARIABLE, "{}"))
+def exported() -> Config:
+    """What this process was told of places."""
+    return Config.model_validate_json(os.environ.get(VARIABLE, "{}"))
 
 
-def place(name):
+def expected(name: str) -> str:
+    """What lies at a place such as `data.imagenet`, in words."""
+    section, _, key = name.partition(".")
+    return str(PLACES[section].model_fields[key].description)
+
+
+def place(name: str) -> Path:
     """The path that config.yaml gives for `data.imagenet`, say. Raises UserError where it gives none."""
     section, _, key = name.partition(".")
-    value = told().get(section, {}).get(key)
-    if not value:
-        raise UserError(f"config.yaml: {name}: not set; it is {EXPECTED[name]}")
-    return Path(value).expanduser()
+    path = getattr(getattr(exported(), section), key)
+    if not path:
+        raise UserError(f"config.yaml: {name}: not set; it is {expected(name)}")
+    return Path(path).expanduser()
 
 
-def folder(key):
+def folder(key: str) -> Path:
     """The folder of a data set. Raises UserError where config.yaml names none or a missing one."""
     path = place(f"data.{key}")
     if not path.is_dir():
-        raise UserError(f"config.yaml: data.{key}: there is no folder {path}; expected {EXPECTED[f'data.{key}']}")
+        raise UserError(f"config.yaml: data.{key}: there is no folder {path}; expected {expected(f'data.{key}')}")
     return path
 
 
-def weights_file(key):
+def weights_file(key: str) -> Path:
     """The file of published weights. Raises UserError where config.yaml names none or a missing one."""
     path = place(f"weights.{key}")
     if not path.is_file():
         raise UserError(
-            f"config.yaml: weights.{key}: there is no file {path}; expected {EXPECTED[f'weights.{key}']}; "
+            f"config.yaml: weights.{key}: there is no file {path}; expected {expected(f'weights.{key}')}; "
             "`snakemake weights` fetches it"
         )
     return path
 
 
-def wrong(key, path, problem):
+def wrong(key: str, path: Path, problem: str) -> UserError:
     """The UserError for a data set that is not as published."""
-    return UserError(f"config.yaml: data.{key}: {path} {problem}; expected {EXPECTED[f'data.{key}']}")
+    return UserError(f"config.yaml: data.{key}: {path} {problem}; expected {expected(f'data.{key}')}")
 
 
-def stores_pixels():
+def stores_pixels() -> bool:
     """Whether image files are decoded once into a store of pixels, or each time they are needed (`store: jpeg`)."""
-    return told().get("store", "pixels") == "pixels"
+    return exported().store == "pixels"

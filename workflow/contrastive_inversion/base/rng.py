@@ -7,6 +7,7 @@ does not depend on the batch size, the order of images, the number of workers or
 
 import hashlib
 import math
+from collections.abc import Sequence
 
 import torch
 
@@ -17,7 +18,7 @@ ROUNDS = 10
 CACHED = 120_000
 
 
-def philox(counter, key):
+def philox(counter: Sequence[torch.Tensor], key: tuple[int, int]) -> tuple[torch.Tensor, ...]:
     """Philox-4x32-10.
 
     counter: four int64 tensors (broadcastable) holding words in [0, 2**32); key: two ints in [0, 2**32).
@@ -34,18 +35,18 @@ def philox(counter, key):
     return c0, c1, c2, c3
 
 
-def high(product):
+def high(product: torch.Tensor) -> torch.Tensor:
     """The upper 32 bits of 64."""
     return (product >> 32).bitwise_and_(MASK32)
 
 
-def stream_key(seed, purpose):
+def stream_key(seed: int, purpose: str) -> tuple[int, int]:
     """The 64-bit Philox key of a (study seed, purpose) pair, as two 32-bit words."""
     digest = hashlib.sha256(f"{seed}/{purpose}".encode()).digest()
     return int.from_bytes(digest[:4], "little"), int.from_bytes(digest[4:8], "little")
 
 
-def words(n, seed, purpose, ids, epoch=0):
+def words(n: int, seed: int, purpose: str, ids: torch.Tensor, epoch: int = 0) -> torch.Tensor:
     """n random 32-bit words for each image: int64 of shape (len(ids), n), values in [0, 2**32).
 
     ids: int64 (B,), the images' own numbers; epoch: the epoch or instantiation.
@@ -57,12 +58,12 @@ def words(n, seed, purpose, ids, epoch=0):
     return torch.stack(torch.broadcast_tensors(*lanes), dim=2).flatten(1)[:, :n]  # (B, n/4, 4) -> (B, n)
 
 
-def uniform(n, seed, purpose, ids, epoch=0):
+def uniform(n: int, seed: int, purpose: str, ids: torch.Tensor, epoch: int = 0) -> torch.Tensor:
     """n uniforms in the open interval (0, 1) for each image: float64 (len(ids), n)."""
     return (words(n, seed, purpose, ids, epoch).to(torch.float64) + 0.5) * 2.0**-32
 
 
-def normal(n, seed, purpose, ids, epoch=0):
+def normal(n: int, seed: int, purpose: str, ids: torch.Tensor, epoch: int = 0) -> torch.Tensor:
     """n standard normals for each image by Box-Muller: float32 (len(ids), n).
 
     Computed in float64 and rounded once, so that devices agree up to rare last-bit cases.
@@ -71,7 +72,8 @@ def normal(n, seed, purpose, ids, epoch=0):
     return torch.cat([box_muller(n, seed, purpose, some, epoch) for some in ids.split(few)])
 
 
-def box_muller(n, seed, purpose, ids, epoch):
+def box_muller(n: int, seed: int, purpose: str, ids: torch.Tensor, epoch: int) -> torch.Tensor:
+    """The normals of `normal` for a few images."""
     half = math.ceil(n / 2)
     u = uniform(2 * half, seed, purpose, ids, epoch)
     radius = torch.log(u[:, :half]).mul_(-2).sqrt_()
@@ -79,6 +81,6 @@ def box_muller(n, seed, purpose, ids, epoch):
     return torch.cat([radius * torch.cos(angle), radius * torch.sin(angle)], dim=1)[:, :n].float()
 
 
-def permutation(n, seed, purpose, epoch=0):
+def permutation(n: int, seed: int, purpose: str, epoch: int = 0) -> torch.Tensor:
     """A random permutation of range(n), int64 (n,): the order of images within an epoch."""
     return torch.argsort(words(n, seed, purpose, torch.zeros(1, dtype=torch.int64), epoch)[0], stable=True)

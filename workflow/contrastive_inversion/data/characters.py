@@ -9,6 +9,7 @@ import functools
 import hashlib
 import math
 import unicodedata
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -28,23 +29,23 @@ DRAWS = 20  # uniforms that one image consumes
 
 
 @functools.cache
-def faces():
+def faces() -> tuple[Path, ...]:
     """The text faces of matplotlib's DejaVu and STIX families, sorted by name. Raises UserError if absent."""
     import matplotlib
 
     folder = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
-    found = sorted(folder.glob("DejaVu*.ttf")) + sorted(folder.glob("STIXGeneral*.ttf"))
-    found = [path for path in found if "Display" not in path.name]
-    if len(found) < FACES_NEEDED:
+    shipped = [*sorted(folder.glob("DejaVu*.ttf")), *sorted(folder.glob("STIXGeneral*.ttf"))]
+    usable = tuple(path for path in shipped if "Display" not in path.name)
+    if len(usable) < FACES_NEEDED:
         raise UserError(
-            f"{folder}: {len(found)} DejaVu and STIX fonts, at least {FACES_NEEDED} are needed; "
+            f"{folder}: {len(usable)} DejaVu and STIX fonts, at least {FACES_NEEDED} are needed; "
             "this matplotlib lacks its fonts: pip install --force-reinstall matplotlib"
         )
-    return tuple(found)
+    return usable
 
 
 @functools.cache
-def coverage():
+def coverage() -> tuple[frozenset[int], ...]:
     """For each face, the set of code points that it contains."""
     from fontTools.ttLib import TTFont
 
@@ -52,31 +53,33 @@ def coverage():
 
 
 @functools.cache
-def faces_with(code_point):
+def faces_with(code_point: int) -> tuple[int, ...]:
     """Indices of the faces that contain a code point."""
     return tuple(i for i, covered in enumerate(coverage()) if code_point in covered)
 
 
-def is_candidate(character):
+def is_candidate(character: str) -> bool:
+    """Whether a character may be a class: named, of a wanted category, in enough faces, not for the label shift."""
     name = unicodedata.name(character, "")
     wanted = unicodedata.category(character) in CATEGORIES and not LEFT_OUT & set(name.split())
     return bool(name) and wanted and character not in SHIFTED and len(faces_with(ord(character))) >= FACES_NEEDED
 
 
-def order(character):
+def order(character: str) -> tuple[bool, bytes]:
     """Symbols before the letters of other alphabets, each group in an order fixed by the hash."""
     return unicodedata.category(character) not in SYMBOLS, hashlib.sha256(character.encode()).digest()
 
 
 @functools.cache
-def classes():
+def classes() -> tuple[str, ...]:
     """Every class as a character: the letters of FIRST, then the others (see `order`).
 
     A character that looks like an earlier one is dropped, so the classes can be told apart.
     """
-    points = set().union(*coverage())
-    others = sorted((c for c in map(chr, points) if c not in FIRST and is_candidate(c)), key=order)
-    kept, bitmaps = [], np.empty((0, 24 * 24), np.float32)
+    covered: frozenset[int] = frozenset().union(*coverage())
+    others = sorted((c for c in map(chr, covered) if c not in FIRST and is_candidate(c)), key=order)
+    kept: list[str] = []
+    bitmaps = np.empty((0, 24 * 24), np.float32)
     for character in [*FIRST, *others]:
         bitmap = signature(character)
         if len(kept) < len(FIRST) or (bitmaps @ bitmap).max() < LOOKALIKE_COSINE:
@@ -85,23 +88,23 @@ def classes():
     return tuple(kept)
 
 
-def caption(character):
+def caption(character: str) -> str:
     """The class's caption: its Unicode name in lower case."""
     return unicodedata.name(character).lower()
 
 
-def signature(character):
+def signature(character: str) -> np.ndarray:
     """A 24 px bitmap of the character in its first face, flattened to unit length: float32 (576,)."""
     bitmap = glyph(faces_with(ord(character))[0], character, 0)
-    pixels = np.asarray(bitmap.resize((24, 24), Image.Resampling.BILINEAR), np.float32).ravel()
+    pixels: np.ndarray = np.asarray(bitmap.resize((24, 24), Image.Resampling.BILINEAR), np.float32).ravel()
     return pixels / max(np.linalg.norm(pixels), 1e-6)
 
 
 @functools.lru_cache(maxsize=4096)
-def glyph(face, character, stroke):
+def glyph(face: int, character: str, stroke: int) -> Image.Image:
     """The character alone, white on black, cropped to its ink and padded to a square: PIL image of mode L."""
     font = ImageFont.truetype(str(faces()[face]), EM)
-    left, top, right, bottom = font.getbbox(character, stroke_width=stroke)
+    left, top, right, bottom = map(int, font.getbbox(character, stroke_width=stroke))
     width, height = max(right - left, 1), max(bottom - top, 1)
     side = max(width, height, EM // 2) + 2
     image = Image.new("L", (side, side))
@@ -110,7 +113,7 @@ def glyph(face, character, stroke):
     return image
 
 
-def render(character, draws, size):
+def render(character: str, draws: np.ndarray, size: int) -> np.ndarray:
     """One image of a character: uint8 (size, size, 3).
 
     draws: DRAWS uniforms in (0, 1) that fix face, stroke, size (0.75-1.08), rotation (16 degrees either way),
@@ -119,7 +122,7 @@ def render(character, draws, size):
     u = iter(np.asarray(draws, np.float64).tolist())
     available = faces_with(ord(character))
     source = glyph(available[int(next(u) * len(available))], character, int(next(u) * 3))
-    ink = placed(source, size, *(next(u) for _ in range(5)))[..., None]
+    ink = placed(source, size, u)[..., None]  # (size, size, 1)
     background, foreground = colours(u)
     angle = 2 * math.pi * next(u)
     ramp = np.linspace(-1, 1, size, dtype=np.float32)
@@ -129,8 +132,9 @@ def render(character, draws, size):
     return np.clip(canvas * (1 - ink) + foreground * ink, 0, 255).round().astype(np.uint8)
 
 
-def placed(source, size, scale, rotation, shear, shift_x, shift_y):
+def placed(source: Image.Image, size: int, u: Iterator[float]) -> np.ndarray:
     """The glyph scaled, sheared, rotated and shifted into the frame: float32 (size, size) in [0, 1]."""
+    scale, rotation, shear, shift_x, shift_y = (next(u) for _ in range(5))
     zoom = source.width / (0.88 * size * (0.75 + 0.33 * scale))
     angle = math.radians(32 * rotation - 16)
     slant = 0.4 * shear - 0.2
@@ -143,7 +147,7 @@ def placed(source, size, scale, rotation, shear, shift_x, shift_y):
     return np.asarray(image, np.float32) / 255
 
 
-def colours(u):
+def colours(u: Iterator[float]) -> tuple[np.ndarray, np.ndarray]:
     """Background and foreground colours, at least 80 of 255 apart in luminance: two float32 (3,)."""
     weights = np.array([0.299, 0.587, 0.114], np.float32)
     background = 255 * np.array([next(u) for _ in range(3)], np.float32)

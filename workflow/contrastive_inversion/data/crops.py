@@ -1,6 +1,10 @@
-"""Crops and resizes of full-resolution pictures, equal bit for bit to torchvision's on Pillow images."""
+"""Crops and resizes of full-resolution pictures: torchvision's on Pillow images, with counted draws.
+
+torchvision is imported by the first resize: that takes seconds, and jobs on stored squares never resize.
+"""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -9,37 +13,25 @@ from PIL import Image
 from contrastive_inversion.base import rng
 
 SCALE, RATIO, TRIES = (0.08, 1.0), (3 / 4, 4 / 3), 10  # RandomResizedCrop's defaults
+Box = tuple[int, int, int, int]  # top, left, height, width
 
 
-def resized(picture, height, width):
-    """A uint8 picture (H, W, 3) at another size: Pillow's bilinear with its antialiasing."""
-    if picture.shape[:2] == (height, width):
-        return picture
-    return np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.BILINEAR))
+def resized(picture: np.ndarray, size: Sequence[int]) -> np.ndarray:
+    """A uint8 picture (H, W, 3) at another size, bilinear with antialiasing: `[S]` for its shorter side, `[H, W]`."""
+    from torchvision.transforms import functional
+
+    return np.asarray(functional.resize(Image.fromarray(picture), list(size)))
 
 
-def shorter_side(picture, size):
-    """torchvision's Resize(size): the shorter side to `size`, the longer one truncated to an integer."""
-    height, width = picture.shape[:2]
-    if height <= width:
-        return resized(picture, size, int(size * width / height))
-    return resized(picture, int(size * height / width), size)
+def for_testing(picture: np.ndarray, resize: int, size: int) -> np.ndarray:
+    """The shorter side resized, then the centre cropped: uint8 (size, size, 3)."""
+    from torchvision.transforms import functional
+
+    return np.asarray(functional.center_crop(Image.fromarray(resized(picture, [resize])), [size]))
 
 
-def centre(picture, size):
-    """torchvision's CenterCrop(size) of a picture that is at least as large."""
-    top = round((picture.shape[0] - size) / 2.0)
-    left = round((picture.shape[1] - size) / 2.0)
-    return picture[top : top + size, left : left + size]
-
-
-def for_testing(picture, resize, size):
-    """Resize the shorter side, then crop the centre: uint8 (size, size, 3)."""
-    return centre(shorter_side(picture, resize), size)
-
-
-def random_box(height, width, draws, scale=SCALE):
-    """RandomResizedCrop's box (top, left, height, width) from 4 * TRIES uniforms; scale: bounds of its share.
+def random_box(height: int, width: int, draws: np.ndarray, scale: Sequence[float]) -> Box:
+    """RandomResizedCrop's box from 4 * TRIES uniforms; scale: bounds of its share.
 
     torchvision's algorithm: an area and an aspect ratio, tried ten times, then the largest allowed centre crop.
     """
@@ -53,7 +45,7 @@ def random_box(height, width, draws, scale=SCALE):
     return central_box(height, width)
 
 
-def central_box(height, width):
+def central_box(height: int, width: int) -> Box:
     """The largest centre crop whose aspect ratio is allowed."""
     if width / height < RATIO[0]:
         w, h = width, round(width / RATIO[0])
@@ -64,27 +56,21 @@ def central_box(height, width):
     return (height - h) // 2, (width - w) // 2, h, w
 
 
-def for_training(picture, draws, size, flip, scale=SCALE):
+def for_training(
+    picture: np.ndarray, draws: np.ndarray, size: int, flip: float, scale: Sequence[float] | None
+) -> np.ndarray:
     """A random resized crop, flipped with probability `flip`: uint8 (size, size, 3).
 
-    draws: 4 * TRIES + 1 uniforms, the image's own.
+    draws: 4 * TRIES + 1 uniforms, the image's own; scale: see `random_box`, None for the centre of the whole picture.
     """
-    top, left, height, width = random_box(*picture.shape[:2], draws[:-1], scale)
-    crop = resized(np.ascontiguousarray(picture[top : top + height, left : left + width]), size, size)
-    return crop[:, ::-1] if draws[-1] < flip else crop
-
-
-def whole_for_training(picture, draws, size, flip):
-    """The whole picture, resized, its centre cropped, and flipped with probability `flip`: uint8 (size, size, 3)."""
-    square = for_testing(picture, size, size)
+    if scale is None:
+        square = for_testing(picture, size, size)
+    else:
+        top, left, height, width = random_box(picture.shape[0], picture.shape[1], draws[:-1], scale)
+        square = resized(picture[top : top + height, left : left + width], [size, size])
     return square[:, ::-1] if draws[-1] < flip else square
 
 
-def draws_of(seed, name, index, epoch):
+def draws_of(seed: int, split: str, index: torch.Tensor, epoch: int) -> np.ndarray:
     """The uniforms of `for_training` for each image: float64 (B, 4 * TRIES + 1)."""
-    return rng.uniform(4 * TRIES + 1, seed, f"crop/{name}", index, epoch).numpy()
-
-
-def stacked(pictures):
-    """uint8 pictures of one size as a tensor (B, H, W, 3)."""
-    return torch.from_numpy(np.stack(pictures))
+    return rng.uniform(4 * TRIES + 1, seed, f"crop/{split}", index, epoch).numpy()

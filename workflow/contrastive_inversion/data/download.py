@@ -3,9 +3,12 @@
 Nothing else in this package opens a connection. Every file is checked against its published checksum.
 """
 
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
+from pathlib import Path
 from urllib.error import URLError
 
-from contrastive_inversion.base import machine, studies
+from contrastive_inversion.base import machine
 from contrastive_inversion.base.errors import UserError
 from contrastive_inversion.base.files import check_sum
 from contrastive_inversion.data import readers
@@ -22,22 +25,22 @@ BY_HAND = {
 }
 
 
-def fetch_weights(study_name):
-    """Fetch the weights that a study starts from. Raises UserError without a place, a network or the right checksum."""
-    study = studies.load(study_name)
-    wanted = [study[name] for name in ("teacher", "resnet") if study[name].get("weights") in WEIGHTS]
-    if not wanted:
-        raise UserError(f"study {study_name} starts from no published weights; config.yaml: study: paper does")
-    for settings in wanted:
-        name = settings["weights"]
+def fetch_weights(checksums: Mapping[str, str]) -> None:
+    """Fetch the weights that a study starts from: {config.yaml's name: sha256, its first digits at least}.
+
+    Raises UserError where there are none, and without a place, a network or the right checksum.
+    """
+    if not checksums:
+        raise UserError("the study starts from no published weights: there is nothing to fetch")
+    for name, sha256 in checksums.items():
         path = machine.place(f"weights.{name}")
         if not path.exists():
-            download(WEIGHTS[name], path, settings["sha256"])
-        check_sum(path, settings["sha256"])
+            download(WEIGHTS[name], path, sha256)
+        check_sum(path, sha256)
         print(f"weights.{name}: {path}, sha256 as published")
 
 
-def download(url, path, digits):
+def download(url: str, path: Path, digits: str) -> None:
     """Fetch a file with a progress bar; it appears at `path` whole and with the right sha256, or not at all."""
     from torch.hub import download_url_to_file
 
@@ -53,18 +56,17 @@ def download(url, path, digits):
         raise UserError(f"{url}: {error}; nothing was kept, try again") from None
 
 
-def fetch_data(study_name):
-    """Fetch a study's CIFAR and STL-10 with torchvision and its checksums, and say where the other data come from."""
-    study = studies.load(study_name)
-    found = {settings["source"] for settings in study["data"].values()}
-    for source in sorted(found & readers.ARCHIVES.keys()):
+def fetch_data(sources: AbstractSet[str]) -> None:
+    """Fetch CIFAR and STL-10 with torchvision and its checksums, and say where the data of other sources come from."""
+    for source in sorted(sources & readers.ARCHIVES.keys()):
         fetch_archive(source)
-    for key in sorted({readers.key_of(source) for source in found} & BY_HAND.keys()):
-        print(f"data.{key}: fetch by hand: {BY_HAND[key]}; it is {machine.EXPECTED[f'data.{key}']}")
+    for key in sorted({readers.KEYS.get(source, "") for source in sources} & BY_HAND.keys()):
+        print(f"data.{key}: fetch by hand: {BY_HAND[key]}; it is {machine.expected(f'data.{key}')}")
 
 
-def fetch_archive(source):
-    root = machine.place(f"data.{readers.key_of(source)}")
+def fetch_archive(source: str) -> None:
+    """Fetch an official archive. Raises UserError without a place or a network, and for a wrong checksum."""
+    root = machine.place(f"data.{readers.KEYS[source]}")
     root.mkdir(parents=True, exist_ok=True)
     try:
         for split in ("train", "test"):

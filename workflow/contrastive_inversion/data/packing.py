@@ -10,23 +10,56 @@ import json
 import math
 import shutil
 import struct
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from PIL import Image
 from tqdm import tqdm
 
 from contrastive_inversion.base import files
 from contrastive_inversion.base.errors import UserError
-from contrastive_inversion.data.readers import decode
+from contrastive_inversion.data.readers import Entry, decode
 
 HEADER_BYTES = 1 << 16  # room for the record, which is written last
 IMAGES_BETWEEN_NOTES = 500
 KEPT_FREE = 1 << 30
+BYTES = {"U8": 1, "I64": 8}
+Splits = Mapping[str, Sequence[Entry]]
 
 
-def size_of(path):
+class Region(NamedTuple):
+    """Where a tensor lies, in bytes behind the header."""
+
+    dtype: str
+    shape: list[int]
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where everything lies, by tensor name, and each split's sizes (height, width): int64 (N, 2)."""
+
+    regions: dict[str, Region]
+    sizes: dict[str, np.ndarray]
+
+    @property
+    def length(self) -> int:
+        """Bytes behind the header."""
+        return max((region.stop for region in self.regions.values()), default=0)
+
+    def offsets(self, split: str) -> np.ndarray:
+        """Where each picture begins among its split's pixels: int64 (N,)."""
+        lengths = 3 * self.sizes[split].prod(axis=1)
+        return np.cumsum(lengths) - lengths
+
+
+def size_of(path: Path) -> tuple[int, int]:
     """An image file's (height, width) from its header, without decoding it. Raises UserError if it has none."""
     try:
         with Image.open(path) as image:
@@ -35,29 +68,26 @@ def size_of(path):
         raise UserError(f"{path}: not an image ({error}); fetch this file again") from None
 
 
-def layout(splits):
-    """Where everything lies: {tensor name: (dtype, shape, start, stop)} in bytes, and each split's image sizes."""
-    places, sizes, position = {}, {}, 0
+def sizes_of(entries: Sequence[Entry], split: str) -> np.ndarray:
+    """The sizes of a split's image files: int64 (N, 2)."""
+    progress = tqdm(entries, desc=f"{split} sizes", unit="image", mininterval=5)
+    return np.array([size_of(entry.path) for entry in progress], np.int64).reshape(-1, 2)
 
-    def place(name, dtype, shape):
-        nonlocal position
-        length = math.prod(shape) * {"U8": 1, "I64": 8}[dtype]
-        places[name] = (dtype, shape, position, position + length)
-        position += length
 
-    for split, entries in splits.items():
-        found = [size_of(entry.path) for entry in tqdm(entries, desc=f"{split} sizes", unit="image", mininterval=5)]
-        sizes[split] = np.array(found, np.int64).reshape(-1, 2)
-        place(f"{split}/labels", "I64", [len(entries)])
-        place(f"{split}/sizes", "I64", [len(entries), 2])
-        place(f"{split}/offsets", "I64", [len(entries)])
-        pixels = int(3 * sizes[split].prod(axis=1).sum())
+def layout_of(splits: Splits) -> Layout:
+    """The layout of a store. Raises UserError for a file whose header is not that of an image."""
+    layout = Layout({}, {split: sizes_of(entries, split) for split, entries in splits.items()})
+    for split, sizes in layout.sizes.items():
+        pixels = int(3 * sizes.prod(axis=1).sum())
         # safetensors allows no gap between tensors: zeros at the end align the next split's labels
-        place(f"{split}/pixels", "U8", [pixels + (-pixels) % 8])
-    return places, sizes, position
+        shapes = {"labels": [len(sizes)], "sizes": [len(sizes), 2], "offsets": [len(sizes)]}
+        for name, shape in (shapes | {"pixels": [pixels + (-pixels) % 8]}).items():
+            dtype, start = "U8" if name == "pixels" else "I64", layout.length
+            layout.regions[f"{split}/{name}"] = Region(dtype, shape, start, start + math.prod(shape) * BYTES[dtype])
+    return layout
 
 
-def check_space(path, needed):
+def check_space(path: Path, needed: int) -> None:
     """Raise UserError unless the disk has room for the store, before any image is decoded."""
     path.parent.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(path.parent).free
@@ -68,87 +98,83 @@ def check_space(path, needed):
         )
 
 
-def header(places, record):
+def header(layout: Layout, record: Mapping[str, Any]) -> bytes:
     """A safetensors header of HEADER_BYTES, its record padded with spaces as the format allows."""
-    content = {"__metadata__": {"record": json.dumps(record, ensure_ascii=True)}}
-    content |= {n: {"dtype": d, "shape": s, "data_offsets": [a, b]} for n, (d, s, a, b) in places.items()}
+    content: dict[str, Any] = {"__metadata__": {"record": json.dumps(record, ensure_ascii=True)}}
+    for name, (dtype, shape, start, stop) in layout.regions.items():
+        content[name] = {"dtype": dtype, "shape": shape, "data_offsets": [start, stop]}
     text = json.dumps(content).encode()
     if len(text) > HEADER_BYTES - 8:
         raise UserError("the record of an image store outgrew its header")
     return struct.pack("<Q", HEADER_BYTES - 8) + text.ljust(HEADER_BYTES - 8)
 
 
-def pack(splits, target, state):
+def pack(splits: Splits, target: Path, state: Path) -> "Packed":
     """Decode every entry of {split: [Entry]} into a store at `target`, resuming what `state` remembers.
 
-    Returns a Packed, for `finish`. Raises UserError on a full disk or an image that cannot be decoded.
+    Raises UserError on a full disk or an image that cannot be decoded.
     """
-    places, sizes, length = layout(splits)
+    layout = layout_of(splits)
     partial, note = state / "store.partial", state / "store.json"
-    expected = {"bytes": length, "images": {split: len(entries) for split, entries in splits.items()}}
+    expected = {"bytes": layout.length, "images": {split: len(entries) for split, entries in splits.items()}}
     done = resumed(note, expected) if partial.exists() else 0
     if not done:
-        check_space(target, length)
+        check_space(target, layout.length)
     state.mkdir(parents=True, exist_ok=True)
     with open(partial, "r+b" if done else "w+b") as file:
-        file.truncate(HEADER_BYTES + length)
+        file.truncate(HEADER_BYTES + layout.length)
     flat = np.memmap(partial, np.uint8, "r+", HEADER_BYTES)
-    index(flat, places, sizes, splits)
-    decode_all(flat, places, sizes, splits, done, note, expected)
-    return Packed(places, state)
+    write_index(flat, layout, splits)
+    total = sum(map(len, splits.values()))
+    for number in decoded(flat, layout, splits, done):
+        if number % IMAGES_BETWEEN_NOTES == 0 or number == total:
+            flat.flush()
+            files.write_text(note, json.dumps(expected | {"done": number}))
+    return Packed(layout, state)
 
 
-def resumed(note, expected):
+def resumed(note: Path, expected: Mapping[str, Any]) -> int:
     """How many images a killed packing of the same files had written for certain."""
     try:
-        found = json.loads(note.read_text())
+        noted = json.loads(note.read_text())
     except (OSError, json.JSONDecodeError):
         return 0
-    return found["done"] if {key: found[key] for key in expected} == expected else 0
+    return int(noted["done"]) if {key: noted[key] for key in expected} == expected else 0
 
 
-def index(flat, places, sizes, splits):
+def write_index(flat: np.ndarray, layout: Layout, splits: Splits) -> None:
     """Write labels, sizes and offsets."""
     for split, entries in splits.items():
-        ends = np.cumsum(3 * sizes[split].prod(axis=1))
-        content = {
-            "labels": [entry.label for entry in entries],
-            "sizes": sizes[split],
-            "offsets": np.append(0, ends)[:-1],
-        }
-        for name, values in content.items():
-            _, _, start, stop = places[f"{split}/{name}"]
-            flat[start:stop] = np.ascontiguousarray(values, np.int64).reshape(-1).view(np.uint8)
+        labels = [entry.label for entry in entries]
+        columns = {"labels": labels, "sizes": layout.sizes[split], "offsets": layout.offsets(split)}
+        for name, values in columns.items():
+            region = layout.regions[f"{split}/{name}"]
+            flat[region.start : region.stop] = np.ascontiguousarray(values, np.int64).reshape(-1).view(np.uint8)
 
 
-def decode_all(flat, places, sizes, splits, done, note, expected):
-    """Decode the images that are not done yet, noting now and then how far the disk has them."""
-    entries = [(split, i, entry) for split, listed in splits.items() for i, entry in enumerate(listed)]
-    starts = {split: np.append(0, np.cumsum(3 * sizes[split].prod(axis=1))) for split in splits}
-    progress = tqdm(entries[done:], initial=done, total=len(entries), unit="image", mininterval=5)
-    for number, (split, i, entry) in enumerate(progress, done):
+def decoded(flat: np.ndarray, layout: Layout, splits: Splits, done: int) -> Iterator[int]:
+    """Decode the images that are not done yet, yielding how many are. Raises UserError for a damaged one."""
+    starts = [layout.regions[f"{split}/pixels"].start + layout.offsets(split) for split in splits]
+    every = zip(chain(*splits.values()), np.concatenate(starts), np.concatenate([*layout.sizes.values()]), strict=True)
+    rest, total = islice(every, done, None), sum(map(len, splits.values()))
+    progress = tqdm(rest, initial=done, total=total, unit="image", mininterval=5)
+    for number, (entry, start, size) in enumerate(progress, done + 1):
         pixels = decode(entry.path)
-        if pixels.shape[:2] != tuple(sizes[split][i]):
+        if pixels.shape[:2] != tuple(size):
             raise UserError(f"{entry.path}: its header promises another size than it holds; fetch this file again")
-        start = places[f"{split}/pixels"][2] + starts[split][i]
         flat[start : start + pixels.size] = pixels.reshape(-1)
-        if (number + 1) % IMAGES_BETWEEN_NOTES == 0 or number + 1 == len(entries):
-            flat.flush()
-            files.write_text(note, json.dumps(expected | {"done": number + 1}))
+        yield number
 
 
-def listed(splits, root):
+def listing(splits: Splits, root: Path) -> dict[str, torch.Tensor]:
     """A store of names instead of pixels, for files that are decoded whenever they are needed.
 
-    Returns tensors: `<split>/labels` int64 (N,) and `<split>/paths` uint8, the paths below `root`, a line each.
-    Raises UserError for a file whose header is not that of an image.
+    Returns `<split>/labels` int64 (N,) and `<split>/paths` uint8, the paths below `root`, a line each. Raises
+    UserError for a file whose header is not that of an image.
     """
-    import torch
-
     tensors = {}
     for split, entries in splits.items():
-        for entry in tqdm(entries, desc=f"{split} headers", unit="image", mininterval=5):
-            size_of(entry.path)
+        sizes_of(entries, split)  # reads every header
         names = "\n".join(entry.path.relative_to(root).as_posix() for entry in entries)
         tensors[f"{split}/labels"] = torch.tensor([entry.label for entry in entries])
         tensors[f"{split}/paths"] = torch.frombuffer(bytearray(names.encode()), dtype=torch.uint8)
@@ -159,23 +185,20 @@ def listed(splits, root):
 class Packed:
     """A packed store that waits for its record: its layout and the folder that it was packed in."""
 
-    places: dict
+    layout: Layout
     state: Path
 
-    def content_hash(self):
+    def content_hash(self) -> str:
         """sha256 of everything behind the header."""
-        digest = hashlib.sha256()
         with open(self.state / "store.partial", "rb") as file:
             file.seek(HEADER_BYTES)
-            while block := file.read(1 << 24):
-                digest.update(block)
-        return digest.hexdigest()
+            return hashlib.file_digest(file, "sha256").hexdigest()
 
-    def finish(self, target, record):
+    def finish(self, target: Path, record: Mapping[str, Any]) -> None:
         """Write the record into the header and move the store into place."""
         partial = self.state / "store.partial"
         with open(partial, "r+b") as file:
-            file.write(header(self.places, record))
+            file.write(header(self.layout, record))
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.move(partial, target)
         (self.state / "store.json").unlink(missing_ok=True)

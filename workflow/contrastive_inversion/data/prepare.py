@@ -1,33 +1,36 @@
 """Making a data set's image store: rendered, generated, read from official archives, or packed from image files."""
 
+from typing import Any
+
 from contrastive_inversion.base import machine
-from contrastive_inversion.data import embedded, packing, readers
-from contrastive_inversion.distort import imagenet_c
-from contrastive_inversion.ledger import plan
-
-EMBEDDED = {"glyphs": embedded.character_sets, "digits": embedded.digits, "photographs": embedded.photographs}
+from contrastive_inversion.base.job import Job
+from contrastive_inversion.data import embedded, generated, packing, readers
+from contrastive_inversion.data.settings import Archive, Characters, Digits, GeneratedImageNetC, Images, Photographs
 
 
-def make(recipe, job, load):
-    """The content of a data set's store, and facts. Raises UserError for anything amiss with its source."""
-    source = recipe["settings"]["source"]
-    if source == "generated-imagenet-c":
-        return imagenet_c.make(recipe, load)
-    if source in EMBEDDED:
-        return EMBEDDED[source](recipe)
-    if source in readers.ARCHIVES:
-        return archive(source), {}
-    found, facts = readers.entries(recipe), {"classes": readers.class_names(recipe["settings"])}
-    if readers.decoded_on_the_fly(recipe["settings"]):
-        return packing.listed(found, machine.folder(readers.key_of(source))), facts
-    return packing.pack(found, job.root / plan.file_of(job.product), job.state), facts
+def make(recipe: Images, job: Job) -> tuple[Any, dict[str, Any]]:
+    """The content of a data set's store, tensors or a `packing.Packed`, and facts.
+
+    Raises UserError for anything amiss with its source.
+    """
+    match recipe.settings:
+        case GeneratedImageNetC():
+            return generated.make(recipe, job)
+        case Characters() as settings:
+            return embedded.character_sets(settings, recipe.seed)
+        case Digits() as settings:
+            return embedded.digits(settings)
+        case Photographs() as settings:
+            return embedded.photographs(settings, recipe.seed)
+        case Archive(source=source):
+            return readers.archive(source), {}
+        case settings:
+            return from_files(settings, job), {"classes": readers.class_names(settings)}
 
 
-def archive(source):
-    """The tensors of a small official data set."""
-    splits = readers.official(source, readers.key_of(source))
-    return {
-        f"{split}/{part}": t
-        for split, pair in splits.items()
-        for part, t in zip(("images", "labels"), pair, strict=True)
-    }
+def from_files(settings: readers.InFiles, job: Job) -> Any:
+    """The store of a data set in image files: their pixels, or their names where they are decoded on the fly."""
+    splits = readers.entries(settings)
+    if readers.decoded_on_the_fly(settings):
+        return packing.listing(splits, machine.folder(readers.KEYS[settings.source]))
+    return packing.pack(splits, job.path, job.state)

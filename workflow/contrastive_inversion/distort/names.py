@@ -1,16 +1,21 @@
-"""Names of distortions and what they mean. Names are the same in every study; this module needs no torch.
+"""Names of distortions, and the typed operations that they stand for. Imports no torch.
 
     clean         no distortion                     rm90       90 % of the pixels masked
     rm50to95      masks of 50-95 %, one per image   gn50       additive Gaussian noise, sigma 0.5
     gn10to30      noise of sigma 0.1-0.3 per image  gb21       Gaussian blur, kernel 21 at 224 px
 
-A study names further ones under `distortions:`, as another name or as a list of operations. A specification
-is a list of operations, each a dict with `op` and its parameters; `probability` defaults to 1.
+A study names further ones under `distortions:`, as another name or as a list of operations.
 """
 
 import re
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field, TypeAdapter
+from pydantic_core import PydanticCustomError
 
 from contrastive_inversion.base.errors import UserError, nearest
+from contrastive_inversion.base.settings import NotNegative, Positive, Range, Settings, Share, Shares
 
 IMAGENET_C = (
     "gaussian_noise", "shot_noise", "impulse_noise", "defocus_blur", "glass_blur", "motion_blur", "zoom_blur", "snow",
@@ -21,49 +26,117 @@ PERCENT = re.compile(r"(rm|gn)(\d{1,2})(?:to(\d{1,2}))?")
 BLUR = re.compile(r"gb(\d+)")
 
 
-def is_deterministic(spec):
+def odd(kernel: int) -> int:
+    if kernel % 2 == 0:
+        raise PydanticCustomError("even", "{kernel} is even: a kernel has a centre", {"kernel": kernel})
+    return kernel
+
+
+class Sometimes(Settings):
+    """What every operation has."""
+
+    probability: Share | None = Field(None, description="applies to an image with this probability, else to all")
+
+
+class Mask(Sometimes):
+    """Set a share of an image's pixels to 0."""
+
+    op: Literal["mask"]
+    fraction: Shares = Field(description="bounds of the share, drawn uniformly for each image")
+
+
+class Noise(Sometimes):
+    """Add Gaussian noise, not clipped."""
+
+    op: Literal["noise"]
+    sigma: Range = Field(description="bounds of its deviation on the [0, 1] scale, drawn for each image")
+
+
+class Blur(Sometimes):
+    """Gaussian blur with reflect padding."""
+
+    op: Literal["blur"]
+    kernel: Annotated[int, Field(ge=1), AfterValidator(odd)] = Field(description="its size in pixels at 224 px")
+    sigma: Range = Field(description="bounds of its deviation in pixels at 224 px, drawn for each image")
+
+
+class Jitter(Sometimes):
+    """torchvision's ColorJitter, drawn for each image."""
+
+    op: Literal["jitter"]
+    brightness: NotNegative = Field(0, description="factors lie within 1 ± this")
+    contrast: NotNegative = Field(0, description="factors lie within 1 ± this")
+    saturation: NotNegative = Field(0, description="factors lie within 1 ± this")
+    hue: Annotated[float, Field(ge=0, le=0.5)] = Field(0, description="shifts lie within ± this, in turns")
+
+
+class Grey(Sometimes):
+    """All channels alike."""
+
+    op: Literal["grey"]
+    mean: bool = Field(False, description="the channels' mean instead of their luma")
+
+
+Operation = Annotated[Mask | Noise | Blur | Jitter | Grey, Field(discriminator="op")]
+Specification = list[Operation]
+SPECIFICATION: TypeAdapter[Specification] = TypeAdapter(Specification)
+
+
+class Vocabulary(Settings):
+    """A study's own words for distortions, and how lengths scale with its images."""
+
+    pixel_scale: Positive = Field(description="lengths of a blur are written for 224 px and multiplied by this")
+    blur_sigmas: dict[int, Positive] = Field(description="the deviation of a blur by its kernel: `gb21` is kernel 21")
+    distortions: dict[str, str | Specification] = Field(description="further names: another name, or its operations")
+
+
+def operations(*content: dict[str, Any]) -> Specification:
+    """A specification from plain values. Raises pydantic's ValidationError for what is no operation."""
+    return SPECIFICATION.validate_python(list(content))
+
+
+def is_deterministic(spec: Sequence[Operation]) -> bool:
     """True if the distortion draws nothing, so that one instantiation says all."""
-    return all(op["op"] == "blur" and op["sigma"][0] == op["sigma"][1] and "probability" not in op for op in spec)
+    return all(isinstance(op, Blur) and op.sigma[0] == op.sigma[1] and op.probability is None for op in spec)
 
 
-def specification(name, study):
-    """The list of operations that a distortion's name stands for in a study.
+def specification(name: str, words: Vocabulary) -> Specification:
+    """The operations that a distortion's name stands for in a study; none for `clean`.
 
     Raises UserError, with the nearest known name, for a name that means nothing.
     """
-    named = study["distortions"].get(name)
+    named = words.distortions.get(name)
     if isinstance(named, str):
-        return specification(named, study)
+        return specification(named, words)
     if named is not None:
-        return [scaled(op, study["pixel_scale"]) for op in named]
+        return [scaled(op, words.pixel_scale) for op in named]
     if name == "clean":
         return []
     if match := PERCENT.fullmatch(name):
-        return [percent_operation(*match.groups())]
-    if (match := BLUR.fullmatch(name)) and int(match[1]) in study["blur_sigmas"]:
-        kernel = int(match[1])
-        sigma = study["blur_sigmas"][kernel]
-        return [scaled({"op": "blur", "kernel": kernel, "sigma": [sigma, sigma]}, study["pixel_scale"])]
-    known = [*study["distortions"], "clean", "rm90", "rm50to95", "gn50", "gn10to30"]
-    known += [f"gb{kernel}" for kernel in study["blur_sigmas"]]
+        return operations(percent_operation(*match.groups()))
+    if (match := BLUR.fullmatch(name)) and int(match[1]) in words.blur_sigmas:
+        sigma = words.blur_sigmas[int(match[1])]
+        return [scaled(Blur(op="blur", kernel=int(match[1]), sigma=[sigma, sigma]), words.pixel_scale)]
+    known = [*words.distortions, "clean", "rm90", "rm50to95", "gn50", "gn10to30"]
+    known += [f"gb{kernel}" for kernel in words.blur_sigmas]
     raise UserError(f"unknown distortion '{name}'{nearest(name, known)}")
 
 
-def percent_operation(kind, low, high):
+def percent_operation(kind: str, low: str, high: str | None) -> dict[str, Any]:
     """A mask's range of fractions or a noise's range of sigmas from the percentages in its name."""
-    parameter = [int(low) / 100, int(high or low) / 100]
-    return {"op": "mask", "fraction": parameter} if kind == "rm" else {"op": "noise", "sigma": parameter}
+    bounds = [int(low) / 100, int(high or low) / 100]
+    return {"op": "mask", "fraction": bounds} if kind == "rm" else {"op": "noise", "sigma": bounds}
 
 
-def scaled(op, scale):
+def scaled(op: Operation, scale: float) -> Operation:
     """A blur's lengths, written for 224 px, at a study's image size; the kernel to the nearest odd number."""
-    if op["op"] != "blur":
+    if not isinstance(op, Blur):
         return op
-    kernel = 2 * round((op["kernel"] * scale - 1) / 2) + 1
-    return op | {"kernel": kernel, "sigma": [round(sigma * scale, 6) for sigma in op["sigma"]]}
+    kernel = 2 * round((op.kernel * scale - 1) / 2) + 1
+    return op.model_copy(update={"kernel": kernel, "sigma": [round(sigma * scale, 6) for sigma in op.sigma]})
 
 
-def label(name):
+def label(name: str) -> str:
     """What a person reads for a distortion's name."""
     if match := PERCENT.fullmatch(name):
         kind, low, high = match.groups()
@@ -74,3 +147,11 @@ def label(name):
     if match := BLUR.fullmatch(name):
         return f"blur n = {match[1]}"
     return name.replace("_", " ")
+
+
+def position(name: str) -> float:
+    """A level's place on an axis: percent of pixels, a standard deviation, or the number that the name is."""
+    match = PERCENT.fullmatch(name)
+    if not match:
+        return float(name)
+    return int(match[2]) if match[1] == "rm" else int(match[2]) / 100

@@ -4,76 +4,107 @@ Order and scale follow the authors' code (main:utils.py): crop and flip, then di
 Each image draws from its own counter (see `rng`), so a distorted image is the same in any batch.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 import torch
+from torch import Tensor
 
 from contrastive_inversion.base import rng
-from contrastive_inversion.distort.colour import colour_jitter, grey
+from contrastive_inversion.distort import colour
+from contrastive_inversion.distort.names import Blur, Grey, Jitter, Mask, Noise, Operation, Specification
 
 
-def corrupt(images, spec, seed, purpose, ids, epoch=0, repeated=None):
-    """Distort images by a specification (see `distortions`).
+class Draws(NamedTuple):
+    """What one operation's random numbers are functions of, in the order of the arguments of `rng`."""
+
+    seed: int
+    stream: str
+    ids: Tensor
+    epoch: int
+
+
+def corrupt(
+    images: Tensor, spec: Specification, seed: int, purpose: str, ids: Tensor, epoch: int = 0,
+    repeated: tuple[Tensor, int] | None = None,
+) -> Tensor:  # fmt: skip
+    """Distort images by a specification (see `names`).
 
     images: float32 (B, C, H, W) in [0, 1]; ids: int64 (B,), the images' own numbers; epoch: epoch or
     instantiation. repeated: (ids, epoch) for what the authors drew from NumPy's global generator, which repeated
     itself (see docs/PROTOCOL.md). Returns float32 (B, C, H, W); noise is not clipped, as in the paper.
     """
     for position, op in enumerate(spec):
-        stream = f"{purpose}/{position}/{op['op']}"
-        distorted = OPERATIONS[op["op"]](images, op, seed, stream, (ids, epoch), repeated or (ids, epoch))
-        if "probability" in op:
-            applies = rng.uniform(1, seed, f"{stream}/applies", ids, epoch)[:, 0] < op["probability"]
+        draws = Draws(seed, f"{purpose}/{position}/{op.op}", ids, epoch)
+        numpy_draws = draws._replace(ids=repeated[0], epoch=repeated[1]) if repeated else draws
+        distorted = applied(images, op, draws, numpy_draws)
+        if op.probability is not None:
+            applies = rng.uniform(1, seed, f"{draws.stream}/applies", ids, epoch)[:, 0] < op.probability
             distorted = torch.where(applies[:, None, None, None], distorted, images)
         images = distorted
     return images
 
 
-def drawn(bounds, seed, stream, ids, epoch):
-    """One parameter per image, uniform between the two bounds: float64 (B,)."""
+def applied(images: Tensor, op: Operation, draws: Draws, numpy_draws: Draws) -> Tensor:
+    """Images after one operation. The authors drew masks and the levels of noise from NumPy, all else from PyTorch."""
+    match op:
+        case Mask():
+            words = rng.words(images.shape[2:].numel(), *numpy_draws)
+            return masked(images, between(op.fraction, numpy_draws), words)
+        case Noise():
+            sigma = between(op.sigma, numpy_draws).float()
+            return images + sigma[:, None, None, None] * rng.normal(images[0].numel(), *draws).view(images.shape)
+        case Blur():
+            sigma = between(op.sigma, draws)
+            return blurred(images, op.kernel, sigma[:1] if op.sigma[0] == op.sigma[1] else sigma)
+        case Jitter():
+            return colour.jittered(images, op, rng.uniform(8, *draws))
+        case Grey():
+            grey = images.mean(dim=1, keepdim=True) if op.mean else colour.luma(images)
+            return grey.expand_as(images)
+
+
+def between(bounds: list[float], draws: Draws) -> Tensor:
+    """One parameter per image, uniform between two bounds: float64 (B,)."""
     low, high = bounds
     if low == high:
-        return torch.full((len(ids),), low, dtype=torch.float64, device=ids.device)
-    return low + (high - low) * rng.uniform(1, seed, f"{stream}/parameter", ids, epoch)[:, 0]
+        return torch.full((len(draws.ids),), low, dtype=torch.float64, device=draws.ids.device)
+    return low + (high - low) * rng.uniform(1, *draws._replace(stream=f"{draws.stream}/parameter"))[:, 0]
 
 
-def mask(images, op, seed, stream, drawn_by, numpy_drawn_by):
-    """Set exactly floor(fraction * H * W) pixels of each image to 0, the same ones in all channels."""
-    pixels = images.shape[2] * images.shape[3]
-    fraction = drawn(op["fraction"], seed, stream, *numpy_drawn_by)
+def masked(images: Tensor, fractions: Tensor, words: Tensor) -> Tensor:
+    """Set exactly floor(fraction * H * W) pixels of each image to 0, the same ones in all channels.
+
+    fractions: (B,) in [0, 1]; words: int64 (B, H * W) in [0, 2**32), the pixels with the smallest of them are hidden.
+    """
+    pixels = words.shape[1]
     # the tiny addend keeps 0.29 * 100, say, from falling below 29
-    count = (fraction * pixels + 1e-9).floor().long()
+    count = (fractions * pixels + 1e-9).floor().long()
     # the pixel's index breaks ties, so that every rank is distinct and the count exact
-    rank = (rng.words(pixels, seed, stream, *numpy_drawn_by) << 20) | torch.arange(pixels, device=images.device)
+    rank = (words << 20) | torch.arange(pixels, device=images.device)
     threshold = in_order(rank).gather(1, (count - 1).clamp(min=0)[:, None])
     keep = (rank > threshold) | (count == 0)[:, None]
     return images * keep.view(-1, 1, *images.shape[2:]).to(images.dtype)  # (B, H*W) -> (B, 1, H, W)
 
 
-def in_order(rows):
+def in_order(rows: Tensor) -> Tensor:
     """Each row sorted. NumPy's vectorised sort of integers is ten times torch's on a CPU."""
     if rows.device.type == "cpu":
         return torch.from_numpy(np.sort(rows.numpy(), axis=1))
     return rows.sort(dim=1).values
 
 
-def noise(images, op, seed, stream, drawn_by, numpy_drawn_by):
-    """Add sigma * N(0, 1), independent for each pixel and channel, sigma on the [0, 1] scale."""
-    sigma = drawn(op["sigma"], seed, stream, *numpy_drawn_by).float()
-    normals = rng.normal(images[0].numel(), seed, stream, *drawn_by).view(images.shape)
-    return images + sigma[:, None, None, None] * normals
+def blurred(images: Tensor, kernel: int, sigma: Tensor) -> Tensor:
+    """Gaussian blur with reflect padding as two matrix products, equal to torchvision's `gaussian_blur`.
 
-
-def blur(images, op, seed, stream, drawn_by, numpy_drawn_by):
-    """Gaussian blur with reflect padding as two matrix products, equal to torchvision's `gaussian_blur`."""
-    sigma = drawn(op["sigma"], seed, stream, *drawn_by)
-    if op["sigma"][0] == op["sigma"][1]:
-        sigma = sigma[:1]
-    rows = blur_matrix(images.shape[2], op["kernel"], sigma)  # (B or 1, H, H)
-    columns = blur_matrix(images.shape[3], op["kernel"], sigma)  # (B or 1, W, W)
+    kernel: its size in pixels, odd; sigma: (B,) in pixels, or (1,) for all images alike.
+    """
+    rows = blur_matrix(images.shape[2], kernel, sigma)  # (B or 1, H, H)
+    columns = blur_matrix(images.shape[3], kernel, sigma)  # (B or 1, W, W)
     return rows[:, None] @ images @ columns[:, None].transpose(2, 3)
 
 
-def blur_matrix(size, kernel, sigma):
+def blur_matrix(size: int, kernel: int, sigma: Tensor) -> Tensor:
     """The 1-D blur of a line of `size` pixels as matrices: float32 (len(sigma), size, size).
 
     Reflect padding is folded in: a weight that falls outside the line is added where its reflection lies.
@@ -86,17 +117,3 @@ def blur_matrix(size, kernel, sigma):
     matrix = torch.zeros(len(sigma), size, size, dtype=torch.float64, device=sigma.device)
     matrix.scatter_add_(2, source.expand(len(sigma), -1, -1), weights[:, None].expand(-1, size, -1))
     return matrix.float()
-
-
-def jittered(images, op, seed, stream, drawn_by, numpy_drawn_by):
-    """Colour jitter, of which only the authors' probe of Table 14 has any."""
-    return colour_jitter(images, op, seed, stream, *drawn_by)
-
-
-def greyed(images, op, seed, stream, drawn_by, numpy_drawn_by):
-    """All channels the luma, or their mean where `mean` says so."""
-    luma = images.mean(dim=1, keepdim=True) if op.get("mean") else grey(images)
-    return luma.expand_as(images)
-
-
-OPERATIONS = {"mask": mask, "noise": noise, "blur": blur, "jitter": jittered, "grey": greyed}

@@ -1,56 +1,34 @@
 """The one training loop: epochs in a counted order, a checkpoint after each, resumption that is exact to the bit."""
 
 import math
+from collections.abc import Callable, Iterable, Iterator, Sized
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Protocol, TypeVar
 
 import torch
+from torch import nn
 
-from contrastive_inversion.base import files, rng
+from contrastive_inversion.base import rng
 from contrastive_inversion.base.errors import UserError
-from contrastive_inversion.base.job import Progress
-from contrastive_inversion.ledger.plan import setting
+from contrastive_inversion.base.job import Job, Progress
+from contrastive_inversion.learn.checkpoints import Checkpoint
+from contrastive_inversion.learn.schedules import learning_rate
+from contrastive_inversion.learn.settings import Training
 
 EXPLODED = 1000  # times its first value
+Item = TypeVar("Item")
+Made = TypeVar("Made")
 
 
-def make_optimizer(parameters, settings):
-    """The optimiser of a training's settings: adam, adamw or sgd."""
-    common = {"lr": settings["lr"], "weight_decay": setting(settings, "weight_decay")}
-    name = settings["optimizer"]
-    if name == "sgd":
-        return torch.optim.SGD(parameters, momentum=setting(settings, "momentum"), **common)
-    return {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[name](parameters, fused=True, **common)
+class TrainingRecipe(Protocol):
+    """What the loop reads of a recipe."""
 
+    @property
+    def seed(self) -> int: ...
 
-def learning_rate(settings, step, steps_per_epoch, epochs):
-    """The learning rate of a step, in closed form: warm-up, then constant, cosine to 0, /10 every 30 epochs,
-    times `factor` every `every` epochs (`stairs`) or at shares of the training (`milestones`).
-
-    `stalled_cosine` is the authors': stepped once an epoch with a period counted in steps, it hardly falls.
-    """
-    total = steps_per_epoch * epochs
-    warmup = setting(settings, "warmup") * total
-    if step < warmup:
-        return settings["lr"] * (step + 1) / warmup
-    schedule = setting(settings, "schedule")
-    if schedule == "cosine":
-        return settings["lr"] * 0.5 * (1 + math.cos(math.pi * (step - warmup) / (total - warmup)))
-    if schedule == "stalled_cosine":
-        return settings["lr"] * 0.5 * (1 + math.cos(math.pi * stalled_epoch(settings, step, steps_per_epoch)))
-    if schedule == "step":
-        return settings["lr"] * 0.1 ** (step // steps_per_epoch // 30)
-    if schedule == "stairs":
-        return settings["lr"] * settings["factor"] ** (step // steps_per_epoch // settings["every"])
-    if schedule == "milestones":
-        passed = sum(step >= share * total for share in settings["milestones"])
-        return settings["lr"] * settings["factor"] ** passed
-    return settings["lr"]
-
-
-def stalled_epoch(settings, step, steps_per_epoch):
-    """How far a stalled cosine has come, in its periods; it may first `hold` for some epochs."""
-    return max(step // steps_per_epoch - settings.get("hold", 0), 0) / settings["period"]
+    @property
+    def settings(self) -> Training: ...
 
 
 @dataclass(frozen=True)
@@ -62,7 +40,88 @@ class Step:
     number: int
 
 
-def ahead(make, items, threads):
+def fit(
+    model: nn.Module, parameters: Iterable[nn.Parameter], batch_of: Callable[[Step], Made],
+    loss_of: Callable[[Made, Step], torch.Tensor], examples: Sized, recipe: TrainingRecipe, job: Job,
+    after_epoch: Callable[[int], object] | None = None,
+) -> list[float]:  # fmt: skip
+    """Train `model` in place and return the loss of each epoch.
+
+    batch_of(step) gives the images of a Step on the job's device, loss_of(batch, step) their scalar loss; examples:
+    what the positions of a Step count. After each epoch the state is saved; a restart goes on from there with
+    bit-identical results, since every draw is counted (see `rng`). after_epoch(epoch) is called before that, for what
+    must be looked at in between. Raises UserError on a loss that is not finite or has exploded, naming step and
+    images, and on a damaged checkpoint.
+    """
+    settings, descent = recipe.settings, Descent(parameters, recipe.settings, job)
+    checkpoint = Checkpoint({"model": model, "optimizer": descent.optimizer, "scaler": descent.scaler}, job)
+    first_epoch, history = checkpoint.resumed()
+    progress = Progress(job, settings.epochs, len(examples), first_epoch)
+    for epoch in range(first_epoch, settings.epochs):
+        total, steps = 0.0, steps_of(len(examples), recipe, epoch)
+        for step, batch in zip(steps, ahead(batch_of, steps, job.threads), strict=True):
+            loss = descent.take(loss_of(batch, step), step, len(steps))
+            total += loss * len(step.index)
+            progress.advance(epoch, len(step.index), loss)
+        history.append(total / len(examples))
+        if after_epoch:
+            after_epoch(epoch)
+        checkpoint.save(epoch + 1, history)
+    progress.close(history)
+    return history
+
+
+def make_optimizer(parameters: Iterable[nn.Parameter], settings: Training) -> torch.optim.Optimizer:
+    """The optimiser of a training's settings."""
+    if settings.optimizer == "sgd":
+        return torch.optim.SGD(parameters, settings.lr, settings.momentum, weight_decay=settings.weight_decay)
+    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[settings.optimizer]
+    return kind(parameters, settings.lr, weight_decay=settings.weight_decay, fused=True)
+
+
+def steps_of(count: int, recipe: TrainingRecipe, epoch: int) -> list[Step]:
+    """The steps of an epoch: in shuffled order, or in a fixed one without the last, smaller batch."""
+    size = recipe.settings.batch
+    if recipe.settings.order == "shuffled":
+        order = rng.permutation(count, recipe.seed, "order", epoch)
+    else:
+        order = torch.arange(count - count % size if count >= size else count)
+    return [Step(index, epoch, number) for number, index in enumerate(order.split(size))]
+
+
+class Descent:
+    """The steps of an optimiser down a training's losses, each of which is looked at first."""
+
+    def __init__(self, parameters: Iterable[nn.Parameter], settings: Training, job: Job) -> None:
+        self.settings, self.job = settings, job
+        self.optimizer = make_optimizer(parameters, settings)
+        # without it gradients of fp16 would vanish
+        self.scaler = torch.amp.GradScaler(job.device, enabled=job.device == "cuda" and settings.precision == "fp16")
+        self.first_loss: float | None = None
+
+    def take(self, loss: torch.Tensor, step: Step, steps_per_epoch: int) -> float:
+        """Go one step down a scalar loss, and return its value. Raises UserError as `check` does."""
+        value, position = loss.item(), step.epoch * steps_per_epoch + step.number
+        self.check(value, position, step.index)
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(self.settings, position, steps_per_epoch, self.settings.epochs)
+        self.optimizer.zero_grad(set_to_none=True)
+        self.scaler.scale(loss).backward()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        return value
+
+    def check(self, loss: float, position: int, index: torch.Tensor) -> None:
+        """Raise UserError, naming step and images, for a loss that is no number or has exploded since the first one."""
+        self.first_loss = loss if self.first_loss is None else self.first_loss
+        if not abs(loss) <= EXPLODED * max(abs(self.first_loss), 1) or not math.isfinite(loss):
+            raise UserError(
+                f"{self.job.product}: the loss is {loss:g} at step {position} (images {index[:8].tolist()}, ...); "
+                "lower the learning rate in the study file, or look at these images"
+            )
+
+
+def ahead(make: Callable[[Item], Made], items: Iterable[Item], threads: int) -> Iterator[Made]:
     """make(item) for every item in turn; with threads to spare the next one is made while the caller works."""
     if threads == 1:
         yield from map(make, items)
@@ -74,92 +133,5 @@ def ahead(make, items, threads):
             if coming:
                 yield coming.result()
             coming = following
-        yield coming.result()
-
-
-def fit(model, parameters, batch_of, loss_of, images, recipe, job, after_epoch=None):
-    """Train `model` in place and return the loss of each epoch.
-
-    batch_of(step) gives the images of a Step on the job's device, loss_of(batch, step) their scalar loss. After each
-    epoch the state is saved; a restart goes on from there with bit-identical results, since every draw is counted
-    (see `rng`). after_epoch(epoch) is called before that, for what must be looked at in between. Raises UserError on a
-    loss that is not finite or has exploded, naming step and images, and on a damaged checkpoint.
-    """
-    settings = recipe["settings"]
-    optimizer = make_optimizer(parameters, settings)
-    scaler = torch.amp.GradScaler(job.device, enabled=job.device == "cuda" and setting(settings, "precision") == "fp16")
-    first_epoch, history = resume(model, optimizer, scaler, job)
-    steps = len(batches(len(images), recipe, 0))
-    progress, first = Progress(job, settings["epochs"], len(images), first_epoch), None
-    for epoch in range(first_epoch, settings["epochs"]):
-        todo = [Step(index, epoch, number) for number, index in enumerate(batches(len(images), recipe, epoch))]
-        total = 0.0
-        for step, batch in zip(todo, ahead(batch_of, todo, job.threads), strict=True):
-            position = epoch * steps + step.number
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate(settings, position, steps, settings["epochs"])
-            loss = loss_of(batch, step)
-            found = loss.item()
-            first = found if first is None else first
-            check_loss(found, first, position, step.index, job)
-            optimizer.zero_grad(set_to_none=True)
-            scaler.scale(loss).backward()
-            scaler.step(optimizer)
-            scaler.update()
-            total += found * len(step.index)
-            progress.advance(epoch, len(step.index), found)
-        history.append(total / len(images))
-        if after_epoch:
-            after_epoch(epoch)
-        save_checkpoint(model, optimizer, scaler, epoch + 1, history, job)
-    progress.close(history)
-    return history
-
-
-def batches(count, recipe, epoch):
-    """The positions of an epoch's batches: shuffled, or in a fixed order without the last, smaller one."""
-    size = recipe["settings"]["batch"]
-    if setting(recipe["settings"], "order") == "shuffled":
-        return rng.permutation(count, recipe["seed"], "order", epoch).split(size)
-    return torch.arange(count - count % size if count >= size else count).split(size)
-
-
-def check_loss(loss, first, step, index, job):
-    """Raise UserError, naming step and images, for a loss that is no number or has exploded since the first step."""
-    if not abs(loss) <= EXPLODED * max(abs(first), 1) or not math.isfinite(loss):
-        raise UserError(
-            f"{job.product}: the loss is {loss:g} at step {step} (images {index[:8].tolist()}, ...); "
-            "lower the learning rate in the study file, or look at these images"
-        )
-
-
-def checkpoint_path(job):
-    return job.state / "checkpoint.pt"
-
-
-def save_checkpoint(model, optimizer, scaler, epoch, history, job):
-    content = {
-        "model": model.state_dict(), "optimizer": optimizer.state_dict(), "epoch": epoch, "history": history,
-        "recipe_hash": job.recipe_hash, "scaler": scaler.state_dict(),
-    }  # fmt: skip
-    with files.atomic(checkpoint_path(job)) as temporary:
-        torch.save(content, temporary)
-
-
-def resume(model, optimizer, scaler, job):
-    """Load the checkpoint of this very recipe, if there is one: the epochs done and their losses."""
-    path = checkpoint_path(job)
-    if not path.exists():
-        return 0, []
-    try:
-        content = torch.load(path, map_location=job.device, weights_only=True)
-        if content["recipe_hash"] != job.recipe_hash:
-            return 0, []  # the study has changed since: this training begins anew
-        model.load_state_dict(content["model"])
-        optimizer.load_state_dict(content["optimizer"])
-        scaler.load_state_dict(content["scaler"])
-    except Exception as error:  # torch raises many kinds for a damaged file
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"{path}: damaged checkpoint ({reason}); delete it to begin this training anew") from None
-    print(f"{job.product}: going on after epoch {content['epoch']}", flush=True)
-    return content["epoch"], content["history"]
+        if coming:
+            yield coming.result()

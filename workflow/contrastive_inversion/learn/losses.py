@@ -14,38 +14,40 @@ are means over the N images. With s_i, t_i the normalised rows,
 The diagonal is left out only between embeddings of the same network. Sums go through logsumexp.
 """
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 
 
-def similarities(a, b, tau):
+def similarities(a: torch.Tensor, b: torch.Tensor, tau: float) -> torch.Tensor:
     """Cosine similarities over the temperature: (N, D), (M, D) -> (N, M)."""
-    return F.normalize(a, dim=1) @ F.normalize(b, dim=1).T / tau
+    return F.normalize(a) @ F.normalize(b).T / tau
 
 
-def without_diagonal(logits):
+def without_diagonal(logits: torch.Tensor) -> torch.Tensor:
     """Logits (N, N) whose diagonal takes no part in a sum of exponentials."""
-    return logits.masked_fill(torch.eye(len(logits), dtype=torch.bool, device=logits.device), float("-inf"))
+    return logits.masked_fill(torch.eye(len(logits), dtype=torch.bool, device=logits.device), -torch.inf)
 
 
-def student_teacher(student, teacher, tau):
+def student_teacher(student: torch.Tensor, teacher: torch.Tensor, tau: float) -> torch.Tensor:
     logits = similarities(student, teacher, tau)  # (N, N)
     return F.cross_entropy(logits, torch.arange(len(logits), device=logits.device))
 
 
-def student_student(student, teacher, tau):
+def student_student(student: torch.Tensor, teacher: torch.Tensor, tau: float) -> torch.Tensor:
     positive = similarities(student, teacher, tau).diagonal()
     others = without_diagonal(similarities(student, student, tau))
     return (torch.logsumexp(others, dim=1) - positive).mean()
 
 
-def both(student, teacher, tau):
+def both(student: torch.Tensor, teacher: torch.Tensor, tau: float) -> torch.Tensor:
     cross = similarities(student, teacher, tau)
     own = without_diagonal(similarities(student, student, tau))
     return (torch.logsumexp(torch.cat([own, cross], dim=1), dim=1) - cross.diagonal()).mean()  # over (N, 2N)
 
 
-def ntxent(student, teacher, tau):
+def ntxent(student: torch.Tensor, teacher: torch.Tensor, tau: float) -> torch.Tensor:
     n = len(student)
     every = torch.cat([student, teacher])  # (2N, D)
     logits = without_diagonal(similarities(every, every, tau))  # (2N, 2N)
@@ -53,20 +55,21 @@ def ntxent(student, teacher, tau):
     return F.cross_entropy(logits, partner)
 
 
-def mse(student, teacher, tau):
-    return -F.cosine_similarity(student, teacher, dim=1).mean()
+def mse(student: torch.Tensor, teacher: torch.Tensor, tau: float) -> torch.Tensor:
+    return -F.cosine_similarity(student, teacher).mean()
 
 
-def raw_mse(student, teacher, tau):
+def raw_mse(student: torch.Tensor, teacher: torch.Tensor, tau: float) -> torch.Tensor:
     return F.mse_loss(student, teacher)
 
 
-def summed_ntxent(student, teacher, tau):
+def summed_ntxent(student: torch.Tensor, teacher: torch.Tensor, tau: float) -> torch.Tensor:
     """NT-Xent as the paper's appendix prints it: both uniformity terms added, the positive pair counted once."""
-    return 2 * ntxent(student, teacher, tau) + F.cosine_similarity(student, teacher, dim=1).mean() / tau
+    return 2 * ntxent(student, teacher, tau) + F.cosine_similarity(student, teacher).mean() / tau
 
 
-LOSSES = {
+Loss = Callable[[torch.Tensor, torch.Tensor, float], torch.Tensor]
+LOSSES: dict[str, Loss] = {
     "st": student_teacher, "ss": student_student, "both": both, "ntxent": ntxent, "summed_ntxent": summed_ntxent,
     "mse": mse, "raw_mse": raw_mse,
 }  # fmt: skip

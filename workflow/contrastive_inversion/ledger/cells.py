@@ -1,27 +1,31 @@
 """cells.csv: every printed number beside ours, one row each. Imports no torch."""
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
-from contrastive_inversion.base import files, studies
-from contrastive_inversion.ledger import quantities, verdicts
+from contrastive_inversion.base import files
+from contrastive_inversion.ledger import printed, verdicts
+from contrastive_inversion.ledger.estimates import Estimate
 from contrastive_inversion.ledger.measurements import Measurements
+from contrastive_inversion.ledger.printed import Cell
+from contrastive_inversion.ledger.study import Study
+from contrastive_inversion.ledger.verdicts import Judgement
 
 
-def of_study(study_name, results="results"):
+def of_study(study: Study[Any], results: Path) -> pd.DataFrame:
     """A DataFrame with one row per printed cell of the study's tables, its verdict among the columns."""
-    study, measured = studies.load(study_name), Measurements(study_name, results)
-    rows = []
-    for number in study["tables"]:
-        cells = [cell for cell in quantities.cells(quantities.ledger_of(study)) if cell.table == number]
+    measured, rows = Measurements(study, results), []
+    for number in study.settings.tables:
+        cells = printed.cells_of(number, study.paper)
         estimates = [measured.of(cell.quantity) for cell in cells]
         judged = verdicts.of_table(cells, estimates, study)
         rows += [row(*judgement) for judgement in zip(cells, estimates, judged, strict=True)]
     return pd.DataFrame(rows)
 
 
-def row(cell, ours, judged):
+def row(cell: Cell, ours: Estimate | None, judged: Judgement) -> dict[str, Any]:
     """One printed cell, our Estimate of its quantity, and the verdict with its z."""
     verdict, z = judged
     return {
@@ -35,7 +39,7 @@ def row(cell, ours, judged):
     }  # fmt: skip
 
 
-def write(study_name, results="results"):
+def write(study: Study[Any], results: Path) -> None:
     """Write cells.csv of a study. Raises UserError if a measurement is missing or unsound."""
-    table = of_study(study_name, results)
-    files.write_text(Path(results) / study_name / "cells.csv", table.to_csv(index=False, lineterminator="\n"))
+    table = of_study(study, results)
+    files.write_text(results / study.name / "cells.csv", table.to_csv(index=False, lineterminator="\n"))

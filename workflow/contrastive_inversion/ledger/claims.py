@@ -1,30 +1,92 @@
-"""Claims: what the paper says in words, as predicates over measured quantities, decided with uncertainty.
+"""Claims: what a paper says in words, as predicates over measured quantities, decided with uncertainty.
 
-A claim in `workflow/published/claims.yaml` is a list of comparisons and how many of them must be true. A
+A claim in a paper's `printed/claims.yaml` is a list of comparisons and how many of them must be true. A
 comparison is a contrast of quantities, `plus` minus `minus`, that must lie above a bound (`above`), or between a
 bound and its negative (`within`). It is true or false if the contrast is beyond its bounds by Z standard errors,
 and open otherwise; the claim then holds, fails or is undecided according to how many are surely or possibly true.
 Imports no torch.
 """
 
+import functools
 import itertools
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal
 
 import pandas as pd
+from pydantic import Field, RootModel
 
-from contrastive_inversion.base import files, studies
-from contrastive_inversion.base.errors import UserError, nearest
-from contrastive_inversion.ledger import quantities, verdicts
+from contrastive_inversion.base import files
+from contrastive_inversion.base.settings import Settings, checked, read_yaml
+from contrastive_inversion.ledger import plan, quantities, verdicts
+from contrastive_inversion.ledger.estimates import Estimate
 from contrastive_inversion.ledger.measurements import Measurements
+from contrastive_inversion.ledger.paper import Paper
+from contrastive_inversion.ledger.quantities import Quantity
+from contrastive_inversion.ledger.study import Study
 
 Z = 1.645  # one-sided 5 % for each comparison
-KEYS = {"id", "section", "sentence", "for", "compare", "at_least", "at_most"}
+Value = Callable[[Quantity], Estimate | None]
+
+
+class Comparison(Settings):
+    """A contrast and its bound: one of `above` and `within`."""
+
+    plus: list[str]
+    minus: list[str] = []
+    above: float | None = None
+    within: float | None = None
+
+    def filled(self, binding: dict[str, str]) -> "Comparison":
+        """The comparison with the names of a claim's `for` put in."""
+
+        def fill(texts: list[str]) -> list[str]:
+            for name, replacement in binding.items():
+                texts = [text.replace("{" + name + "}", replacement) for text in texts]
+            return texts
+
+        return self.model_copy(update={"plus": fill(self.plus), "minus": fill(self.minus)})
+
+    def distance(self, contrast: float) -> float:
+        """How far inside of its bound a contrast lies; negative where it is beyond."""
+        return contrast - self.above if self.above is not None else (self.within or 0.0) - abs(contrast)
+
+    def __str__(self) -> str:
+        left, right = " + ".join(self.plus), " − ".join(["", *self.minus])
+        return f"{left}{right} " + (f"> {self.above:g}" if self.above is not None else f"within ±{self.within:g}")
+
+
+class Claim(Settings):
+    """A sentence of a paper, and the comparisons that bear it out."""
+
+    id: str
+    section: str
+    sentence: str
+    names: dict[str, list[str]] = Field({}, alias="for")
+    compare: list[Comparison] = Field(min_length=1)
+    at_least: int | Literal["all", "most"] = "all"
+    at_most: int | None = None
+
+    @property
+    def comparisons(self) -> list[Comparison]:
+        """The comparisons with the names of `for` put in, one for each combination."""
+        bindings = (dict(zip(self.names, each, strict=True)) for each in itertools.product(*self.names.values()))
+        return [comparison.filled(binding) for binding in bindings for comparison in self.compare]
+
+    def least(self, count: int) -> int:
+        """How many of so many comparisons must be true."""
+        named = {"all": count, "most": count // 2 + 1}
+        return named[self.at_least] if isinstance(self.at_least, str) else self.at_least
+
+
+class Claims(RootModel[list[Claim]]):
+    """The claims of a paper."""
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Outcome:
     """One contrast of a claim: its value, standard error, and whether it is True, False or None for open."""
 
     text: str
@@ -33,53 +95,26 @@ class Comparison:
     truth: bool | None
 
 
-def load(study):
-    """All claims of a study's ledger, as their file has them. Raises UserError on an unknown key."""
-    path = quantities.ledger_of(study) / "claims.yaml"
-    found = studies.read_yaml(path)
-    for claim in found:
-        for key in claim.keys() - KEYS:
-            raise UserError(f"{path}: {claim['id']}: unknown key '{key}'{nearest(key, KEYS)}")
-    return found
+@functools.cache
+def of_paper(paper: Paper) -> list[Claim]:
+    """All claims of a paper. Raises UserError for a file that is not as it should be."""
+    path = paper.printed / "claims.yaml"
+    return checked(Claims, read_yaml(path), path).root
 
 
-def expanded(claim):
-    """The comparisons of a claim with the names of its `for` put in, one for each combination."""
-    names = claim.get("for", {})
-    for values in itertools.product(*names.values()):
-        binding = dict(zip(names, values, strict=True))
-        for comparison in claim["compare"]:
-            yield {key: filled(value, binding) for key, value in comparison.items()}
-
-
-def filled(value, binding):
-    if isinstance(value, list):
-        return [filled(item, binding) for item in value]
-    if isinstance(value, str):
-        for name, replacement in binding.items():
-            value = value.replace("{" + name + "}", str(replacement))
-    return value
-
-
-def quantities_of(claim):
+def quantities_of(claim: Claim) -> list[Quantity]:
     """Every quantity that a claim is about."""
-    return [
-        quantities.parse(text)
-        for comparison in expanded(claim)
-        for text in [*comparison["plus"], *comparison.get("minus", [])]
-    ]
+    return [quantities.parse(text) for each in claim.comparisons for text in [*each.plus, *each.minus]]
 
 
-def contrast(comparison, value, study):
+def contrast(comparison: Comparison, value: Value, study: Study[Any]) -> tuple[float | None, float | None]:
     """The contrast of a comparison and its standard error: evaluation and training spread of every quantity.
 
     (None, None) where a quantity has no value.
     """
     total, variance = 0.0, 0.0
-    for sign, key in ((1, "plus"), (-1, "minus")):
-        terms = comparison.get(key, [])
-        for text in terms:
-            quantity = quantities.parse(text)
+    for sign, texts in ((1, comparison.plus), (-1, comparison.minus)):
+        for quantity in map(quantities.parse, texts):
             estimate = value(quantity)
             if estimate is None:
                 return None, None
@@ -88,33 +123,24 @@ def contrast(comparison, value, study):
     return total, math.sqrt(variance)
 
 
-def training_variance(quantity, estimate, study):
+def training_variance(quantity: Quantity, estimate: Estimate, study: Study[Any]) -> float:
     """The variance of a mean over trainings: measured where there were several, else the declared spread's."""
     if estimate.training_se is not None:
         return estimate.training_se**2
     return verdicts.training_spread(quantity, study) ** 2
 
 
-def truth(comparison, value, se):
+def truth(comparison: Comparison, value: float | None, se: float | None) -> bool | None:
     """Whether a contrast is beyond its bound by Z standard errors: True, False, or None where it is open."""
-    if value is None:
+    if value is None or se is None:
         return None
-    if "within" in comparison:
-        bound = comparison["within"]
-        if abs(value) + Z * se < bound:
-            return True
-        return False if abs(value) - Z * se > bound else None
-    margin = value - comparison["above"]
-    if abs(margin) <= Z * se:
-        return None
-    return margin > 0
+    distance = comparison.distance(value)
+    return None if abs(distance) <= Z * se else distance > 0
 
 
-def decide(claim, truths):
+def decide(claim: Claim, truths: Sequence[bool | None]) -> str:
     """holds, fails or undecided, from the truths of a claim's comparisons."""
-    wanted = claim.get("at_least", "all")
-    least = {"all": len(truths), "most": len(truths) // 2 + 1}.get(wanted, wanted)
-    most = claim.get("at_most", len(truths))
+    least, most = claim.least(len(truths)), len(truths) if claim.at_most is None else claim.at_most
     surely, possibly = sum(t is True for t in truths), sum(t is not False for t in truths)
     if surely >= least and possibly <= most:
         return "holds"
@@ -123,68 +149,57 @@ def decide(claim, truths):
     return "undecided"
 
 
-def judge(claim, value, study):
-    """A claim's verdict, its comparisons, and its margin: the contrast that decides it, beyond its bound.
+def judge(claim: Claim, value: Value, study: Study[Any]) -> tuple[str, list[Outcome], float | None]:
+    """A claim's verdict, the outcomes of its comparisons, and its margin.
 
     value: a function from a Quantity to its Estimate or None.
     """
-    compared = []
-    for comparison in expanded(claim):
+    outcomes = []
+    for comparison in claim.comparisons:
         contrasted, se = contrast(comparison, value, study)
-        compared.append(Comparison(described(comparison), contrasted, se, truth(comparison, contrasted, se)))
-    return decide(claim, [c.truth for c in compared]), compared, margin(claim, compared)
+        outcomes.append(Outcome(str(comparison), contrasted, se, truth(comparison, contrasted, se)))
+    return decide(claim, [outcome.truth for outcome in outcomes]), outcomes, margin(claim, outcomes)
 
 
-def margin(claim, compared):
-    """How far the weakest comparison that must be true lies above its bound, in points; None if one is missing."""
-    distances = []
-    for comparison, item in zip(expanded(claim), compared, strict=True):
-        if item.value is None:
-            return None
-        inside = "within" in comparison
-        distances.append(comparison["within"] - abs(item.value) if inside else item.value - comparison["above"])
-    wanted = claim.get("at_least", "all")
-    needed = {"all": len(distances), "most": len(distances) // 2 + 1}.get(wanted, wanted)
-    return sorted(distances, reverse=True)[max(needed, 1) - 1]
+def margin(claim: Claim, outcomes: Sequence[Outcome]) -> float | None:
+    """How far the weakest comparison that must be true lies inside of its bound, in points; None if one is missing."""
+    values = [outcome.value for outcome in outcomes]
+    known = [value for value in values if value is not None]
+    if len(known) < len(values):
+        return None
+    distances = [comparison.distance(value) for comparison, value in zip(claim.comparisons, known, strict=True)]
+    return sorted(distances, reverse=True)[max(claim.least(len(distances)), 1) - 1]
 
 
-def described(comparison):
-    """A comparison in words that fit a line."""
-    left = " + ".join(comparison["plus"])
-    right = " − ".join(["", *comparison.get("minus", [])])
-    bound = f"within ±{comparison['within']}" if "within" in comparison else f"> {comparison['above']}"
-    return f"{left}{right} {bound}"
-
-
-def relevant(study):
+def relevant(study: Study[Any]) -> list[Claim]:
     """The claims whose quantities a study measures, all of them."""
-    wanted = set(quantities.of_study(study))
-    return [claim for claim in load(study) if set(quantities_of(claim)) <= wanted]
+    wanted = set(plan.asked(study))
+    return [claim for claim in of_paper(study.paper) if set(quantities_of(claim)) <= wanted]
 
 
-def of_study(study_name, results="results"):
-    """For each claim that the study can judge: (claim, verdict, comparisons, margin)."""
-    study, measured = studies.load(study_name), Measurements(study_name, results)
+def of_study(study: Study[Any], results: Path) -> list[tuple[Claim, str, list[Outcome], float | None]]:
+    """For each claim that the study can judge: the claim, its verdict, outcomes and margin."""
+    measured = Measurements(study, results)
     return [(claim, *judge(claim, measured.of, study)) for claim in relevant(study)]
 
 
-def evidence(comparison):
+def evidence(outcome: Outcome) -> str:
     """A comparison's outcome in a few words."""
-    if comparison.value is None:
-        return f"{comparison.text}: no number"
-    outcome = {True: "true", False: "false", None: "open"}[comparison.truth]
-    return f"{comparison.text}: {comparison.value:.2f} ± {comparison.se:.2f}, {outcome}"
+    if outcome.value is None:
+        return f"{outcome.text}: no number"
+    verdict = {True: "true", False: "false", None: "open"}[outcome.truth]
+    return f"{outcome.text}: {outcome.value:.2f} ± {outcome.se:.2f}, {verdict}"
 
 
-def write(study_name, results="results"):
+def write(study: Study[Any], results: Path) -> None:
     """Write claims.csv of a study. Raises UserError if a measurement is missing or unsound."""
     lines = [
         {
-            "claim": claim["id"], "section": claim["section"], "sentence": claim["sentence"], "verdict": verdict,
+            "claim": claim.id, "section": claim.section, "sentence": claim.sentence, "verdict": verdict,
             "margin": None if margin is None else round(margin, 4),
-            "evidence": "; ".join(evidence(c) for c in compared),
+            "evidence": "; ".join(evidence(outcome) for outcome in outcomes),
         }
-        for claim, verdict, compared, margin in of_study(study_name, results)
+        for claim, verdict, outcomes, margin in of_study(study, results)
     ]  # fmt: skip
     table = pd.DataFrame(lines, columns=["claim", "section", "sentence", "verdict", "margin", "evidence"])
-    files.write_text(Path(results) / study_name / "claims.csv", table.to_csv(index=False, lineterminator="\n"))
+    files.write_text(results / study.name / "claims.csv", table.to_csv(index=False, lineterminator="\n"))

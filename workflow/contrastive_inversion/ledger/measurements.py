@@ -1,45 +1,25 @@
 """What was measured: estimates of quantities from a study's measurement files, each checked before it is used."""
 
 import math
-from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from contrastive_inversion.base import files, studies
+from contrastive_inversion.base import files
+from contrastive_inversion.base.canonical import canonical, digest
 from contrastive_inversion.base.errors import UserError
+from contrastive_inversion.base.job import file_of
 from contrastive_inversion.ledger import plan, quantities
+from contrastive_inversion.ledger.estimates import Estimate, over_trainings, standard_error
+from contrastive_inversion.ledger.quantities import Quantity
+from contrastive_inversion.ledger.study import Study
+
+Row = dict[str, Any]
+Record = dict[str, Any]
 
 
-@dataclass(frozen=True)
-class Estimate:
-    """A measured quantity: mean and its standard error over n instantiations, and where it comes from.
-
-    Percent for top1 and top5, a fraction for auc. se is None where the quantity was measured once. With several
-    training seeds, mean and se are those of the mean over trainings, training_sd the standard deviation (ddof 1)
-    of the trainings' means.
-    """
-
-    mean: float
-    se: float | None
-    n: int
-    images: int | None = None
-    origin: str = ""
-    trainings: int = 1
-    training_sd: float | None = None
-
-    @property
-    def training_se(self):
-        """Standard error of the mean over trainings; None where there was one."""
-        return None if self.training_sd is None else self.training_sd / math.sqrt(self.trainings)
-
-
-def standard_error(values):
-    """Sample standard deviation (ddof 1) over sqrt(n); None for one value."""
-    return float(np.std(values, ddof=1) / math.sqrt(len(values))) if len(values) > 1 else None
-
-
-def estimate(row, path):
+def estimate(row: Row, path: Path) -> Estimate:
     """The Estimate of one row of a measurement file. Raises UserError on a value that is not a finite number."""
     values = row.get("values", [row.get("mean")])
     if not values or not all(isinstance(v, int | float) and math.isfinite(v) for v in values):
@@ -48,75 +28,67 @@ def estimate(row, path):
         )
     if "mean" in row:
         return Estimate(row["mean"], row.get("se"), row.get("n", 1), origin=row["origin"])
-    over_severities = row["over"] == "severities"
-    se = None if over_severities else row.get("se", standard_error(values))
+    se = None if row["over"] == "severities" else row.get("se", standard_error(values))
     return Estimate(float(np.mean(values)), se, len(values), row["images"], str(path))
 
 
-def over_trainings(estimates):
-    """One Estimate of several trainings of the same quantity."""
-    if len(estimates) == 1:
-        return estimates[0]
-    means, errors = [e.mean for e in estimates], [e.se for e in estimates]
-    se = None if None in errors else float(np.linalg.norm(errors)) / len(errors)
-    return replace(
-        estimates[0], mean=float(np.mean(means)), se=se, trainings=len(means), training_sd=float(np.std(means, ddof=1))
-    )
-
-
 class Measurements:
-    """The measurement files of a study, read as they are asked for."""
+    """The measurement files of a study, read as they are asked for.
 
-    def __init__(self, study_name, results="results"):
-        self.study, self.root = study_name, Path(results) / study_name
-        self.files = {}
+    results: the folder of all studies' results.
+    """
 
-    def file(self, product):
+    def __init__(self, study: Study[Any], results: Path) -> None:
+        self.study, self.root = study, results / study.name
+        self.contents: dict[str, tuple[dict[tuple[str, str, str], Row], Record]] = {}
+
+    def content(self, product: str) -> tuple[dict[tuple[str, str, str], Row], Record]:
         """A measurement file's rows by (head, distortion, metric), and its record.
 
         Raises UserError for a file that is missing, damaged, altered, or made by another recipe.
         """
-        if product not in self.files:
-            path = self.root / plan.file_of(product)
+        if product not in self.contents:
+            path = self.root / file_of(product)
             content = files.read_json(path)
-            check(content, path, plan.digest(plan.recipe(product, self.study)))
+            check(content, path, digest(plan.recipe(product, self.study)))
             rows = {(r["head"], r["distortion"], r["metric"]): r for r in content["rows"]}
-            self.files[product] = rows, content["record"]
-        return self.files[product]
+            self.contents[product] = rows, content["record"]
+        return self.contents[product]
 
-    def of(self, quantity):
+    def of(self, quantity: Quantity) -> Estimate | None:
         """The Estimate of a quantity over the study's trainings; None where a study of published values has none."""
-        found = [self.one(each) for each in quantities.trainings(quantity, studies.load(self.study))]
-        return None if None in found else over_trainings(found)
+        estimates = [self.one(each) for each in quantities.trainings(quantity, self.study)]
+        known = [estimate for estimate in estimates if estimate is not None]
+        return over_trainings(known) if len(known) == len(estimates) else None
 
-    def one(self, quantity):
+    def one(self, quantity: Quantity) -> Estimate | None:
         """The Estimate of a quantity from one training."""
         product = plan.measurement_of(quantity)
-        rows, _ = self.file(product)
+        rows, _ = self.content(product)
         key = (quantity.head, quantity.distortion, quantity.metric)
-        path = self.root / plan.file_of(product)
-        if key not in rows and not studies.load(self.study)["measured"]:
+        path = self.root / file_of(product)
+        if key not in rows and not self.study.settings.measured:
             return None
         if key not in rows:
             raise UserError(f"{path}: holds no '{quantity}'; delete it and run again")
         return estimate(rows[key], path)
 
-    def find(self, quantity):
+    def find(self, quantity: Quantity) -> Estimate | None:
         """The Estimate of a quantity; None where the study does not measure it."""
-        return self.of(quantity) if quantity in plan.study_quantities(self.study) else None
+        return self.of(quantity) if quantity in plan.measured(self.study) else None
 
-    def record(self, quantity):
+    def record(self, quantity: Quantity) -> Record:
         """The record of the file that holds a quantity."""
-        return self.file(plan.measurement_of(quantity))[1]
+        return self.content(plan.measurement_of(quantity))[1]
 
 
-def content_hash(rows, record):
+def content_hash(rows: list[Row], record: Record) -> str:
     """The hash that a measurement file carries: over all that it says, but the hash itself."""
     said = {key: value for key, value in record.items() if key != "content_hash"}
-    return plan.digest(plan.canonical({"rows": rows, "record": said}))
+    return digest(canonical({"rows": rows, "record": said}))
 
 
-def check(content, path, recipe_hash):
+def check(content: Any, path: Path, recipe_hash: str) -> None:
     """Raise UserError if a measurement file is not what its study's recipe made, untouched since."""
     if not isinstance(content, dict) or not {"rows", "record"} <= content.keys():
         raise UserError(f"{path}: not a measurement file; delete it and run again")

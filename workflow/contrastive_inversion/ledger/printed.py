@@ -1,119 +1,204 @@
-"""The published values: what was printed, and the authors' raw results behind it, by quantity."""
+"""What was printed: a paper's tables, the layouts of its tables and figures, and the values behind them."""
 
 import csv
 import functools
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
 
-from contrastive_inversion.ledger import quantities
-from contrastive_inversion.ledger.measurements import Estimate
-from contrastive_inversion.ledger.quantities import PUBLISHED
+from pydantic import Field, RootModel
 
-INSTANTIATIONS = 10
-DIAGONAL = 3072**0.5  # of [0, 1] at 32 px: what a median counts where most attacks failed
+from contrastive_inversion.base.job import Job
+from contrastive_inversion.base.recipe import Recipe
+from contrastive_inversion.base.settings import Count, Settings, checked, read_yaml
+from contrastive_inversion.ledger.estimates import Estimate
+from contrastive_inversion.ledger.paper import JobKind, Paper
+from contrastive_inversion.ledger.quantities import Quantity, parse
+from contrastive_inversion.ledger.study import Study
+
+INSTANTIATIONS = 10  # behind a printed standard error
 
 
-def read_csv(name):
-    with open(PUBLISHED / name, newline="", encoding="utf-8") as file:
+@dataclass(frozen=True)
+class Cell:
+    """One printed number: where it stands, what it says, what it claims to measure."""
+
+    table: int
+    row: str
+    column: str
+    value: str
+    se: str
+    decimals: int
+    se_decimals: int
+    bold: bool
+    quantity: Quantity
+
+
+class Note(Settings):
+    """A note that a table carries where a data set comes from a certain source; always, where `where` is not said."""
+
+    text: str
+    where: dict[str, str] = {}
+
+
+class TableLayout(Settings):
+    """How a table is laid out.
+
+    rows: the heading of its rows; best: where the best value is bold, along a row or of a pair of rows; comparable:
+    whether its cells may be judged; levels: its rows are levels that the print does not name.
+    """
+
+    title: str
+    rows: str
+    best: Literal["row", "pair"] | None = None
+    comparable: bool = True
+    levels: bool = False
+    notes: list[Note] = []
+
+
+class Panel(Settings):
+    """A panel of a figure. levels: the places on its axis, or `$name` for the study's setting of that name."""
+
+    title: str
+    levels: str | list[str]
+    curves: dict[str, str] = Field(description="by name: a quantity with {x} for the level and {metric}")
+    x: str | None = None
+    log: bool = False
+
+
+class FigureLayout(Settings):
+    """How a figure is laid out: panels of curves, or a gallery of images with what models take them for.
+
+    metric: of all curves, or `$name` for the study's setting of that name; x: the axis of panels that name none;
+    models: headings of a gallery's predictions.
+    """
+
+    title: str
+    metric: str = ""
+    x: str = ""
+    columns: Count | None = None
+    panels: list[Panel] = []
+    gallery: Literal["predictions", "samples"] | None = None
+    distortions: list[str] = []
+    models: dict[str, str] = {}
+
+
+class TableLayouts(RootModel[dict[int, TableLayout]]):
+    """A paper's tables by number."""
+
+
+class FigureLayouts(RootModel[dict[int, FigureLayout]]):
+    """A paper's figures by number."""
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    """The rows of a csv file."""
+    with open(path, newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
 
 @functools.cache
-def raw_results():
-    """The authors' raw results: quantity -> Estimate, in the units of the tables."""
-    rows = {(r["root"], r["experiment"], r["file_or_level"]): r for r in read_csv("authors_raw_results.csv")}
-    found = {}
-    for source in read_csv("authors_sources.csv"):
-        quantity = quantities.parse(source["quantity"])
-        place = (source["root"], source["experiment"], source["file_or_level"])
-        found[quantity] = raw_estimate(rows[place], quantity.metric, "/".join(place))
-    for row in read_csv("authors_notebook.csv"):
-        value = percent(row["value"])
-        found[quantities.parse(row["quantity"])] = Estimate(value, None, 1, origin="authors' notebook")
-    return found
-
-
-def raw_estimate(row, metric, place):
-    column, scale = ("auroc", float) if metric == "auc" else (metric, percent)
-    se = row[f"{column}_se"]
-    # blur was run ten times with the same result: no standard error
-    drawn = se not in ("", "0.0000")
-    return Estimate(
-        scale(row[f"{column}_mean"]), scale(se) if drawn else None, INSTANTIATIONS if drawn else 1,
-        origin=f"authors' raw results: {place}",
+def cells(paper: Paper) -> tuple[Cell, ...]:
+    """Every printed number of a paper's tables, in printed order."""
+    return tuple(
+        Cell(
+            int(row["table"]), row["row"], row["column"], row["value"], row["se"], int(row["decimals"]),
+            int(row["se_decimals"] or 0), row["bold"] == "yes", parse(row["quantity"]),
+        )
+        for row in read_csv(paper.printed / "tables.csv")
     )  # fmt: skip
 
 
-@functools.cache
-def raw_distances():
-    """The second report's stored attack distances, as summarised in distances.csv: quantity -> Estimate.
-
-    `printed@x` counts positive distances alone, as its Figure 2 does; `all@x` all images, clean errors included;
-    `median` is that of the images that were classified correctly.
-    """
-    found = {}
-    for row in read_csv("robustness/distances.csv"):
-        for metric, number in metrics_of(row):
-            found[attacked(row, metric)] = Estimate(number, None, 1, origin="the authors' stored distances")
-    return found
+def cells_of(table: int, paper: Paper) -> list[Cell]:
+    """The cells of one table, in printed order."""
+    return [cell for cell in cells(paper) if cell.table == table]
 
 
-def metrics_of(row):
-    """What a row of distances.csv says: pairs of a metric and its value."""
-    counted = {"positive_only(Fig2)": "printed", "all_attacked_incl_clean_errors": "all"}.get(row["denominator"])
-    if counted:
-        shares = {key.removeprefix("mis@"): text for key, text in row.items() if key.startswith("mis@")}
-        return [(f"{counted}@{float(distance):g}", percent(text)) for distance, text in shares.items()]
-    if row["denominator"] == "clean_correct":
-        return [("median", min(float(row["q50"]), DIAGONAL))]
-    return []
-
-
-def attacked(row, metric):
-    """The quantity of an attack's metric on the model that a row of distances.csv is about."""
-    encoder = row["model"] + ("" if row["lam"] == "0" else f"-lambda{row['lam']}")
-    head = "own" if row["model"] == "supervised" else "probe 100% on clean"
-    return quantities.Quantity(encoder, head, "cifar10", row["attack"], metric)
-
-
-def percent(text):
-    """A fraction of four decimals as a percentage, free of binary noise."""
-    return round(100 * float(text), 2)
+def rows_of(table: int, paper: Paper) -> dict[str, dict[str, Cell]]:
+    """A table's cells as printed, row by row: {row: {column: Cell}}."""
+    rows: dict[str, dict[str, Cell]] = {}
+    for cell in cells_of(table, paper):
+        rows.setdefault(cell.row, {})[cell.column] = cell
+    return rows
 
 
 @functools.cache
-def printed(ledger=PUBLISHED):
-    """The printed values: quantity -> Estimate. A quantity printed twice has its first, most precise place."""
-    found = {}
-    for cell in sorted(quantities.cells(ledger), key=lambda cell: -cell.decimals):
-        se = float(cell.se) if cell.se else None
-        value = Estimate(
-            float(cell.value), se, INSTANTIATIONS if cell.se else 1, origin=f"printed in Table {cell.table}"
-        )
-        found.setdefault(cell.quantity, value)
+def tables(paper: Paper) -> dict[int, TableLayout]:
+    """A paper's tables by number."""
+    path = paper.printed / "tables.yaml"
+    return checked(TableLayouts, read_yaml(path), path).root
+
+
+@functools.cache
+def figures(paper: Paper) -> dict[int, FigureLayout]:
+    """A paper's figures by number; keys that begin with a dot hold what several share."""
+    path = paper.printed / "figures.yaml"
+    content = {key: value for key, value in read_yaml(path).items() if not str(key).startswith(".")}
+    return checked(FigureLayouts, content, path).root
+
+
+def notes_of(table: int, study: Study[Any]) -> list[str]:
+    """What a reader of a table must know beside its cells."""
+
+    def applies(note: Note) -> bool:
+        return all(study.settings.data[data].source == source for data, source in note.where.items())
+
+    return [note.text for note in tables(study.paper)[table].notes if applies(note)]
+
+
+def setting_of(study: Study[Any], text: Any) -> Any:
+    """What a layout says, or the study's setting that it names with a `$`."""
+    return getattr(study.settings, text[1:]) if isinstance(text, str) and text.startswith("$") else text
+
+
+def levels_of(panel: Panel, study: Study[Any]) -> list[str]:
+    """The levels of a panel's curves: names of distortions, or numbers as text."""
+    return [level if isinstance(level, str) else f"{level:g}" for level in setting_of(study, panel.levels)]
+
+
+def curve_point(template: str, level: str, metric: str) -> Quantity:
+    """The quantity of one point of a curve."""
+    return parse(template.replace("{x}", level).replace("{metric}", metric))
+
+
+@functools.cache
+def printed_values(paper: Paper) -> dict[Quantity, Estimate]:
+    """The printed values. A quantity printed twice has its first, most precise place."""
+    found: dict[Quantity, Estimate] = {}
+    for cell in sorted(cells(paper), key=lambda cell: -cell.decimals):
+        se, n = (float(cell.se), INSTANTIATIONS) if cell.se else (None, 1)
+        found.setdefault(cell.quantity, Estimate(float(cell.value), se, n, origin=f"printed in Table {cell.table}"))
     return found
 
 
-def value(quantity, study=None):
+def value(quantity: Quantity, paper: Paper) -> Estimate | None:
     """The published Estimate of a quantity: the authors' raw result, else the printed value, else None."""
-    ledger = quantities.ledger_of(study or {})
-    raw = raw_results() if ledger == PUBLISHED else raw_distances()
-    return raw.get(quantity) or printed(ledger).get(quantity)
+    return paper.raw().get(quantity) or printed_values(paper).get(quantity)
 
 
-def rows(encoder, data, wanted, study):
-    """Measurement rows of the `published` study: what was published of an encoder on a data set."""
-    result = []
-    for quantity in wanted:
-        found = value(quantity, study)
+class Transcription(Recipe):
+    """The recipe of a published study's measurement: what was published stands in it."""
+
+    encoder: str
+    data: str
+    rows: list[dict[str, Any]]
+
+
+def transcription(study: Study[Any], encoder: str, data: str, *, wanted: Iterable[Quantity]) -> Transcription:
+    """What was published of an encoder on a data set, in place of a measurement."""
+    rows = []
+    for quantity in sorted(wanted, key=str):
+        found = value(quantity, study.paper)
         if (quantity.encoder, quantity.data) == (encoder, data) and found:
-            result.append(
-                {
-                    "head": quantity.head,
-                    "distortion": quantity.distortion,
-                    "metric": quantity.metric,
-                    "mean": found.mean,
-                    "se": found.se,
-                    "n": found.n,
-                    "origin": found.origin,
-                }  # fmt: skip
-            )
-    return result
+            row: dict[str, Any] = {"head": quantity.head, "distortion": quantity.distortion, "metric": quantity.metric}
+            rows.append(row | {"mean": found.mean, "se": found.se, "n": found.n, "origin": found.origin})
+    return Transcription.of(seed=study.settings.seed, encoder=encoder, data=data, rows=rows)
+
+
+def transcribe(recipe: Transcription, job: Job) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """The rows of a published study's measurement, and no facts."""
+    return recipe.rows, {}
+
+
+TRANSCRIBE = JobKind(Transcription, 1, "ledger.printed:transcribe")

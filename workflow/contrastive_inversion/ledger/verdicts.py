@@ -8,37 +8,51 @@ A cell is judged by z = delta / s, with s^2 the sum of
 
 The evaluation's standard error alone would reject most faithful retrainings (at a training spread of 0.3 points,
 84 % of them). sigma_train is measured where the study has several training seeds, pooled over a table's cells;
-otherwise it is the study's declared `training_spread` of the kind of metric. A quantity whose encoder is not trained
+otherwise it is the study's declared `training_spread` of the kind of quantity. A quantity whose encoder is not trained
 by the study has none. Within a table, Holm's method keeps the chance of any false alarm at 5 %.
 Imports no torch.
 """
 
 import math
 import statistics
+from collections.abc import Sequence
 from statistics import NormalDist
+from typing import Any
 
-from contrastive_inversion.ledger import quantities
-from contrastive_inversion.ledger.measurements import Estimate
+from contrastive_inversion.base.errors import UserError, nearest
+from contrastive_inversion.ledger import printed
+from contrastive_inversion.ledger.estimates import Estimate
+from contrastive_inversion.ledger.printed import Cell
+from contrastive_inversion.ledger.quantities import Quantity
+from contrastive_inversion.ledger.study import Study
 
 FALSE_ALARM_RATE = 0.05
 VERDICTS = ("within", "better", "worse", "not comparable", "missing")
+Judgement = tuple[str, float | None]  # the verdict and its z
 
 
-def training_spread(quantity, study):
-    """The declared spread over training seeds of a quantity, in its units: 0 where only a linear head is trained."""
-    if quantity.encoder in ("teacher", "resnet"):
+def training_spread(quantity: Quantity, study: Study[Any]) -> float:
+    """The declared spread over training seeds of a quantity, in its units: 0 where only a linear head is trained.
+
+    Raises UserError where the study declares none for this kind of quantity.
+    """
+    if not study.paper.family(quantity.encoder)[0].retrained:
         return 0.0
-    kind = "label_shift" if quantity.data == "label_shift" else quantity.metric.partition("@")[0]
-    return study["training_spread"][kind]
+    kind, declared = study.paper.spread(quantity), study.settings.training_spread
+    if kind not in declared:
+        raise UserError(
+            f"study {study.name}: training_spread.{kind}: missing, '{quantity}' needs it{nearest(kind, declared)}"
+        )
+    return declared[kind]
 
 
-def pooled_spread(estimates):
+def pooled_spread(estimates: Sequence[Estimate | None]) -> float | None:
     """The spread over training seeds that a table's cells show together; None where there was one training."""
     variances = [e.training_sd**2 for e in estimates if e is not None and e.training_sd is not None]
     return math.sqrt(sum(variances) / len(variances)) if variances else None
 
 
-def uncertainty(cell, ours, study, measured_spread=None):
+def uncertainty(cell: Cell, ours: Estimate, study: Study[Any], measured_spread: float | None = None) -> float:
     """The standard error of our value minus the printed one."""
     published_se = float(cell.se) if cell.se else 0.0
     rounding = 10.0**-cell.decimals / math.sqrt(12)
@@ -49,12 +63,12 @@ def uncertainty(cell, ours, study, measured_spread=None):
     return math.sqrt(published_se**2 + (ours.se or 0.0) ** 2 + retraining + rounding**2)
 
 
-def p_value(z):
+def p_value(z: float) -> float:
     """Two-sided p-value of a standard normal."""
     return math.erfc(abs(z) / math.sqrt(2))
 
 
-def holm(p_values, alpha=FALSE_ALARM_RATE):
+def holm(p_values: Sequence[float], alpha: float = FALSE_ALARM_RATE) -> list[bool]:
     """Holm's step-down method: for each p-value whether it is rejected, the family's error rate being alpha."""
     order = sorted(range(len(p_values)), key=p_values.__getitem__)
     rejected = [False] * len(p_values)
@@ -65,7 +79,7 @@ def holm(p_values, alpha=FALSE_ALARM_RATE):
     return rejected
 
 
-def power(loss, cells, study):
+def power(loss: float, cells: Sequence[Cell], study: Study[Any]) -> float:
     """The chance that a true loss of `loss` points in one cell of a table is found: the median over its cells.
 
     Holm's first step tests the largest |z| against alpha over the number of cells; the other cells are faithful.
@@ -77,26 +91,27 @@ def power(loss, cells, study):
     return statistics.median(normal.cdf(shift - threshold) + normal.cdf(-shift - threshold) for shift in shifts)
 
 
-def comparable(cell, study):
+def comparable(cell: Cell, study: Study[Any]) -> bool:
     """Whether a printed number and the study's measure the same thing at the same size."""
-    return study["comparable"] and not quantities.table_layouts(quantities.ledger_of(study))[cell.table].get("note")
+    return study.settings.comparable and printed.tables(study.paper)[cell.table].comparable
 
 
-def of_table(cells, estimates, study):
-    """The verdict on each cell of one table, and its z: a list of (verdict, z or None) in the cells' order."""
-    judged = [i for i, (c, e) in enumerate(zip(cells, estimates, strict=True)) if e and comparable(c, study)]
+def of_table(cells: Sequence[Cell], estimates: Sequence[Estimate | None], study: Study[Any]) -> list[Judgement]:
+    """The verdict on each cell of one table, and its z (None where it is not judged), in the cells' order."""
+    pairs = list(zip(cells, estimates, strict=True))
     spread = pooled_spread(estimates)
-    z = {i: z_score(cells[i], estimates[i], study, spread) for i in judged}
-    rejected = dict(zip(judged, holm([p_value(z[i]) for i in judged]), strict=True))
-    return [verdict(estimates[i], z.get(i), rejected.get(i)) for i in range(len(cells))]
+    z = {i: z_score(c, e, study, spread) for i, (c, e) in enumerate(pairs) if e is not None and comparable(c, study)}
+    rejected = dict(zip(z, holm([p_value(score) for score in z.values()]), strict=True))
+    return [verdict(estimates[i], z.get(i), rejected.get(i, False)) for i in range(len(cells))]
 
 
-def z_score(cell, ours, study, spread):
+def z_score(cell: Cell, ours: Estimate, study: Study[Any], spread: float | None) -> float:
     """Our value minus the printed one, in standard errors."""
     return (ours.mean - float(cell.value)) / uncertainty(cell, ours, study, spread)
 
 
-def verdict(estimate, z, rejected):
+def verdict(estimate: Estimate | None, z: float | None, rejected: bool) -> Judgement:
+    """One of VERDICTS, and the z that it rests on."""
     if estimate is None:
         return "missing", None
     if z is None:

@@ -1,1 +1,71 @@
-"""One folder per paper; nothing outside knows their names."""
+"""One folder per paper; nothing outside knows their names.
+
+A paper is a package below this one whose `PAPER` is a `ledger.paper.Paper`; its studies are the files in its folder
+`studies`. Imports no torch.
+"""
+
+import functools
+import importlib
+import os
+import pkgutil
+from pathlib import Path
+from typing import Any
+
+from contrastive_inversion.base.errors import UserError
+from contrastive_inversion.ledger import study as studies
+from contrastive_inversion.ledger.paper import Paper, Product
+from contrastive_inversion.ledger.study import Study
+
+OWN_STUDIES = "CONTRASTIVE_INVERSION_STUDIES"  # reaches every process that a workflow starts
+HERE = Path(__file__).parent
+
+
+def names() -> list[str]:
+    """The names of all papers."""
+    return sorted(module.name for module in pkgutil.iter_modules([str(HERE)]) if module.ispkg)
+
+
+def paper(name: str) -> Paper:
+    """A paper by its folder's name."""
+    described: Paper = importlib.import_module(f"{__name__}.{name}").PAPER
+    return described
+
+
+def products() -> dict[str, Product]:
+    """Every folder of products that any paper has. Raises UserError where two papers name its products differently."""
+    known: dict[str, Product] = {}
+    for each in map(paper, names()):
+        for folder, product in each.products.items():
+            if known.setdefault(folder, product).form != product.form:
+                raise UserError(
+                    f"papers/{each.name}: products of '{folder}' are '{known[folder].form}' in another paper"
+                )
+    return known
+
+
+def folders() -> list[Path]:
+    """Where study files lie: the user's own folder (`studies` in config.yaml), then the papers'."""
+    own = os.environ.get(OWN_STUDIES)
+    return [*([Path(own)] if own else []), *(HERE / name / "studies" for name in names())]
+
+
+def use_studies_in(folder: str | None) -> None:
+    """Let this process and all that it starts find the user's own studies."""
+    if folder is not None:
+        os.environ[OWN_STUDIES] = str(Path(folder).resolve())
+
+
+def study_names() -> list[str]:
+    """The names of all studies."""
+    return studies.available(folders())
+
+
+@functools.cache
+def study(name: str) -> Study[Any]:
+    """A study by its name. Raises UserError for an unknown one, an unknown key or an impossible value."""
+    files = studies.lineage(name, folders())
+    origin = files[-1].path.parent
+    if origin.parent.parent != HERE:
+        raise UserError(f"{files[-1].path}: inherits: missing; a study of your own inherits from one of a paper's")
+    about, said = paper(origin.parent.name), studies.laid_over(files)
+    return Study(name, about, studies.typed(said, about.settings, files), said)

@@ -1,229 +1,253 @@
 """The command line: every rule of the workflow is one call of it, and so is what a person asks for in between."""
 
-import argparse
+import functools
 import os
 import signal
 import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from contrastive_inversion import __version__
+import click
+
+from contrastive_inversion import __version__, papers
+from contrastive_inversion.base import machine
 from contrastive_inversion.base.errors import UserError
+from contrastive_inversion.ledger import printed
+from contrastive_inversion.ledger.study import Study
 
-TABLES = range(1, 15)
-FIGURES = range(1, 12)
+FOLDER = click.Path(path_type=Path)
 
 
-def main(arguments=None):
-    """Run a command. A user's mistake ends with one line on stderr and exit status 1."""
-    options = parser().parse_args(arguments)
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit status. A user's mistake ends with one line on stderr and a status of 1."""
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` is no error
     try:
-        return options.command(options) or 0
+        return commands.main(arguments, standalone_mode=False) or 0
     except UserError as error:
         print(f"Error: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (KeyboardInterrupt, click.Abort):
         print("Stopped; finished epochs are kept.", file=sys.stderr)
         return 130
 
 
-def parser():
-    top = argparse.ArgumentParser(prog="contrastive-inversion", description=__doc__)
-    top.add_argument("--version", action="version", version=__version__)
-    commands = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    add_status(commands)
-    add_doctor(commands)
-    add_fetch(commands)
-    add_summary(commands)
-    add_recipe(commands)
-    add_rendering(commands)
-    add_make(commands)
-    return top
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
+@click.version_option(__version__, message="%(version)s")
+@click.option("--config", default="config.yaml", type=FOLDER, help="the file with the study's name and the places")
+@click.pass_context
+def commands(context: click.Context, config: Path) -> None:
+    """Regenerates the tables and figures of published papers, and says which of their results hold."""
+    context.obj = functools.cache(functools.partial(read_config, config))
 
 
-def add(commands, name, command, text, *, study=True):
-    found = commands.add_parser(name, help=text, description=text)
-    found.set_defaults(command=command)
-    if study:
-        found.add_argument("--study", default="demo", help="the study's name (default: demo)")
-    found.add_argument("--results", default="results", type=Path, help="the folder of results (default: results)")
-    return found
+def read_config(path: Path) -> machine.Config:
+    """What config.yaml says; within a workflow's job, what the workflow has handed on already."""
+    if machine.VARIABLE in os.environ or not path.exists():
+        return machine.Config()
+    config = machine.read_config(path)
+    machine.export(config)
+    papers.use_studies_in(config.studies)
+    return config
 
 
-def add_status(commands):
-    found = add(
-        commands, "status", status, "show all running and finished jobs: epoch, loss, images/s, ETA", study=False
-    )
-    found.add_argument("--all", action="store_true", help="show every finished job, not only the latest ten")
+@dataclass(frozen=True)
+class Run:
+    """What a command is about: a study, and where its results and figures lie."""
+
+    study: Study[Any]
+    results: Path
+    figures: Path
 
 
-def status(options):
+def of_study(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command its Run, from --study, --results and --figures or else from config.yaml."""
+
+    @click.option("--study", "name", metavar="NAME", help="the study (default: config.yaml's)")
+    @click.option("--results", type=FOLDER, help="the folder of results (default: config.yaml's, or results)")
+    @click.option("--figures", type=FOLDER, help="the folder of figures (default: config.yaml's, or figures)")
+    @click.pass_obj
+    @functools.wraps(command)
+    def wrapped(
+        config_of: Callable[[], machine.Config],
+        name: str | None,
+        results: Path | None,
+        figures: Path | None,
+        **rest: Any,
+    ) -> Any:
+        config = config_of()
+        study = papers.study(name or config.study)
+        return command(Run(study, results or Path(config.results), figures or Path(config.figures)), **rest)
+
+    return wrapped
+
+
+@commands.command()
+@click.option("--all", "everything", is_flag=True, help="show every finished job, not only the latest ten")
+@click.option("--results", type=FOLDER, help="the folder of results (default: config.yaml's, or results)")
+@click.pass_obj
+def status(config_of: Callable[[], machine.Config], everything: bool, results: Path | None) -> None:
+    """Show all running and finished jobs: epoch, loss, images/s, ETA."""
     from contrastive_inversion.show.progress import screen
 
-    print(screen(options.results, 10**9 if options.all else 10))
+    print(screen(results or Path(config_of().results), 10**9 if everything else 10))
 
 
-def add_doctor(commands):
-    found = add(
-        commands, "doctor", doctor, "say whether this machine has what a study needs: data, weights, disk, GPUs"
-    )
-    found.add_argument("targets", nargs="*", metavar="TARGET", help="table_1, figure_3, ... (default: the whole study)")
-    found.add_argument("--config", default="config.yaml", type=Path, help="the file with paths (default: config.yaml)")
+@commands.command()
+@click.argument("targets", nargs=-1, metavar="[TARGET]...")
+@of_study
+def doctor(run: Run, targets: tuple[str, ...]) -> int:
+    """Say whether this machine has what a study needs: data, weights, disk, GPUs.
 
-
-def doctor(options):
+    TARGET: table_1, figure_3, ...; the whole study where none is named.
+    """
     from contrastive_inversion.run.doctor import examine
 
-    read_places(options.config)
-    checks, work = examine(options.study, options.targets, options.results)
-    print(f"Study {options.study}: {work}.")
+    checks, work = examine(run.study, targets, run.results)
+    print(f"Study {run.study.name}: {work}.")
     print("\n".join(map(str, checks)))
     return int(not all(check.ok for check in checks))
 
 
-def read_places(path):
-    """Take the places of data and weights from config.yaml, as the workflow does."""
-    from contrastive_inversion.base import machine, studies
-
-    if not path.exists():
-        raise UserError(f"{path}: there is no such file; run this where config.yaml lies, or name it with --config")
-    config = studies.read_yaml(path)
-    studies.validate(config, "config", path)
-    studies.use_folder_of(config)
-    machine.export(config)
-
-
-def add_fetch(commands):
-    found = add(commands, "fetch", fetch, "fetch published weights, or the data sets that need no account")
-    found.add_argument("what", choices=["weights", "data"])
-    found.add_argument("--config", default="config.yaml", type=Path, help="the file with paths (default: config.yaml)")
-
-
-def fetch(options):
+@commands.command()
+@click.argument("what", type=click.Choice(["weights", "data"]))
+@of_study
+def fetch(run: Run, what: str) -> None:
+    """Fetch published weights, or the data sets that need no account."""
     from contrastive_inversion.data import download
+    from contrastive_inversion.run import doctor
 
-    read_places(options.config)
-    {"weights": download.fetch_weights, "data": download.fetch_data}[options.what](options.study)
+    if what == "data":
+        download.fetch_data({settings.source for settings in run.study.settings.data.values()})
+        return
+    wanted = doctor.weights_of(run.study)
+    if not wanted:
+        raise UserError(f"study {run.study.name} starts from no published weights")
+    download.fetch_weights(wanted)
 
 
-def add_summary(commands):
-    found = add(commands, "summary", summary, "print a table beside the published one, and where the report page is")
-    numbers = [number for number in TABLES if number != 3]
-    found.add_argument("--table", default=1, type=int, choices=numbers, metavar="N", help="its number (default: 1)")
-
-
-def summary(options):
-    from contrastive_inversion.base import studies
-    from contrastive_inversion.ledger import quantities
+@commands.command()
+@click.option("--table", "number", type=int, metavar="N", help="its number (default: the study's first)")
+@of_study
+def summary(run: Run, number: int | None) -> None:
+    """Print a table beside the published one, and where the report page is."""
     from contrastive_inversion.show import tables
 
-    title = quantities.table_layouts(quantities.ledger_of(studies.load(options.study)))[options.table]["title"]
-    print(f"Table {options.table}: {title}. Study {options.study}; in brackets what the paper prints.\n")
-    print(tables.terminal(options.table, options.study, options.results))
-    print(f"\nReport page: {(options.results / options.study / 'report.html').resolve()}")
+    shown = [n for n in run.study.settings.tables if printed.cells_of(n, run.study.paper)]
+    number = shown[0] if number is None and shown else number or 0
+    check_number("table", number, shown, run)
+    title = printed.tables(run.study.paper)[number].title
+    print(f"Table {number}: {title}. Study {run.study.name}; in brackets what the paper prints.\n")
+    print(tables.terminal(number, run.study, run.results))
+    print(f"\nReport page: {(run.results / run.study.name / 'report.html').resolve()}")
 
 
-def add_recipe(commands):
-    found = add(commands, "recipe", recipe, "print the recipe of a product, such as encoders/student-rm90")
-    found.add_argument("product", help="a file below results/<study>, without its ending")
-
-
-def recipe(options):
+@commands.command()
+@click.argument("product")
+@of_study
+def recipe(run: Run, product: str) -> None:
+    """Print the recipe of a PRODUCT, such as encoders/student-rm90: a file of results without its ending."""
     import json
 
     from contrastive_inversion.ledger import plan
 
-    print(json.dumps(plan.parse(plan.recipe(options.product, options.study)), indent=2, ensure_ascii=False))
+    print(json.dumps(json.loads(plan.recipe(product, run.study)), indent=2, ensure_ascii=False))
 
 
-def add_rendering(commands):
-    found = add(commands, "table", table, "write a table (csv, md, tex) from finished measurements")
-    found.add_argument("number", type=int, choices=TABLES, metavar="NUMBER", help="1 to 14")
-    found = add(commands, "figure", figure, "draw a figure (pdf, png) from finished measurements")
-    found.add_argument("number", type=int, choices=FIGURES, metavar="NUMBER", help="one of the study's, 1 to 11")
-    found.add_argument("--figures", default="figures", type=Path, help="the folder of figures (default: figures)")
-    add(commands, "cells", cells, "write cells.csv: every printed number beside ours")
-    add(commands, "claims", claims, "write claims.csv: what the paper says in words, and whether it holds here")
-    found = add(commands, "report", report, "write report.html: every table and figure, published beside ours")
-    found.add_argument("--figures", default="figures", type=Path, help="the folder of figures (default: figures)")
-    found.add_argument(
-        "--compare", type=Path, help="another run's folder, such as results/paper, to show beside this one"
-    )
+@commands.command()
+def settings() -> None:
+    """Print every setting of a study as Markdown: name, type, unit, default, meaning."""
+    from contrastive_inversion.run.settings_page import page
 
-    found = add(commands, "verify", verify, "check all measurement files and rebuild everything from them alone")
-    found.add_argument("--figures", default="figures", type=Path, help="the folder of figures (default: figures)")
+    print(page(), end="")
 
 
-def table(options):
+@commands.command()
+@click.argument("number", type=int)
+@of_study
+def table(run: Run, number: int) -> None:
+    """Write table NUMBER (csv, md, tex) from finished measurements."""
     from contrastive_inversion.show import tables
 
-    check_number("table", options)
-    tables.write(options.number, options.study, options.results)
+    check_number("table", number, printed.tables(run.study.paper), run)
+    tables.write(number, run.study, run.results)
 
 
-def figure(options):
+@commands.command()
+@click.argument("number", type=int)
+@of_study
+def figure(run: Run, number: int) -> None:
+    """Draw figure NUMBER (pdf, png) from finished measurements."""
     from contrastive_inversion.show import figures
 
-    check_number("figure", options)
-    figures.write(options.number, options.study, options.results, options.figures)
+    check_number("figure", number, printed.figures(run.study.paper), run)
+    figures.write(number, run.study, run.results, run.figures)
 
 
-def check_number(kind, options):
-    """Raise UserError for a table or figure that the study's report does not have."""
-    from contrastive_inversion.base import studies
-    from contrastive_inversion.ledger import quantities
-
-    ledger = quantities.ledger_of(studies.load(options.study))
-    layouts = {"table": quantities.table_layouts, "figure": quantities.figure_layouts}[kind](ledger)
-    if options.number not in layouts:
-        known = ", ".join(map(str, layouts))
-        raise UserError(f"study {options.study} has no {kind} {options.number}; it has {known}")
+def check_number(kind: str, number: int, known: Any, run: Run) -> None:
+    """Raise UserError for a table or figure that the study's paper does not have."""
+    if number not in known:
+        raise UserError(f"study {run.study.name} has no {kind} {number}; it has {', '.join(map(str, known))}")
 
 
-def cells(options):
+@commands.command()
+@of_study
+def cells(run: Run) -> None:
+    """Write cells.csv: every printed number beside ours."""
     from contrastive_inversion.ledger.cells import write
 
-    write(options.study, options.results)
+    write(run.study, run.results)
 
 
-def claims(options):
+@commands.command()
+@of_study
+def claims(run: Run) -> None:
+    """Write claims.csv: what the paper says in words, and whether it holds here."""
     from contrastive_inversion.ledger.claims import write
 
-    write(options.study, options.results)
+    write(run.study, run.results)
 
 
-def report(options):
+@commands.command()
+@click.option("--compare", type=FOLDER, help="another run's folder, such as results/paper, to show beside this one")
+@of_study
+def report(run: Run, compare: Path | None) -> None:
+    """Write report.html: every table and figure, published beside ours."""
     from contrastive_inversion.show.page import write
 
-    write(options.study, options.results, options.figures, options.compare)
+    write(run.study, run.results, run.figures, compare)
 
 
-def verify(options):
+@commands.command()
+@of_study
+def verify(run: Run) -> None:
+    """Check all measurement files and rebuild everything from them alone."""
     from contrastive_inversion.run.verify import verify
 
-    verify(options.study, options.results, options.figures)
+    verify(run.study, run.results, run.figures)
 
 
-def add_make(commands):
-    text = "make one product of a study from its recipe; what the workflow's rules call"
-    found = commands.add_parser("make", help=text, description=text)
-    found.set_defaults(command=make)
-    found.add_argument("product", help="the product, such as encoders/student-rm90")
-    found.add_argument("--root", required=True, type=Path, help="the study's folder, such as results/demo")
-    found.add_argument("--recipe", required=True, help="the product's canonical recipe")
-    found.add_argument("--gpus", default=0, type=int, help="GPUs to take; 0 computes on the CPU (default: 0)")
-    found.add_argument("--threads", default=1, type=int, help="threads that read and crop pictures (default: 1)")
-
-
-def make(options):
+@commands.command()
+@click.argument("product")
+@click.option("--root", required=True, type=FOLDER, help="the study's folder, such as results/demo")
+@click.option("--paper", required=True, help="the paper whose kinds of job the recipe is of")
+@click.option("--recipe", "text", required=True, help="the product's canonical recipe")
+@click.option("--gpus", "count", default=0, help="GPUs to take; 0 computes on the CPU")
+@click.option("--threads", default=1, help="threads that read and crop pictures")
+def make(product: str, root: Path, paper: str, text: str, count: int, threads: int) -> None:
+    """Make one PRODUCT of a study from its recipe; what the workflow's rules call."""
     # before torch is imported: it reads both once
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     from contrastive_inversion.base import gpus
     from contrastive_inversion.run import jobs
 
-    gpus.acquire(options.gpus)
-    jobs.run(options.product, options.root, options.recipe, "cuda" if options.gpus else "cpu", options.threads)
+    gpus.acquire(count)
+    jobs.run(product, papers.paper(paper), root, text, "cuda" if count else "cpu", threads)
     sys.stdout.flush()
     os._exit(0)  # all is written; torch's own teardown would take half a second more
 

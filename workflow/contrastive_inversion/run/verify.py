@@ -1,56 +1,55 @@
 """Rebuilding everything that people read from measurement files alone: no torch, no data, no GPU."""
 
 from pathlib import Path
+from typing import Any
 
-from contrastive_inversion.base import studies
 from contrastive_inversion.base.errors import UserError
-from contrastive_inversion.ledger import cells, claims, plan, quantities
+from contrastive_inversion.base.job import file_of
+from contrastive_inversion.ledger import cells, claims, plan, printed
 from contrastive_inversion.ledger.measurements import Measurements
+from contrastive_inversion.ledger.study import Study
 from contrastive_inversion.show import figures, page, tables
 
 
-def problems(study_name, results):
+def problems(study: Study[Any], results: Path) -> list[str]:
     """What is wrong with a study's measurement files, a line each: missing, altered, of another recipe, not numbers."""
-    measured = Measurements(study_name, results)
-    found = []
-    for quantity in plan.study_quantities(study_name):
+    measured, lines = Measurements(study, results), []
+    for quantity in plan.measured(study):
         try:
             measured.one(quantity)
         except UserError as error:
-            found.append(str(error))
-    return list(dict.fromkeys(found))
+            lines.append(str(error))
+    return list(dict.fromkeys(lines))
 
 
-def gallery_missing(number, study_name, results):
+def lacks_images(number: int, study: Study[Any], results: Path) -> bool:
     """Whether a figure shows images that are not there; they are no measurements and need not be kept."""
-    ledger = quantities.ledger_of(studies.load(study_name))
-    if "gallery" not in quantities.figure_layouts(ledger)[number]:
+    if not printed.figures(study.paper)[number].gallery:
         return False
-    return not (Path(results) / study_name / plan.file_of(f"galleries/figure_{number}")).exists()
+    return not all((results / study.name / file_of(p)).exists() for p in plan.behind_figure(number, study))
 
 
-def rebuild(study_name, results, folder):
+def rebuild(study: Study[Any], results: Path, folder: Path) -> list[int]:
     """Write a study's tables, figures, verdicts, claims and page. Returns the figures that lack their images."""
-    study = studies.load(study_name)
-    for number in study["tables"]:
-        tables.write(number, study_name, results)
-    without = [number for number in study["figures"] if gallery_missing(number, study_name, results)]
-    for number in study["figures"]:
+    for number in study.settings.tables:
+        tables.write(number, study, results)
+    without = [number for number in study.settings.figures if lacks_images(number, study, results)]
+    for number in study.settings.figures:
         if number not in without:
-            figures.write(number, study_name, results, folder)
-    cells.write(study_name, results)
-    claims.write(study_name, results)
-    page.write(study_name, results, folder)
+            figures.write(number, study, results, folder)
+    cells.write(study, results)
+    claims.write(study, results)
+    page.write(study, results, folder)
     return without
 
 
-def verify(study_name, results="results", folder="figures"):
+def verify(study: Study[Any], results: Path, folder: Path) -> None:
     """Check every measurement file of a study, then rebuild from them. Raises UserError naming each unsound file."""
-    found = problems(study_name, results)
-    if found:
-        raise UserError("\n       ".join([f"{len(found)} measurement file(s) cannot be trusted:", *found]))
-    without = rebuild(study_name, results, folder)
-    count = len(plan.study_measurements(study_name))
-    print(f"{count} measurement files are sound; tables, figures, verdicts, claims and page of '{study_name}' rebuilt.")
+    unsound = problems(study, results)
+    if unsound:
+        raise UserError("\n       ".join([f"{len(unsound)} measurement file(s) cannot be trusted:", *unsound]))
+    without = rebuild(study, results, folder)
+    count, name = len(plan.measurements(study)), study.name
+    print(f"{count} measurement files are sound; tables, figures, verdicts, claims and page of '{name}' rebuilt.")
     for number in without:
-        print(f"Figure {number} was left out: it shows images, and results/{study_name}/galleries has none.")
+        print(f"Figure {number} was left out: it shows images, and {results}/{name}/galleries has none.")

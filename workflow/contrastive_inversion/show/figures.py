@@ -1,152 +1,161 @@
-"""Figures 1 and 3-11 from finished measurements, as vector pdf and png. Imports no torch."""
+"""Figures from finished measurements, as vector pdf and png. Imports no torch."""
 
 import functools
+import itertools
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FormatStrFormatter, MaxNLocator
 
-from contrastive_inversion.base import files, studies
-from contrastive_inversion.distort import names
-from contrastive_inversion.ledger import plan, printed, quantities
+from contrastive_inversion import papers
+from contrastive_inversion.base import files
+from contrastive_inversion.base.canonical import digest
+from contrastive_inversion.base.job import file_of
+from contrastive_inversion.ledger import plan, printed
+from contrastive_inversion.ledger.estimates import Estimate
 from contrastive_inversion.ledger.measurements import Measurements
+from contrastive_inversion.ledger.printed import FigureLayout, Panel
+from contrastive_inversion.ledger.quantities import Quantity
+from contrastive_inversion.ledger.study import Study
 
+Curve = list[tuple[float, Estimate]]
+Value = Callable[[Quantity], Estimate | None]
 MARKERS = "osD^v"
-METRIC = {
-    "top1": "Top-1 accuracy (%)", "top5": "Top-5 accuracy (%)", "all": "Images misclassified (%)",
-    "printed": "Images misclassified (%), of those counted",
-}  # fmt: skip
 # Text as text in the pdf; no dates, so that the same measurements give the same bytes.
-STYLE = {"pdf.fonttype": 42, "axes.titlesize": "medium", "legend.fontsize": "small"}
+STYLE: dict[Any, Any] = {"pdf.fonttype": 42, "axes.titlesize": "medium", "legend.fontsize": "small"}
+METADATA: dict[str, dict[str, Any]] = {"pdf": {"CreationDate": None}, "png": {"Software": None}}
 
 
-def needed(number, study_name):
-    """The products that a figure is made from."""
-    study = studies.load(study_name)
-    if "gallery" in quantities.figure_layouts(quantities.ledger_of(study))[number]:
-        return [f"galleries/figure_{number}"]
-    return plan.measurements_for(quantities.of_figure(number, study), study)
-
-
-def write(number, study_name, results="results", folder="figures"):
+def write(number: int, study: Study[Any], results: Path, figures: Path) -> None:
     """Draw figure_<number>.{pdf,png} of a study. Raises UserError if a measurement is missing or unsound."""
-    layout = quantities.figure_layouts(quantities.ledger_of(studies.load(study_name)))[number]
+    layout = printed.figures(study.paper)[number]
     with sns.axes_style("whitegrid"), plt.rc_context(STYLE):
-        if "gallery" in layout:
-            drawing = gallery(number, layout, study_name, results)
-        else:
-            drawing = curves(layout, study_name, results)
-        for ending, metadata in {"pdf": {"CreationDate": None}, "png": {"Software": None}}.items():
-            with files.atomic(Path(folder) / study_name / f"figure_{number}.{ending}") as path:
+        drawing = gallery(number, study, results) if layout.gallery else curves(layout, study, results)
+        for ending, metadata in METADATA.items():
+            with files.atomic(figures / study.name / f"figure_{number}.{ending}") as path:
                 drawing.savefig(path, format=ending, dpi=150, bbox_inches="tight", metadata=metadata)
         plt.close(drawing)
 
 
-def curves(layout, study_name, results):
-    """A panel per training range, a curve per model; the published curve dashed in the same colour."""
-    study, measured = studies.load(study_name), Measurements(study_name, results)
-    columns = layout.get("columns", len(layout["panels"]))
-    rows = -(-len(layout["panels"]) // columns)
+def curves(layout: FigureLayout, study: Study[Any], results: Path) -> Figure:
+    """The panels of a figure, in rows of so many columns."""
+    measured = Measurements(study, results)
+    metric = str(printed.setting_of(study, layout.metric))
+    columns = layout.columns or len(layout.panels)
+    rows = -(-len(layout.panels) // columns)
     drawing, axes = plt.subplots(rows, columns, figsize=(5.2 * columns, 3.9 * rows), squeeze=False)
-    for axis, panel in zip(axes.flat, layout["panels"], strict=True):
-        palette = sns.color_palette("colorblind", len(panel["curves"]))
-        for i, (name, template) in enumerate(panel["curves"].items()):
-            style = {"color": palette[i], "marker": MARKERS[i]}
-            metric = quantities.metric_of(layout, study)
-            ours = points(template, quantities.panel_levels(panel, study), metric, measured.of)
-            draw(axis, template, ours, name, style | {"linestyle": "-", "linewidth": 1.7})
-            if study["measured"]:
-                dashed = style | {"linestyle": "--", "linewidth": 1.1, "markerfacecolor": "none"}
-                draw(axis, template, published_points(template, panel, layout, study), f"{name}, published", dashed)
-        finish(axis, panel, layout, study)
+    for axis, panel in zip(axes.flat, layout.panels, strict=True):
+        draw_panel(axis, panel, metric, study, measured)
+        finish(axis, panel, metric, study)
+        axis.set_xlabel(panel.x or layout.x)
     if rows > 1:
         drawing.tight_layout()
     return drawing
 
 
-def published_points(template, panel, layout, study):
-    """The published curve that stands behind ours."""
-    other = studies.load(study["published"])
-    value = functools.partial(printed.value, study=other)
-    return points(template, quantities.panel_levels(panel, other), quantities.metric_of(layout, study), value)
+def draw_panel(axis: Axes, panel: Panel, metric: str, study: Study[Any], measured: Measurements) -> None:
+    """A curve per model, and behind it the published one, dashed in the same colour."""
+    other = papers.study(study.settings.published)
+    published = functools.partial(printed.value, paper=other.paper)
+    palette = sns.color_palette("colorblind", len(panel.curves))
+    for (name, template), color, marker in zip(panel.curves.items(), palette, itertools.cycle(MARKERS), strict=False):
+        style = {"color": color, "marker": marker}
+        ours = points(template, panel, metric, study, measured.of)
+        draw(axis, template, ours, name, style | {"linestyle": "-", "linewidth": 1.7})
+        if study.settings.measured:
+            theirs = points(template, panel, metric, other, published)
+            dashed = style | {"linestyle": "--", "linewidth": 1.1, "markerfacecolor": "none"}
+            draw(axis, template, theirs, f"{name}, published", dashed)
 
 
-def points(template, levels, metric, value):
+def points(template: str, panel: Panel, metric: str, study: Study[Any], value: Value) -> Curve:
     """(x, Estimate) along a curve, without levels that have no value; a template without {x} is constant."""
-    found = [(x_of(level), value(quantities.curve(template, level, metric))) for level in levels]
-    return [(x, estimate) for x, estimate in found if estimate is not None]
+    valued = [
+        (study.paper.position(level), value(printed.curve_point(template, level, metric)))
+        for level in printed.levels_of(panel, study)
+    ]
+    return [(x, estimate) for x, estimate in valued if estimate is not None]
 
 
-def x_of(level):
-    """A level's place on the axis: percent of pixels or of labels, or a standard deviation."""
-    match = names.PERCENT.fullmatch(level)
-    if not match:
-        return float(level)
-    return int(match[2]) if match[1] == "rm" else int(match[2]) / 100
-
-
-def draw(axis, template, curve, name, style):
+def draw(axis: Axes, template: str, curve: Curve, name: str, style: dict[str, Any]) -> None:
     """A curve with a band of one standard error where there is one; a constant as a line across the panel."""
     if not curve:
         return
     if "{x}" not in template:
         axis.axhline(curve[0][1].mean, label=name, **style | {"marker": ""})
         return
-    x, means = [x for x, _ in curve], [estimate.mean for _, estimate in curve]
+    x, estimates = zip(*curve, strict=True)
+    means, errors = [estimate.mean for estimate in estimates], [estimate.se or 0 for estimate in estimates]
     axis.plot(x, means, label=name, markersize=5, **style)
-    errors = [estimate.se or 0 for _, estimate in curve]
     if any(errors) and style["linestyle"] == "-":
-        low = [m - e for m, e in zip(means, errors, strict=True)]
-        high = [m + e for m, e in zip(means, errors, strict=True)]
+        low, high = ([m + sign * e for m, e in zip(means, errors, strict=True)] for sign in (-1, 1))
         axis.fill_between(x, low, high, color=style["color"], alpha=0.25, linewidth=0)
 
 
-def finish(axis, panel, layout, study):
-    axis.set_title(panel["title"])
-    axis.set_xlabel(panel.get("x") or layout["x"])
-    axis.set_ylabel(METRIC[quantities.metric_of(layout, study)])
-    if panel["levels"] == "fractions":
+def finish(axis: Axes, panel: Panel, metric: str, study: Study[Any]) -> None:
+    """A panel's title, scale and legend."""
+    levels = printed.levels_of(panel, study)
+    quantity = printed.curve_point(next(iter(panel.curves.values())), levels[0], metric)
+    axis.set_title(panel.title)
+    axis.set_ylabel(study.paper.metric(quantity.metric).label)
+    if panel.log:
         axis.set_xscale("log")
-        axis.xaxis.set_major_formatter(matplotlib.ticker.FormatStrFormatter("%g"))
-    elif panel["levels"] != "distances" and panel["levels"][0].startswith("rm"):
-        axis.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(integer=True))
+        axis.xaxis.set_major_formatter(FormatStrFormatter("%g"))
+    elif all(study.paper.position(level) % 1 == 0 for level in levels):
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.15), ncols=2, frameon=False)
 
 
-def gallery(number, layout, study_name, results):
+def gallery(number: int, study: Study[Any], results: Path) -> Figure:
     """Sample images: a row per distortion, a column per image, with predictions where the gallery has them."""
-    path = Path(results) / study_name / f"galleries/figure_{number}.safetensors"
-    recipe_hash = plan.digest(plan.recipe(f"galleries/figure_{number}", study_name))
-    tensors, record = files.load(path, recipe_hash, framework="np")
-    names = ["clean", *layout["distortions"]]
-    shown, predictions = len(record["labels"]), record["predictions"]
-    height = 2.35 if predictions else 1.25
-    drawing, axes = plt.subplots(len(names), shown, figsize=(1.75 * shown, height * len(names)), squeeze=False)
-    for row, name in zip(axes, names, strict=True):
-        for i, axis in enumerate(row):
-            axis.imshow(tensors[name][i], interpolation="nearest")
-            axis.set(xticks=[], yticks=[])
-            if name in predictions:
-                axis.set_xlabel(guesses(predictions[name], i, record["labels"][i]), fontsize=5, linespacing=1.25)
-        row[0].set_ylabel(names.label(name), fontsize=8)
-    for axis, label in zip(axes[0], record["labels"], strict=True):
+    product = f"galleries/figure_{number}"
+    recipe_hash = digest(plan.recipe(product, study))
+    tensors, record = files.load(results / study.name / file_of(product), recipe_hash, framework="np")
+    layout, labels, guesses = printed.figures(study.paper)[number], record["labels"], record["predictions"]
+    levels = ["clean", *layout.distortions]
+    size = (1.75 * len(labels), (2.35 if guesses else 1.25) * len(levels))
+    drawing, axes = plt.subplots(len(levels), len(labels), figsize=size, squeeze=False)
+    for row, level in zip(axes, levels, strict=True):
+        draw_samples(row, tensors[level])
+        row[0].set_ylabel(study.paper.level_label(level, study), fontsize=8)
+        if level in guesses:
+            write_guesses(row, guesses[level], layout.models, labels)
+    for axis, label in zip(axes[0], labels, strict=True):
         axis.set_title(shortened(label, 26), fontsize=6)
     drawing.tight_layout(h_pad=0.4, w_pad=0.3)
     return drawing
 
 
-def guesses(predictions, i, truth):
-    """The three likeliest classes by our model and by the baseline, the right one marked."""
-    lines = []
-    for model, heading in (("ours", "Ours"), ("baseline", "Supervised baseline")):
-        lines.append(f"{heading}:")
-        for name, probability in predictions[model][i]:
-            lines.append(f"{'✓ ' if name == truth else ''}{shortened(name, 27)} {100 * probability:.0f} %")
-    return "\n".join(lines)
+def draw_samples(row: Sequence[Axes], samples: Iterable[Any]) -> None:
+    """Images (n, height, width, 3) side by side, without ticks."""
+    for axis, sample in zip(row, samples, strict=True):
+        axis.imshow(sample, interpolation="nearest")
+        axis.set(xticks=[], yticks=[])
 
 
-def shortened(text, length):
+def write_guesses(row: Sequence[Axes], predictions: dict[str, Any], models: dict[str, str], labels: list[str]) -> None:
+    """Below each image the likeliest classes by each model, under its heading, the right one marked."""
+    for i, (axis, label) in enumerate(zip(row, labels, strict=True)):
+        lines = []
+        for model, heading in models.items():
+            likeliest = (guess(name, probability, label) for name, probability in predictions[model][i])
+            lines += [f"{heading}:", *likeliest]
+        axis.set_xlabel("\n".join(lines), fontsize=5, linespacing=1.25)
+
+
+def guess(name: str, probability: float, label: str) -> str:
+    """A class and its probability in percent, marked where it is the right one."""
+    return f"{'✓ ' if name == label else ''}{shortened(name, 27)} {100 * probability:.0f} %"
+
+
+def shortened(text: str, length: int) -> str:
+    """A text cut to a length, with an ellipsis where it was longer."""
     return text if len(text) <= length else text[: length - 1].rstrip() + "…"

@@ -4,185 +4,197 @@ import base64
 import functools
 import hashlib
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import jinja2
 
-from contrastive_inversion.base import files, studies
-from contrastive_inversion.distort import names
+from contrastive_inversion import papers
+from contrastive_inversion.base import files
+from contrastive_inversion.base.job import file_of
 from contrastive_inversion.ledger import claims, plan, printed, quantities, verdicts
-from contrastive_inversion.ledger.measurements import Measurements
-from contrastive_inversion.run import jobs
+from contrastive_inversion.ledger.claims import Claim, Outcome
+from contrastive_inversion.ledger.estimates import Estimate
+from contrastive_inversion.ledger.measurements import Measurements, Record
+from contrastive_inversion.ledger.printed import Cell
+from contrastive_inversion.ledger.quantities import Quantity
+from contrastive_inversion.ledger.study import Study, differences
+from contrastive_inversion.ledger.verdicts import Judgement
 from contrastive_inversion.show import tables
 
+Part = dict[str, Any]  # of what the template shows
 TEMPLATE = Path(__file__).with_name("page.html.j2")
+LOCK = Path(__file__).parents[3] / "requirements.lock"
 LOSS_OF_INTEREST = 2  # points: the page says how likely a loss of this size is found
-LOCK = studies.WORKFLOW.parent / "requirements.lock"
+SENTENCES = {"cells": "ours", "also": "Also measured", "how": ""}  # where a paper has no word of its own
+TRUTHS = {True: "true", False: "false", None: "open"}
 
 
-def write(study_name, results="results", figures="figures", compare=None):
+def write(study: Study[Any], results: Path, figures: Path, compare: Path | None = None) -> None:
     """Write report.html of a study. Raises UserError if a measurement is missing or unsound.
 
     compare: the folder of another run, results/<its study>, whose numbers stand in every cell beside ours.
     """
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
-    page = template.render(context(study_name, Path(results), Path(figures), compare))
-    files.write_text(Path(results) / study_name / "report.html", page)
+    measured = Measurements(study, results)
+    content = template.render(
+        name=study.name, study=study.settings, compare=compare and str(compare), figures=drawn_figures(study, figures),
+        provenance=provenance(study, measured), differences=differences(study, papers.study(study.settings.root)),
+        **sentences(study), **power(study), **claims_part(study, results), **tables_part(study, measured, compare),
+    )  # fmt: skip
+    files.write_text(results / study.name / "report.html", content)
 
 
-def context(study_name, results, figures, compare):
-    """Everything that the page shows."""
-    study, measured = studies.load(study_name), Measurements(study_name, results)
-    first_table = [cell for cell in quantities.cells(quantities.ledger_of(study)) if cell.table == 1]
-    other = compare and Measurements(compare.name, compare.parent)
-    shown = [table_of(number, study, measured, other) for number in study["tables"]]
-    judged = [claim_of(*outcome, study) for outcome in claims.of_study(study_name, results)]
-    cells = [cell for table in shown for row in table["rows"] for cell in row["cells"]]
+def sentences(study: Study[Any]) -> Part:
+    """What the page says of how the study measures, in its paper's words."""
+    said = {key: text.format(settings=study.settings) for key, text in {**SENTENCES, **study.paper.sentences}.items()}
+    return {"sentences": said}
+
+
+def power(study: Study[Any]) -> Part:
+    """How sure verdicts and claims are, and how likely a loss is found in the study's first table with cells."""
+    tables_of_cells = (printed.cells_of(number, study.paper) for number in study.settings.tables)
+    first = next(filter(None, tables_of_cells), None)
     return {
-        "study": study, "tables": shown, "claims": judged, "compare": compare and str(compare),
-        "figures": list(drawn_figures(study, figures)),
-        "claim_counts": Counter(claim["verdict"] for claim in judged),
-        "cell_counts": Counter(cell["verdict"] for cell in cells),
-        "also": [(text, tables.rounded(found.mean, 2)) for text, found in also_measured(study, measured) if found],
-        "power": verdicts.power(LOSS_OF_INTEREST, first_table, study),
         "loss_of_interest": LOSS_OF_INTEREST, "alpha": verdicts.FALSE_ALARM_RATE, "z": claims.Z,
-        "provenance": provenance(study, measured, results),
-        "differences": studies.differences(study, studies.load(study["root"])),
+        "first_table": first and first[0].table, "power": first and verdicts.power(LOSS_OF_INTEREST, first, study),
     }  # fmt: skip
 
 
-def also_measured(study, measured):
-    """What a study measures beside its tables and figures: pairs of text and Estimate."""
-    return [(text, measured.of(quantities.parse(text))) for text in study.get("also", [])]
+def claims_part(study: Study[Any], results: Path) -> Part:
+    """Every claim that the study can judge, and how many hold."""
+    judged = [claim_of(*outcome, study) for outcome in claims.of_study(study, results)]
+    return {"claims": judged, "claim_counts": Counter(claim["verdict"] for claim in judged)}
 
 
-def table_of(number, study, measured, other):
-    """A table for the page: its columns, and per row the cells with their verdicts and provenance."""
-    layout = quantities.table_layouts(quantities.ledger_of(study))[number]
-    result = {
-        "number": number,
-        "title": layout["title"],
-        "heading": layout["rows"],
-        "note": tables.note_of(number, study),
-    }
-    if number == 3:
-        frame = tables.label_shift(study)
-        return result | {"columns": [], "rows": [], "plain": frame.to_html(index=False, border=0)}
-    cells = [cell for cell in quantities.cells(quantities.ledger_of(study)) if cell.table == number]
-    estimates = [measured.of(cell.quantity) for cell in cells]
-    judged = dict(zip(cells, verdicts.of_table(cells, estimates, study), strict=True))
-    rows = [
-        {
-            "title": tables.row_title(row, of_row, study),
-            "cells": [cell_of(c, *judged[c], measured, other) for c in of_row.values()],
-        }
-        for row, of_row in tables.rows_of(number, study).items()
-    ]
-    return result | {"columns": list(dict.fromkeys(cell.column for cell in cells)), "rows": rows, "plain": None}
-
-
-def cell_of(cell, verdict, z, measured, other):
-    """One printed number beside ours, and where ours comes from."""
-    ours = measured.of(cell.quantity)
-    delta = None if ours is None else ours.mean - float(cell.value)
+def claim_of(claim: Claim, verdict: str, outcomes: Sequence[Outcome], margin: float | None, study: Study[Any]) -> Part:
+    """A claim, the outcomes of its comparisons, and what the published numbers themselves say of it."""
     return {
-        "column": cell.column, "quantity": str(cell.quantity), "verdict": verdict, "z": z, "n": ours and ours.n,
+        "section": claim.section, "sentence": claim.sentence, "verdict": verdict,
+        "comparisons": [
+            {"text": outcome.text, "truth": TRUTHS[outcome.truth], "value": contrast(outcome)} for outcome in outcomes
+        ],
+        "true": sum(outcome.truth is True for outcome in outcomes),
+        "margin": "–" if margin is None else signed(margin, 2),
+        "published_verdict": published_verdicts(papers.study(study.settings.published))[claim.id],
+    }  # fmt: skip
+
+
+def contrast(outcome: Outcome) -> str:
+    """A comparison's contrast and its standard error."""
+    return "no number" if outcome.value is None else f"{signed(outcome.value, 2)} ± {outcome.se:.2f}"
+
+
+def signed(value: float, decimals: int) -> str:
+    """A number with its sign, a true minus."""
+    return f"{value:+.{decimals}f}".replace("-", "−")
+
+
+@functools.cache
+def published_verdicts(published: Study[Any]) -> dict[str, str]:
+    """Whether each claim holds by the published numbers themselves, by the claim's id."""
+    value = functools.partial(printed.value, paper=published.paper)
+    return {claim.id: claims.judge(claim, value, published)[0] for claim in claims.of_paper(published.paper)}
+
+
+def tables_part(study: Study[Any], measured: Measurements, compare: Path | None) -> Part:
+    """Every table, how many cells have which verdict, and what is measured besides."""
+    other = Measurements(papers.study(compare.name), compare.parent) if compare else None
+    shown = [table_of(number, study, measured, other) for number in study.settings.tables]
+    also = [(text, measured.of(quantities.parse(text))) for text in study.settings.also]
+    return {
+        "tables": shown,
+        "cell_counts": Counter(cell["verdict"] for table in shown for row in table["rows"] for cell in row["cells"]),
+        "also": [(text, tables.rounded(estimate.mean, 2)) for text, estimate in also if estimate],
+    }
+
+
+def table_of(number: int, study: Study[Any], measured: Measurements, other: Measurements | None) -> Part:
+    """A table: its columns, and per row the cells with their verdicts and provenance."""
+    layout, notes = printed.tables(study.paper)[number], printed.notes_of(number, study)
+    table = {"number": number, "title": layout.title, "heading": layout.rows, "notes": notes}
+    if number in study.paper.tables:
+        frame = study.paper.tables[number](study)
+        return table | {"columns": [], "rows": [], "plain": frame.to_html(index=False, border=0)}
+    listed = printed.cells_of(number, study.paper)
+    judged = verdicts.of_table(listed, [measured.of(cell.quantity) for cell in listed], study)
+    shown = {cell: cell_of(cell, judgement, measured, other) for cell, judgement in zip(listed, judged, strict=True)}
+    rows = [
+        {"title": tables.row_title(row, of_row, study), "cells": [shown[cell] for cell in of_row.values()]}
+        for row, of_row in printed.rows_of(number, study.paper).items()
+    ]
+    return table | {"columns": list(dict.fromkeys(cell.column for cell in listed)), "rows": rows, "plain": None}
+
+
+def cell_of(cell: Cell, judgement: Judgement, measured: Measurements, other: Measurements | None) -> Part:
+    """One printed number beside ours, and where ours comes from."""
+    verdict, z = judgement
+    ours = measured.of(cell.quantity)
+    return {
+        "quantity": str(cell.quantity), "verdict": verdict, "z": z, "n": ours and ours.n,
         "published": cell.value + (f"±{cell.se}" if cell.se else ""), "ours": tables.as_printed(ours, cell),
-        "delta": delta, "delta_text": "" if delta is None else f"{delta:+.{cell.decimals}f}".replace("-", "−"),
-        "origin": origin(cell.quantity, ours, measured),
+        "delta": "" if ours is None else signed(ours.mean - float(cell.value), cell.decimals),
+        "origin": ours and origin(cell.quantity, ours, measured),
         "other": other and tables.as_printed(other.find(cell.quantity), cell),
     }  # fmt: skip
 
 
-def origin(quantity, ours, measured):
+def origin(quantity: Quantity, ours: Estimate, measured: Measurements) -> Part:
     """A measurement's file, log, recipe, seed and duration; links are relative to the page."""
-    if ours is None:
-        return None
-    product = plan.measurement_of(quantity)
-    record = measured.record(quantity)
+    product, record = plan.measurement_of(quantity), measured.record(quantity)
     return {
-        "file": plan.file_of(product), "log": f"logs/{product}.log", "recipe": record["recipe_hash"][:12],
+        "file": file_of(product), "log": f"logs/{product}.log", "recipe": record["recipe_hash"][:12],
         "seed": record["seed"], "seconds": record["seconds"], "images": ours.images,
         "source": None if ours.images else ours.origin,
     }  # fmt: skip
 
 
-def claim_of(claim, verdict, compared, margin, study):
-    comparisons = [
-        {
-            "text": c.text, "truth": {True: "true", False: "false", None: "open"}[c.truth],
-            "value": "no number" if c.value is None else f"{c.value:+.2f} ± {c.se:.2f}".replace("-", "−"),
-        }
-        for c in compared
-    ]  # fmt: skip
-    return claim | {
-        "verdict": verdict, "comparisons": comparisons, "true": sum(c.truth is True for c in compared),
-        "margin": "–" if margin is None else f"{margin:+.2f}".replace("-", "−"),
-        "published_verdict": published_verdicts(study["published"])[claim["id"]],
-    }  # fmt: skip
-
-
-@functools.cache
-def published_verdicts(study_name):
-    """Whether each claim holds by the published numbers themselves."""
-    study = studies.load(study_name)
-    value = functools.partial(printed.value, study=study)
-    return {claim["id"]: claims.judge(claim, value, study)[0] for claim in claims.load(study)}
-
-
-def drawn_figures(study, figures):
+def drawn_figures(study: Study[Any], folder: Path) -> list[Part]:
     """The study's figures that have been drawn; `verify` leaves out galleries without their images."""
-    for number in study["figures"]:
-        if image_of(number, study["name"], figures).exists():
-            yield figure_of(number, study, figures)
+    drawn = {number: folder / study.name / f"figure_{number}.png" for number in study.settings.figures}
+    return [figure_of(number, study, path) for number, path in drawn.items() if path.exists()]
 
 
-def image_of(number, study_name, figures):
-    return figures / study_name / f"figure_{number}.png"
-
-
-def figure_of(number, study, figures):
+def figure_of(number: int, study: Study[Any], path: Path) -> Part:
     """A figure as a data URI, so that the page needs no other file."""
-    data = base64.b64encode(image_of(number, study["name"], figures).read_bytes()).decode()
-    title = quantities.figure_layouts(quantities.ledger_of(study))[number]["title"]
-    return {"number": number, "title": title, "data": f"data:image/png;base64,{data}"}
+    layout, data = printed.figures(study.paper)[number], base64.b64encode(path.read_bytes()).decode()
+    dashed = study.settings.measured and not layout.gallery
+    return {"number": number, "title": layout.title, "dashed": dashed, "data": f"data:image/png;base64,{data}"}
 
 
-def provenance(study, measured, results):
+def provenance(study: Study[Any], measured: Measurements) -> Part:
     """What was run, on what, for how long, from which data and weights; read from the products' own records."""
-    records = [record for record in map(record_or_none, products(study, measured.root)) if record]
-    measured_records = [measured.file(p)[1] for p in plan.study_measurements(study["name"])]
-    everything = records + measured_records
+    encoders, data = (records_of(folder, study, measured.root) for folder in ("encoders", "images"))
+    said = study.said["data"]
+    records = [*encoders, *data, *(measured.content(product)[1] for product in plan.measurements(study))]
     return {
-        "jobs": Counter(record["product"].split("/")[0] for record in everything),
-        "seconds": sum(record["seconds"] for record in everything),
-        "devices": sorted({record["device"] for record in everything}),
-        "code": sorted({record["code"] for record in everything}),
-        "torch": sorted({record["torch"] for record in everything if record["torch"]}),
+        "jobs": Counter(record["product"].split("/")[0] for record in records),
+        "seconds": sum(record["seconds"] for record in records),
+        "devices": sorted({record["device"] for record in records}),
+        "code": sorted({record["code"] for record in records}),
+        "torch": sorted({record["torch"] for record in records if record["torch"]}),
         "lock": hashlib.sha256(LOCK.read_bytes()).hexdigest()[:16] if LOCK.exists() else "none",
-        "data": [(r["product"], r["content_hash"][:16]) for r in records if r["product"].startswith("images/")],
-        "encoders": [encoder_of(r) for r in records if r["product"].startswith("encoders/")],
+        "data": [(r["product"], said[r["product"].split("/")[1]], r["content_hash"][:16]) for r in data],
+        "encoders": [encoder_of(record, study) for record in encoders],
     }
 
 
-def products(study, root):
-    """The files of finished images and encoders below a study's results."""
-    return sorted([*root.glob("images/*.safetensors"), *root.glob("encoders/*.safetensors")])
+def records_of(folder: str, study: Study[Any], root: Path) -> list[Record]:
+    """The records of the products in a folder of a study's results that are there, by name."""
+    wanted = plan.with_inputs(plan.behind_targets([], study), study)
+    paths = sorted(root / file_of(product) for product in wanted if product.startswith(f"{folder}/"))
+    return [files.record_in(path) for path in paths if path.exists()]
 
 
-def record_or_none(path):
-    record = jobs.record_in(path)
-    return record if record.get("product") else None
-
-
-def encoder_of(record):
+def encoder_of(record: Record, study: Study[Any]) -> Part:
     """An encoder's training in one line: what it saw, its last loss, its weights' hash."""
-    settings = record["recipe"]["settings"]
     name = record["product"].removeprefix("encoders/")
-    match = quantities.ENCODER.fullmatch(name)
+    distortion = study.paper.trained_under(name)
     return {
-        "name": name, "under": names.label(match["distortion"]) if match else "clean images",
-        "epochs": settings.get("epochs"), "loss": f"{record['losses'][-1]:.4f}" if record.get("losses") else "",
+        "name": name, "under": study.paper.level_label(distortion, study) if distortion else "clean images",
+        "epochs": record["recipe"]["settings"].get("epochs"),
+        "loss": f"{record['losses'][-1]:.4f}" if record.get("losses") else "",
         "seconds": record["seconds"], "hash": record["content_hash"][:16],
     }  # fmt: skip

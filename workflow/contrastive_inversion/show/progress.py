@@ -3,39 +3,44 @@
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from contrastive_inversion.base import job
 
+Report = dict[str, Any]
 
-def jobs(results="results"):
-    """A dict per job that has ever reported progress, most recent first, from every study."""
-    found = []
-    for path in Path(results).glob("*/state/**/progress.json"):
+
+def reports(results: Path) -> list[Report]:
+    """What each job that has ever reported progress said last, most recent first, from every study."""
+    listed: list[Report] = []
+    for path in results.glob("*/state/**/progress.json"):
         try:
-            report = json.loads(path.read_text())
+            said = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, json.JSONDecodeError):
             continue  # removed while we looked
-        found.append(report | {"study": path.relative_to(results).parts[0], "alive": job.is_locked(path.parent)})
-    return sorted(found, key=lambda report: -report["updated"])
+        listed.append(said | {"study": path.relative_to(results).parts[0], "alive": job.is_locked(path.parent)})
+    return sorted(listed, key=lambda report: -report["updated"])
 
 
-def condition(report):
+def condition(report: Report) -> str:
+    """finished, running or stopped."""
     if report["state"] == "finished":
         return "finished"
     return "running" if report["alive"] else "stopped"
 
 
-def duration(seconds):
+def duration(seconds: float) -> str:
+    """A time in seconds as people say it."""
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {seconds:02d} s" if minutes else f"{seconds} s"
 
 
-def line(report):
-    now = condition(report)
-    loss = report["loss"]
+def line(report: Report) -> dict[str, str]:
+    """A job's line of the screen."""
+    now, loss = condition(report), report["loss"]
     return {
         "study": report["study"], "job": report["product"], "state": now,
         "epoch": f"{report['epoch']}/{report['epochs']}", "loss": "" if loss is None else f"{loss:.4f}",
@@ -45,14 +50,14 @@ def line(report):
     }  # fmt: skip
 
 
-def screen(results="results", finished=10):
+def screen(results: Path, finished: int = 10) -> str:
     """All running and stopped jobs and the latest finished ones, as a table for the terminal."""
-    everything = jobs(results)
-    if not everything:
+    listed = reports(results)
+    if not listed:
         return f"No job has run yet below {results}/."
-    pending = [report for report in everything if condition(report) != "finished"]
-    done = [report for report in everything if condition(report) == "finished"]
+    pending = [report for report in listed if condition(report) != "finished"]
+    done = [report for report in listed if condition(report) == "finished"]
     table = pd.DataFrame([line(report) for report in pending + done[:finished]])
     hidden = len(done) - min(finished, len(done))
     tail = f"\n... and {hidden} more finished jobs (--all shows them)" if hidden else ""
-    return table.to_markdown(index=False, disable_numparse=True) + tail
+    return str(table.to_markdown(index=False, disable_numparse=True)) + tail

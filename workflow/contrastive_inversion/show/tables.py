@@ -1,24 +1,34 @@
 """Tables as people read them: the paper's rows, columns and decimals, as csv, Markdown and LaTeX. Imports no torch."""
 
+import functools
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
-from contrastive_inversion.base import files, studies
-from contrastive_inversion.distort import names
-from contrastive_inversion.ledger import plan, printed, quantities
+from contrastive_inversion.base import files
+from contrastive_inversion.ledger import printed
+from contrastive_inversion.ledger.estimates import Estimate
 from contrastive_inversion.ledger.measurements import Measurements
+from contrastive_inversion.ledger.printed import Cell
+from contrastive_inversion.ledger.quantities import Quantity
+from contrastive_inversion.ledger.study import Study
+
+Row = dict[str, Cell]
+Marks = tuple[str, str]  # what stands before and after a best value
+Estimates = dict[Quantity, Estimate | None]
 
 
-def rounded(value, decimals):
+def rounded(value: float, decimals: int) -> str:
     """A number as the paper prints it: half up, in decimal, so that 0.9175 becomes 0.918."""
     exact = Decimal(repr(round(value, 10)))
     return str(exact.quantize(Decimal(1).scaleb(-decimals), ROUND_HALF_UP))
 
 
-def as_printed(estimate, cell):
+def as_printed(estimate: Estimate | None, cell: Cell) -> str:
     """An Estimate with the decimals of a printed cell: `85.87±0.08`, without ± where it was measured once.
 
     With several training seeds, `85.87±0.21 [0.08]`: the standard error over trainings, then that of the evaluation.
@@ -33,108 +43,92 @@ def as_printed(estimate, cell):
     return f"{text}±{error_texts[0]}" + (f" [{error_texts[1]}]" if len(errors) == 2 else "")
 
 
-def shown(estimate, cell, study):
+def shown(estimate: Estimate | None, cell: Cell, study: Study[Any]) -> Estimate | None:
     """What of an Estimate a table shows: published values without an error where the print has none."""
-    return estimate if study["measured"] or cell.se or estimate is None else replace(estimate, se=None)
+    return estimate if study.settings.measured or cell.se or estimate is None else replace(estimate, se=None)
 
 
-def rows_of(number, study):
-    """A table's cells as printed, row by row: {row: {column: Cell}}."""
-    rows = {}
-    for cell in quantities.cells(quantities.ledger_of(study)):
-        if cell.table == number:
-            rows.setdefault(cell.row, {})[cell.column] = cell
-    return rows
-
-
-def row_title(row, cells, study):
-    """A row's heading; Table 10's are this study's own levels, since the paper prints none."""
-    if not row.startswith("row ") or not study["measured"]:
+def row_title(row: str, cells: Row, study: Study[Any]) -> str:
+    """A row's heading; where the print does not name its levels, the study's own."""
+    cell = next(iter(cells.values()))
+    if not (printed.tables(study.paper)[cell.table].levels and study.settings.measured):
         return row
-    name = next(iter(cells.values())).quantity.distortion
-    return names.label(study["distortions"].get(name, name))
+    return study.paper.level_label(cell.quantity.distortion, study)
 
 
-def best_cells(number, rows, estimates, study):
-    """The quantities to print in bold: the best along a row or of a pair of rows, where the paper does so."""
-    rule = quantities.table_layouts(quantities.ledger_of(study))[number].get("best")
-    listed = list(rows.values())
+def groups(rows: Sequence[Row], rule: str | None) -> list[list[Cell]]:
+    """The cells among which one is best: of a row, or of a column in a pair of rows; none without a rule."""
     if rule == "row":
-        groups = [list(cells.values()) for cells in listed]
-    elif rule == "pair":
-        groups = [
-            [first[column], second[column]]
-            for first, second in zip(listed[::2], listed[1::2], strict=True)
-            for column in first
-        ]
-    else:
-        groups = []
-    best = set()
-    for group in groups:
-        values = {cell.quantity: rounded(estimates[cell.quantity].mean, cell.decimals) for cell in group}
-        highest = [
-            quantity for quantity, value in values.items() if Decimal(value) == max(map(Decimal, values.values()))
-        ]
-        best |= set(highest) if len(highest) == 1 else set()  # the paper leaves a tie unmarked
-    return best
+        return [list(row.values()) for row in rows]
+    if rule == "pair":
+        pairs = zip(rows[::2], rows[1::2], strict=True)
+        return [[upper[column], lower[column]] for upper, lower in pairs for column in upper]
+    return []
 
 
-def frame(number, rows, study, text):
+def best_of(group: Sequence[Cell], ours: Estimates) -> set[Quantity]:
+    """The quantity whose value is highest as printed; none in a tie, which the paper leaves unmarked."""
+    known = [(cell, estimate) for cell in group if (estimate := ours[cell.quantity])]
+    values = {cell.quantity: Decimal(rounded(estimate.mean, cell.decimals)) for cell, estimate in known}
+    highest = [quantity for quantity, value in values.items() if value == max(values.values())]
+    return set(highest) if len(highest) == 1 else set()
+
+
+def best_cells(number: int, ours: Estimates, study: Study[Any]) -> set[Quantity]:
+    """The quantities to print in bold, where the paper does so."""
+    rows = list(printed.rows_of(number, study.paper).values())
+    bold = [best_of(group, ours) for group in groups(rows, printed.tables(study.paper)[number].best)]
+    return set().union(*bold)
+
+
+def grid(number: int, study: Study[Any], text: Callable[[Cell], str]) -> pd.DataFrame:
     """A DataFrame of strings, one per cell as `text(cell)` gives it, with the paper's headings."""
-    heading = quantities.table_layouts(quantities.ledger_of(study))[number]["rows"]
+    heading = printed.tables(study.paper)[number].rows
     lines = [
         {heading: row_title(row, cells, study)} | {column: text(cell) for column, cell in cells.items()}
-        for row, cells in rows.items()
+        for row, cells in printed.rows_of(number, study.paper).items()
     ]
     return pd.DataFrame(lines)
 
 
-def write(number, study_name, results="results"):
+def frames(number: int, study: Study[Any], results: Path, marks: Sequence[Marks]) -> list[pd.DataFrame]:
+    """A table's strings, once with each of some marks around its best values; a table that is no grid has none."""
+    if number in study.paper.tables:
+        return [study.paper.tables[number](study)] * len(marks)
+    measured = Measurements(study, results)
+    listed = printed.cells_of(number, study.paper)
+    ours = {cell.quantity: shown(measured.of(cell.quantity), cell, study) for cell in listed}
+    best = best_cells(number, ours, study)
+
+    def text(cell: Cell, before: str, after: str) -> str:
+        content = as_printed(ours[cell.quantity], cell)
+        return f"{before}{content}{after}" if cell.quantity in best else content
+
+    return [grid(number, study, functools.partial(text, before=before, after=after)) for before, after in marks]
+
+
+def write(number: int, study: Study[Any], results: Path) -> None:
     """Write table_<number>.{csv,md,tex} of a study. Raises UserError if a measurement is missing or unsound."""
-    study = studies.load(study_name)
-    title = quantities.table_layouts(quantities.ledger_of(study))[number]["title"]
-    folder = Path(results) / study_name / "tables"
-    if number == 3:
-        plain = marked = latex = label_shift(study)
-    else:
-        rows, measured = rows_of(number, study), Measurements(study_name, results)
-        listed = [cell for cells in rows.values() for cell in cells.values()]
-        estimates = {cell.quantity: shown(measured.of(cell.quantity), cell, study) for cell in listed}
-        best = best_cells(number, rows, estimates, study)
-
-        def bold(before, after):
-            def text(cell):
-                content = as_printed(estimates[cell.quantity], cell)
-                return f"{before}{content}{after}" if cell.quantity in best else content
-
-            return text
-
-        plain = frame(number, rows, study, bold("", ""))
-        marked = frame(number, rows, study, bold("**", "**"))
-        latex = frame(number, rows, study, bold(r"\textbf{", "}"))
-    note = note_of(number, study)
-    caption = f"Table {number}: {title}"
-    files.write_text(folder / f"table_{number}.csv", plain.to_csv(index=False, lineterminator="\n"))
-    files.write_text(folder / f"table_{number}.md", markdown(marked, caption, note))
-    files.write_text(folder / f"table_{number}.tex", as_latex(latex, caption, number))
+    plain, marked, latex = frames(number, study, results, [("", ""), ("**", "**"), (r"\textbf{", "}")])
+    caption = f"Table {number}: {printed.tables(study.paper)[number].title}"
+    path = results / study.name / "tables" / f"table_{number}"
+    files.write_text(path.with_suffix(".csv"), plain.to_csv(index=False, lineterminator="\n"))
+    files.write_text(path.with_suffix(".md"), as_markdown(marked, caption, printed.notes_of(number, study)))
+    files.write_text(path.with_suffix(".tex"), as_latex(latex, caption, number))
 
 
-def note_of(number, study):
-    """What a reader of a table must know beside its cells; None where there is nothing."""
-    if number == 14 and study["data"]["imagenet100c"]["source"] == "generated-imagenet-c":
-        return "The corruptions were generated by this study on its own images; the released ImageNet-C was not used."
-    if number == 6 and study["data"]["covid"]["source"] == "coronahack":
-        return "COVID X-ray is Kaggle's CoronaHack set, which is mostly pneumonia against normal."
-    return quantities.table_layouts(quantities.ledger_of(study))[number].get("note")
-
-
-def markdown(table, caption, note):
+def as_text(table: pd.DataFrame) -> str:
+    """A table in aligned columns, which Markdown reads."""
     aligned = ["left"] + ["right"] * (table.shape[1] - 1)
-    text = f"**{caption}**\n\n{table.to_markdown(index=False, colalign=aligned, disable_numparse=True)}\n"
-    return text + (f"\n{note}\n" if note else "")
+    return str(table.to_markdown(index=False, colalign=aligned, disable_numparse=True))
 
 
-def as_latex(table, caption, number):
+def as_markdown(table: pd.DataFrame, caption: str, notes: Sequence[str]) -> str:
+    """A table below its caption, notes below that."""
+    return f"**{caption}**\n\n{as_text(table)}\n" + "".join(f"\n{note}\n" for note in notes)
+
+
+def as_latex(table: pd.DataFrame, caption: str, number: int) -> str:
     """A booktabs table."""
     escaped = table.rename(columns=tex).map(tex)
     return escaped.style.hide(axis="index").to_latex(
@@ -146,41 +140,18 @@ def as_latex(table, caption, number):
 TEX = {"%": r"\%", "±": r"$\pm$", "σ": r"$\sigma$", "–": "--", "−": "$-$", "_": r"\_", "&": r"\&", "#": r"\#"}
 
 
-def tex(text):
+def tex(text: Any) -> str:
     """Text with the characters that LaTeX takes for its own replaced."""
     return "".join(TEX.get(character, character) for character in str(text))
 
 
-def label_shift(study):
-    """Table 3: the classes outside of ImageNet-100, their new labels, and the labels' places in the class list."""
-    data = study["data"]["label_shift"]
-    if "pairs" in data:
-        from contrastive_inversion.data import characters
-
-        classes = characters.classes()
-        lines = [(c, f"U+{ord(c):04X}", to, f"U+{ord(to):04X}", classes.index(to)) for c, to in data["pairs"].items()]
-        heads = ["Character", "Code point", "New label", "Its code point", "Index"]
-    else:
-        order = sorted((quantities.PUBLISHED / "imagenet100_wnids.txt").read_text().split())
-        shifts = printed.read_csv("label_shift.csv")
-        lines = [(r["class"], r["wnid"], r["label"], r["label_wnid"], order.index(r["label_wnid"])) for r in shifts]
-        heads = ["ImageNet class", "wnid", "New ImageNet-100 label", "Its wnid", "Index"]
-    return pd.DataFrame(lines, columns=heads)
-
-
-def needed(number, study_name):
-    """The products that a table is made from."""
-    study = studies.load(study_name)
-    return plan.measurements_for(quantities.of_table(number, study), study) if number != 3 else []
-
-
-def terminal(number, study_name, results="results"):
+def terminal(number: int, study: Study[Any], results: Path) -> str:
     """A table beside the published one, for the terminal: each cell as `ours (published)`."""
-    study, measured = studies.load(study_name), Measurements(study_name, results)
-    rows = rows_of(number, study)
+    if number in study.paper.tables:
+        return as_text(study.paper.tables[number](study))
+    measured = Measurements(study, results)
 
-    def text(cell):
+    def text(cell: Cell) -> str:
         return f"{as_printed(measured.of(cell.quantity), cell)} ({cell.value}{'±' + cell.se if cell.se else ''})"
 
-    table = frame(number, rows, study, text)
-    return table.to_markdown(index=False, colalign=["left"] + ["right"] * (table.shape[1] - 1), disable_numparse=True)
+    return as_text(grid(number, study, text))

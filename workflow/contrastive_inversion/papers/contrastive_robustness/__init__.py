@@ -1,1 +1,49 @@
-"""Robustness of Contrastive Learning Models (2020)."""
+"""Robustness of Contrastive Learning Models (Campbell, Manta, Iannantuono, 2020)."""
+
+from pathlib import Path
+
+from contrastive_inversion.data import recipes as data
+from contrastive_inversion.ledger import printed
+from contrastive_inversion.ledger.paper import Family, JobKind, Paper, Product
+from contrastive_inversion.papers.contrastive_robustness import names, raw, recipes
+from contrastive_inversion.papers.contrastive_robustness.settings import ContrastiveRobustness
+
+HERE = "papers.contrastive_robustness"
+PAPER = Paper(
+    name="contrastive_robustness",
+    title="Robustness of Contrastive Learning Models",
+    folder=Path(__file__).parent,
+    settings=ContrastiveRobustness,
+    encoders={
+        "contrastive": Family(names.CONTRASTIVE, recipes.contrastive),
+        "supervised": Family(names.SUPERVISED, recipes.supervised),
+        "finetuned": Family(names.FINETUNED, recipes.finetuned),
+    },
+    examples=names.EXAMPLES,
+    metrics=names.METRICS,
+    products={
+        "images": data.PRODUCT,
+        "encoders": Product("{encoder}", recipes.encoders, "Train an encoder, with labels or without.", True),
+        "heads": Product("{encoder}/{data}", recipes.heads, "Fit all linear probes of an encoder on a data set.", True),
+        "measurements": Product(
+            "{encoder}/{data}", recipes.measurements, "Measure and attack an encoder's classifiers.", True
+        ),
+    },
+    jobs={
+        "images": data.JOB,
+        "transcribe": printed.TRANSCRIBE,
+        "contrastive": JobKind(recipes.Pretraining, 1, f"{HERE}.pretraining:train", trains=True),
+        "classifier": JobKind(recipes.Classification, 1, f"{HERE}.classifiers:train", trains=True),
+        "finetuned": JobKind(recipes.Finetuning, 1, f"{HERE}.classifiers:finetune", trains=True),
+        "logistic": JobKind(recipes.Heads, 1, f"{HERE}.probes:fit"),
+        "attack": JobKind(recipes.Distances, 1, f"{HERE}.distances:measure"),
+    },
+    check_level=names.check_level,
+    spread=names.spread,
+    raw=raw.results,
+    sentences={
+        "cells": "ours, from one training",
+        "also": "Behind the claims",
+        "how": "Attacked images: {settings.attacks.images}, the same for every model; distances are of L2 in [0, 1] pixels",
+    },
+)

@@ -1,121 +1,129 @@
-"""The second report's classifiers that are trained end to end: the supervised baseline, and fine-tuned encoders."""
+"""Classifiers that are trained end to end: the supervised baseline, and encoders that are trained on with a head."""
+
+from collections.abc import Callable
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 from contrastive_inversion.base import files
-from contrastive_inversion.data import store
-from contrastive_inversion.learn import networks, penalties
-from contrastive_inversion.learn.loop import fit
-from contrastive_inversion.papers.inverse_problems.accuracy import top_k
-from contrastive_inversion.papers.inverse_problems.probes import EMBEDDED_AT_ONCE, labelled
+from contrastive_inversion.base.job import Job
+from contrastive_inversion.data import batches, store
+from contrastive_inversion.learn import linear_heads, metrics, networks, outputs, penalties
+from contrastive_inversion.learn.loop import Step, fit
+from contrastive_inversion.learn.settings import Network
+from contrastive_inversion.papers.contrastive_robustness.recipes import Classification, Finetuning
+
+Made = tuple[dict[str, Tensor], dict[str, Any]]  # a job's tensors and facts
 
 
 class Model(nn.Module):
     """An encoder and a head on its embeddings, normalised to unit length or raw: images (B, 3, S, S) -> logits."""
 
-    def __init__(self, encoder, head, normalised):
+    def __init__(self, encoder: networks.Encoder, head: nn.Module, normalised: bool) -> None:
         super().__init__()
         self.encoder, self.head, self.normalised = encoder, head, normalised
 
-    def forward(self, batch):
-        embedding = self.encoder(batch)
-        return self.head(nn.functional.normalize(embedding, dim=1) if self.normalised else embedding)
+    def forward(self, batch: Tensor) -> Tensor:
+        embedding = self.encoder(batch)  # (B, dim)
+        logits: Tensor = self.head(F.normalize(embedding, dim=1) if self.normalised else embedding)
+        return logits
 
 
-def two_layers(dim, classes):
+def two_layers(dim: int, classes: int) -> nn.Sequential:
     """The head of a fine-tuned encoder: (B, dim) -> (B, classes)."""
     return nn.Sequential(nn.Linear(dim, dim), nn.ReLU(), nn.Linear(dim, classes))
 
 
-def train(recipe, job, load):
-    """Train the supervised baseline with the penalty of Eq. 2. Returns its tensors and the facts of its training.
+def train(recipe: Classification, job: Job) -> Made:
+    """Train the supervised baseline with the penalty of Eq. 2: its tensors, and the facts of its training."""
+    data, settings = store.split(job.input(recipe.train), "train"), recipe.settings
+    torch.manual_seed(recipe.seed)
+    encoder = networks.build(recipe.network)
+    model = Model(encoder, nn.Linear(encoder.dim, data.classes), normalised=False)
 
-    load(product) gives the path and the recipe's hash of an input product.
-    """
-    settings, data = recipe["settings"], store.split(*load(recipe["train"]), "train")
-    torch.manual_seed(recipe["seed"])
-    encoder = networks.prepare(networks.build(recipe["network"]), settings, job)
-    model = Model(encoder, nn.Linear(encoder.dim, data.classes), normalised=False).to(job.device).train()
+    def loss_of(images: Tensor, labels: Tensor) -> Tensor:
+        images = images.requires_grad_(settings.strength > 0)
+        of_images = F.cross_entropy(model(images), labels, reduction="none")
+        return penalties.supervised(of_images, images, settings.strength, settings.penalty or "per_image")
 
-    def loss_of(batch, labels):
-        strength = settings.get("strength", 0)
-        batch = batch.requires_grad_(strength > 0)
-        values = nn.functional.cross_entropy(model(batch), labels, reduction="none")
-        return penalties.supervised(values, batch, strength, settings.get("penalty", "per_image"))
-
-    return fitted(model, model, loss_of, data, recipe, job, load)
+    return fitted(model, loss_of, data, recipe, job)
 
 
-def finetune(recipe, job, load):
-    """Train a contrastive encoder on with a two-layer head. Returns its tensors and the facts of its training.
+def finetune(recipe: Finetuning, job: Job) -> Made:
+    """Train a contrastive encoder on with a two-layer head: the classifier's tensors, and the facts of its training.
 
     `encoder: detached` leaves the encoder's weights alone, as the report's code did; its batch normalisation goes on
     counting.
     """
-    settings, data = recipe["settings"], store.split(*load(recipe["train"]), "train")
-    encoder, _, _ = networks.load(*load(recipe["initial"]))
-    torch.manual_seed(recipe["seed"])
-    head = two_layers(encoder.dim, data.classes)
-    model = Model(networks.prepare(encoder, settings, job), head, normalised=True).to(job.device).train()
-    detached = settings.get("encoder") == "detached"
-    encoder.requires_grad_(not detached)
+    data = store.split(job.input(recipe.train), "train")
+    encoder, _, _ = networks.load(job.input(recipe.initial))
+    encoder.requires_grad_(recipe.settings.encoder != "detached")
+    torch.manual_seed(recipe.seed)
+    model = Model(encoder, two_layers(encoder.dim, data.classes), normalised=True)
 
-    def loss_of(batch, labels):
-        return nn.functional.cross_entropy(model(batch), labels)
+    def loss_of(images: Tensor, labels: Tensor) -> Tensor:
+        return F.cross_entropy(model(images), labels)
 
-    return fitted(model, head if detached else model, loss_of, data, recipe, job, load)
+    return fitted(model, loss_of, data, recipe, job)
 
 
-def fitted(model, trained, loss_of, data, recipe, job, load):
-    """Fit a model on the labelled part of the training images."""
-    settings = recipe["settings"]
-    subset = labelled(data.labels, recipe["labels"], recipe["seed"], settings.get("subset", "stratified"))
-    best = Best(model, recipe, job, load) if settings.get("selection") == "best_test" else None
+def fitted(
+    model: Model,
+    loss_of: Callable[[Tensor, Tensor], Tensor],
+    data: store.Split,
+    recipe: Classification | Finetuning,
+    job: Job,
+) -> Made:
+    """Fit what a model has to train, on the labelled part of the training images; loss_of takes images and labels."""
+    settings = recipe.settings
+    networks.prepare(model.encoder, settings, job)
+    model.to(job.device).train()
+    subset = linear_heads.labelled(data.labels, recipe.labels, recipe.seed, settings.subset)
+    best = Best(model, recipe, job) if settings.selection == "best_test" else None
 
-    def batch_of(step):
+    def batch_of(step: Step) -> tuple[Tensor, Tensor]:
         index = subset[step.index]
-        batch = store.training_batch(data, index, recipe["images"], recipe["seed"], step.epoch, job)
-        return batch, data.labels[index].to(job.device)
+        images = batches.training_batch(data, index, recipe.images, recipe.seed, step.epoch, job)
+        return images, data.labels[index].to(job.device)
 
-    parameters = trained.parameters()
-    history = fit(model, parameters, batch_of, lambda batch, step: loss_of(*batch), subset, recipe, job, best)
-    facts = {"losses": history, "network": recipe["network"], "labelled_images": len(subset)}
-    return (best.tensors() if best else dict(model.state_dict())), facts
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    history = fit(model, trained, batch_of, lambda batch, step: loss_of(*batch), subset, recipe, job, best)
+    return (best.tensors() if best else dict(model.state_dict())), {"losses": history, "labelled_images": len(subset)}
 
 
 class Best:
     """`selection: best_test`, as the report chose its models: the weights of the epoch with the best test accuracy."""
 
-    def __init__(self, model, recipe, job, load):
+    def __init__(self, model: Model, recipe: Classification | Finetuning, job: Job) -> None:
         self.model, self.recipe, self.job = model, recipe, job
-        self.path = job.state / "best.safetensors"
-        self.test = store.split(*load(recipe["train"]), "test")
+        self.path = job.state / f"best-{job.recipe_hash[:12]}.safetensors"
+        self.test = store.split(job.input(recipe.train), "test")
 
-    def __call__(self, epoch):
-        """Keep the model's weights if no earlier epoch was better; a restart finds them again."""
+    def __call__(self, epoch: int) -> None:
+        """Keep the model's weights if no earlier epoch was as good; a restart finds them again."""
         accuracy = self.accuracy()
-        if epoch == 0 or accuracy > files.load(self.path)[1]["accuracy"]:
+        if epoch == 0 or accuracy > files.record_in(self.path)["accuracy"]:
             files.save(self.path, self.model.state_dict(), {"accuracy": accuracy, "epoch": epoch})
 
-    @torch.no_grad()
-    def accuracy(self):
-        settings = self.recipe["images"] | {"crop": "random"}
+    def accuracy(self) -> float:
+        """Top-1 accuracy on the test images, in percent."""
+        tested = batches.test_batches(self.test, self.recipe.images, outputs.AT_ONCE, self.job)
         self.model.eval()
-        batches = store.test_batches(self.test, settings, EMBEDDED_AT_ONCE, self.job)
-        rows = [self.model(batch).cpu() for _, batch in batches]
+        logits = outputs.over((images for _, images in tested), self.model, self.job.device)
         self.model.train()
-        return top_k(torch.cat(rows), self.test.labels, 1)
+        return metrics.top_k(logits, self.test.labels, 1)
 
-    def tensors(self):
+    def tensors(self) -> dict[str, Tensor]:
+        """The weights that were kept."""
         return files.load(self.path)[0]
 
 
-def load_model(tensors, network):
+def load_model(tensors: dict[str, Tensor], network: Network) -> Model:
     """A supervised or fine-tuned Model in eval mode from its tensors."""
-    encoder = networks.build(network)
-    classes = tensors["head.weight" if "head.weight" in tensors else "head.2.weight"].shape[0]
-    linear = "head.weight" in tensors
+    encoder, linear = networks.build(network), "head.weight" in tensors
+    classes = len(tensors["head.weight" if linear else "head.2.weight"])
     head = nn.Linear(encoder.dim, classes) if linear else two_layers(encoder.dim, classes)
     model = Model(encoder, head, normalised=not linear)
     model.load_state_dict(tensors)

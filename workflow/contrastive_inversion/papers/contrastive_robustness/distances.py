@@ -1,112 +1,119 @@
-"""Measurements of the second report: clean accuracy, and how far an image must be moved to be misclassified."""
+"""Measurements: clean accuracy, and how far an image must be moved to be misclassified."""
 
 import math
+from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from scipy.stats import bootstrap
+from torch import Tensor, nn
 
-from contrastive_inversion.base.job import Progress
-from contrastive_inversion.data import store
-from contrastive_inversion.distort import attacks
-from contrastive_inversion.learn import networks
-from contrastive_inversion.ledger.quantities import WITHIN
+from contrastive_inversion.base.job import Job, Progress
+from contrastive_inversion.data import batches, store
+from contrastive_inversion.distort import attacks, published_attacks
+from contrastive_inversion.distort.attacks import Adversarial
+from contrastive_inversion.learn import metrics, networks, outputs
+from contrastive_inversion.learn.settings import Network
 from contrastive_inversion.papers.contrastive_robustness.classifiers import Model, load_model
-from contrastive_inversion.papers.inverse_problems.accuracy import top_k
+from contrastive_inversion.papers.contrastive_robustness.recipes import Distances, Head
+from contrastive_inversion.papers.contrastive_robustness.settings import Pgd, Plb
 
 RESAMPLES = 200  # of the bootstrap: the standard error to 5 %
+Row = dict[str, Any]
 
 
-def measure(recipe, job, load):
-    """All rows of a measurement: top-1 on clean images, and per attack the rows of its distances.
-
-    load(product) gives the path and the recipe's hash of an input product.
-    """
-    data = store.split(*load(recipe["test"]), recipe["split"])
-    rows = []
-    for level in recipe["levels"]:
-        for head in level["heads"]:
-            attacked = level["name"] != "clean"
-            normalised = not attacked or recipe["settings"]["features"] == "normalised"
-            model = model_of(head, normalised, recipe, load).to(job.device)
-            found = attacked_rows if attacked else clean_rows
-            rows += [
-                {"head": head["head"], "distortion": level["name"]} | r for r in found(model, data, level, recipe, job)
-            ]
+def measure(recipe: Distances, job: Job) -> tuple[list[Row], Row]:
+    """All rows of a measurement: top-1 on clean images, and per attack the rows of its distances. No facts."""
+    data = store.split(job.input(recipe.test), recipe.split)
+    rows: list[Row] = []
+    for level in recipe.levels:
+        for head in level.heads:
+            normalised = level.settings is None or recipe.settings.features == "normalised"
+            model = model_of(head, normalised, recipe, job).to(job.device)
+            if level.settings is None:
+                found = [clean_row(model, data, recipe, job)]
+            else:
+                found = attacked_rows(model, data, level.metrics, level.settings, recipe, job)
+            rows += [{"head": head.head, "distortion": level.name} | row for row in found]
     return rows, {}
 
 
-def model_of(head, normalised, recipe, load):
+def model_of(head: Head, normalised: bool, recipe: Distances, job: Job) -> Model:
     """The classifier that a head's text names: a network trained end to end, or an encoder with a probe."""
-    path, recipe_hash = load(recipe["encoder"])
-    if "key" not in head:
-        tensors, record = store.load(path, recipe_hash)
-        return load_model(tensors, record["network"])
-    encoder, _, _ = networks.load(path, recipe_hash)
-    tensors, _ = store.load(*load(f"heads/{recipe['encoder'].removeprefix('encoders/')}/{recipe['classes_of']}"))
-    weight, bias = tensors[f"{head['key']}.weight"], tensors[f"{head['key']}.bias"]
+    source = job.input(recipe.encoder)
+    if head.key is None:
+        tensors, record = store.load(source)
+        return load_model(tensors, Network.model_validate(record["recipe"]["network"]))
+    encoder, _, _ = networks.load(source)
+    tensors, _ = store.load(job.input(f"heads/{head.encoder}/{recipe.classes_of}"))
+    weight, bias = tensors[f"{head.key}.weight"], tensors[f"{head.key}.bias"]
     linear = nn.Linear(weight.shape[1], weight.shape[0])
     linear.load_state_dict({"weight": weight, "bias": bias})
     return Model(encoder, linear, normalised).eval().requires_grad_(False)
 
 
-@torch.no_grad()
-def clean_rows(model, data, level, recipe, job):
-    batches = store.test_batches(data, recipe["images"], recipe["settings"]["batch"], job)
-    logits = torch.cat([model(batch).cpu() for _, batch in batches])
-    return [{"metric": "top1", "over": "images", "values": [top_k(logits, data.labels, 1)], "images": len(data)}]
+def clean_row(model: Model, data: store.Split, recipe: Distances, job: Job) -> Row:
+    """Top-1 accuracy on all images, in percent."""
+    tested = batches.test_batches(data, recipe.images, recipe.settings.batch, job)
+    logits = outputs.over((images for _, images in tested), model, job.device)
+    return {"metric": "top1", "over": "images", "values": [metrics.top_k(logits, data.labels, 1)], "images": len(data)}
 
 
-def attacked_rows(model, data, level, recipe, job):
+def attacked_rows(
+    model: Model, data: store.Split, wanted: list[str], attack: Pgd | Plb, recipe: Distances, job: Job
+) -> list[Row]:
     """One row per metric, and one with every image's own distance behind them."""
-    chosen = data.spread(recipe["settings"]["images"])
+    chosen, found = data.spread(recipe.settings.images), []
     progress = Progress(job, 1, len(chosen))
-    found = []
-    for index, batch in store.test_batches(data, recipe["images"], recipe["settings"]["batch"], job, chosen):
-        found.append(run(model, batch, data.labels.to(job.device)[index], index, level, recipe))
+    for index, images in batches.test_batches(data, recipe.images, recipe.settings.batch, job, chosen):
+        found.append(attacked(model, images, data.labels.to(job.device)[index], index, attack, recipe.seed))
         progress.advance(0, len(index))
     progress.close()
-    distances = torch.cat([f.distance for f in found]).cpu()
-    wrong = torch.cat([f.clean_error for f in found]).cpu()
-    common = {"over": "images", "images": len(chosen)}
-    rows = [common | estimated(m, distances, wrong, batch[0].numel()) for m in level["metrics"]]
-    return [*rows, common | raw(distances, wrong)]
+    distances = torch.cat([each.distance for each in found]).cpu()  # (N,)
+    wrong = torch.cat([each.clean_error for each in found]).cpu()  # (N,)
+    diagonal = math.sqrt(found[0].images[0].numel())
+    rows = [estimated(metric, distances, wrong, diagonal) for metric in wanted]
+    return [{"over": "images", "images": len(chosen)} | row for row in [*rows, raw(distances, wrong)]]
 
 
-def estimated(metric, distances, wrong, size):
+def attacked(model: Model, images: Tensor, labels: Tensor, ids: Tensor, attack: Pgd | Plb, seed: int) -> Adversarial:
+    """One attack on one batch, as described or with the published code's mistake."""
+    if isinstance(attack, Pgd):
+        pgd = published_attacks.pgd_misplaced if attack.misplaced else attacks.pgd
+        return pgd(model, images, labels, **attack.model_dump(exclude={"misplaced"}))
+    told = attack.model_dump(exclude={"keep_best"})
+    found = attacks.proximal_log_barrier(model, images, labels, "l2", seed=seed, ids=ids, **told)
+    return found if attack.keep_best else published_attacks.losing_best(found, images)
+
+
+def estimated(metric: str, distances: Tensor, wrong: Tensor, diagonal: float) -> Row:
     """A metric and its standard error over the draw of the attacked images, by the bootstrap."""
-    random = np.random.default_rng(0)
-    draws = [torch.from_numpy(random.integers(0, len(wrong), len(wrong))) for _ in range(RESAMPLES)]
-    resampled = [value(metric, distances[rows], wrong[rows], size) for rows in draws]
-    found = value(metric, distances, wrong, size)
-    return {"metric": metric, "values": [found], "se": float(np.std(resampled, ddof=1))}
+
+    def of_rows(rows: np.ndarray) -> float:
+        return value(metric, distances[rows], wrong[rows], diagonal)
+
+    every, random = np.arange(len(wrong)), np.random.default_rng(0)
+    drawn = bootstrap([every], of_rows, n_resamples=RESAMPLES, vectorized=False, method="percentile", rng=random)
+    return {"metric": metric, "values": [of_rows(every)], "se": float(drawn.standard_error)}
 
 
-def run(model, batch, labels, ids, level, recipe):
-    """One attack on one batch."""
-    settings = level["settings"]
-    if level["name"] == "pgd":
-        return attacks.pgd(model, batch, labels, **settings)
-    return attacks.proximal_log_barrier(model, batch, labels, "l2", seed=recipe["seed"], ids=ids, **settings)
-
-
-def value(metric, distances, wrong, size):
+def value(metric: str, distances: Tensor, wrong: Tensor, diagonal: float) -> float:
     """A metric of the distances (N,), inf where the attack failed. wrong: bool (N,), misclassified from the start.
 
     `all@x`: % of all images misclassified within a distance x, clean errors counted. `printed@x`: % within x of the
     images that the report's figure counts, those with a positive and finite distance. `median`: of the images that
-    are classified correctly; a failure counts as the diagonal of the box, sqrt(`size`).
+    are classified correctly; a failure counts as the `diagonal` of the box of pictures.
     """
-    if metric == "median":
-        of_right = distances[~wrong].clamp(max=math.sqrt(size))
+    counted, _, within = metric.partition("@")
+    if counted == "median":
+        of_right = distances[~wrong].clamp(max=diagonal)
         return of_right.median().item() if len(of_right) else 0.0
-    counted, within = WITHIN.fullmatch(metric).groups()
     if counted == "printed":
         distances = distances[(distances > 0) & distances.isfinite()]
     return 100 * (distances <= float(within)).double().mean().item() if len(distances) else 0.0
 
 
-def raw(distances, wrong):
+def raw(distances: Tensor, wrong: Tensor) -> Row:
     """Every image's distance, those of failures left out, and how many failed or were wrong before any attack."""
     kept = distances[~wrong & distances.isfinite()]
     return {

@@ -1,107 +1,215 @@
-"""Recipes of the second report's studies: encoders without labels, supervised ones, probes, attacks."""
+"""The report's recipes: encoders without labels, supervised ones, probes, attacks. Imports no torch."""
 
-from contrastive_inversion.base.errors import UserError
+import re
+from collections.abc import Iterable
+
+from pydantic import Field
+
+from contrastive_inversion.base.recipe import Recipe
+from contrastive_inversion.base.settings import Settings
+from contrastive_inversion.data.settings import Pictures
+from contrastive_inversion.learn.settings import Network
 from contrastive_inversion.ledger import plan, quantities
+from contrastive_inversion.ledger.quantities import Quantity
+from contrastive_inversion.ledger.study import Study
+from contrastive_inversion.papers.contrastive_robustness.settings import (
+    Attacks,
+    Classify,
+    ContrastiveRobustness,
+    Crops,
+    Finetune,
+    Pgd,
+    Plb,
+    Pretrain,
+    Probes,
+)
+
+OurStudy = Study[ContrastiveRobustness]
+DATA = "images/cifar10"
 
 
-def encoders(study, name):
-    """The recipe of a training: its family, the share of labels, the weight of its penalty, and its seed."""
-    match = quantities.ROBUST_ENCODER.fullmatch(name)
-    if not match:
-        raise UserError(f"unknown encoder '{name}'")
-    common = {"seed": int(match["seed"] or study["seed"]), "train": "images/cifar10", "inputs": ["images/cifar10"]}
-    strength, labels = float(match["strength"] or 0), float(match["labels"] or 100)
-    return common | FAMILIES[match["family"]](study, strength, labels, match["seed"])
+class Pretraining(Recipe):
+    """An encoder without labels."""
+
+    network: Network
+    settings: Pretrain
+    images: Pictures
+    train: str
 
 
-def contrastive(study, strength, labels, seed):
-    return {
-        "kind": "contrastive", "network": study["networks"]["contrastive"],
-        "settings": trained("contrastive", study, strength, 100), "images": augmented("contrastive", study),
-    }  # fmt: skip
+class Classification(Recipe):
+    """A supervised classifier; labels: the share of them that is known, in percent."""
+
+    network: Network
+    labels: float
+    settings: Classify
+    images: Pictures
+    train: str
 
 
-def supervised(study, strength, labels, seed):
-    return {
-        "kind": "classifier", "network": study["networks"]["supervised"], "labels": labels,
-        "settings": trained("supervised", study, strength, labels), "images": augmented("supervised", study),
-    }  # fmt: skip
+class Finetuning(Recipe):
+    """A classifier on an encoder that was trained without labels."""
+
+    network: Network
+    labels: float
+    initial: str
+    settings: Finetune
+    images: Pictures
+    train: str
 
 
-def finetuned(study, strength, labels, seed):
-    initial = "encoders/contrastive" + (f"-lambda{strength:g}" if strength else "") + (f"-seed{seed}" if seed else "")
-    return {
-        "kind": "finetuned", "network": study["networks"]["contrastive"], "labels": labels, "initial": initial,
-        "settings": trained("finetuned", study, 0, labels), "images": augmented("finetuned", study),
-        "inputs": ["images/cifar10", initial],
-    }  # fmt: skip
+class ProbeSpec(Settings):
+    """One probe of a file of heads: its name there and its share of the labels in percent."""
+
+    key: str
+    fraction: float
 
 
-FAMILIES = {"contrastive": contrastive, "supervised": supervised, "finetuned": finetuned}
+class Heads(Recipe):
+    """All probes of an encoder."""
+
+    encoder: str
+    train: str
+    probes: list[ProbeSpec]
+    settings: Probes
+    images: Pictures
 
 
-def trained(family, study, strength, labels):
-    """A training's settings: `part` holds what differs where only a part of the labels is known, `regularised` and
-    `unregularised` what differs with or without a penalty.
-    """
-    settings = plan.without(study[family], "images", "part", "regularised", "unregularised")
-    settings |= study[family].get("regularised" if strength else "unregularised", {})
-    if labels < 100:
-        settings |= study[family].get("part", {})
-    return settings | ({"strength": strength} if strength else {})
+class Head(Settings):
+    """A head of a measurement: its text and, for a probe, whose it is and its name in that one's file."""
+
+    head: str
+    encoder: str | None = None
+    key: str | None = None
 
 
-def augmented(family, study):
-    """How a family's training images are cropped and flipped."""
-    return {"image_size": study["image_size"]} | study[family]["images"]
+class Level(Settings):
+    """Clean images or one attack: its heads, metrics and settings."""
+
+    name: str
+    heads: list[Head]
+    metrics: list[str]
+    settings: Pgd | Plb | None = None
 
 
-def heads(study, encoder, data):
-    """All probes that the study asks of an encoder."""
-    wanted = {
-        probe
-        for quantity in plan.study_quantities(study["name"])
-        if (probe := quantities.probe_of(quantity)) and (probe.encoder, quantity.data) == (encoder, data)
-    }
-    probes = [{"key": p.key, "fraction": float(p.fraction)} for p in sorted(wanted, key=lambda p: p.key)]
-    return {
-        "kind": "logistic", "encoder": f"encoders/{encoder}", "train": f"images/{data}", "probes": probes,
-        "settings": study["probe"], "images": plan.image_settings(study),
-        "inputs": [f"encoders/{encoder}", f"images/{data}"],
-    }  # fmt: skip
-
-
-def measurements(study, encoder, data):
+class Distances(Recipe):
     """Clean accuracy and attacks of an encoder's classifiers."""
-    if not study["measured"]:
-        return plan.transcribed(study, encoder, data)
-    wanted = [q for q in plan.study_quantities(study["name"]) if (q.encoder, q.data) == (encoder, data)]
-    if not wanted:
-        raise UserError(f"study {study['name']}: nothing is measured of '{encoder}' on '{data}'")
-    levels = [level_of(study, name, wanted) for name in sorted({q.distortion for q in wanted})]
-    needed = [f"encoders/{encoder}", f"images/{data}"]
-    if any("key" in head for level in levels for head in level["heads"]):
-        needed.append(f"heads/{encoder}/{data}")
-    return {
-        "kind": "attack", "encoder": f"encoders/{encoder}", "test": f"images/{data}", "levels": levels,
-        "settings": settings_of_attacks(study, encoder), "images": plan.image_settings(study),
-        "classes_of": data, "split": plan.split_of(study, data), "inputs": needed,
-    }  # fmt: skip
+
+    encoder: str
+    test: str
+    levels: list[Level]
+    settings: "Attacked"
+    images: Pictures
+    classes_of: str
+    split: str
 
 
-def level_of(study, name, wanted):
-    here = [q for q in wanted if q.distortion == name]
-    level = {"name": name, "heads": [plan.head_of(q) for _, q in sorted({q.head: q for q in here}.items())]}
-    level["metrics"] = sorted({q.metric for q in here})
-    return level | ({"settings": study["attacks"][name]} if name != "clean" else {})
-
-
-def settings_of_attacks(study, encoder):
+class Attacked(Settings):
     """Which images are attacked, how many at a time, and on which features."""
-    settings = plan.without(study["attacks"], *quantities.ATTACKS, "regularised_images")
-    if "regularised_images" in study["attacks"] and "contrastive-lambda" in encoder:
-        settings |= {"images": study["attacks"]["regularised_images"]}
-    return settings
+
+    images: int = Field(ge=2)
+    batch: int
+    features: str
 
 
-BUILDERS = {"encoders": encoders, "heads": heads, "measurements": measurements}
+def cropped(crops: Crops, study: OurStudy) -> Pictures:
+    """How a family's training images are cropped and flipped."""
+    return Pictures(image_size=study.settings.image_size, crop=crops.crop, flip=crops.flip, scale=crops.scale)
+
+
+def plain(study: OurStudy) -> Pictures:
+    """How images are seen by probes and tests."""
+    s = study.settings
+    return Pictures(image_size=s.image_size, crop=s.crop, flip=s.flip)
+
+
+def seed_of(study: OurStudy, match: re.Match[str]) -> int:
+    return int(match["seed"] or study.settings.seed)
+
+
+def contrastive(study: OurStudy, match: re.Match[str]) -> Recipe:
+    """The recipe of an encoder without labels."""
+    s, strength = study.settings, float(match["strength"] or 0)
+    changes = s.contrastive.regularised if strength else s.contrastive.unregularised
+    settings = Pretrain.model_validate(s.contrastive.said())
+    settings = (changes.over(settings) if changes else settings).but(strength=strength)
+    return Pretraining.of(
+        DATA, seed=seed_of(study, match), network=s.networks.contrastive, settings=settings,
+        images=cropped(s.contrastive.images, study), train=DATA,
+    )  # fmt: skip
+
+
+def supervised(study: OurStudy, match: re.Match[str]) -> Recipe:
+    """The recipe of a supervised classifier: `part` is laid over what differs with or without a penalty."""
+    s, strength, labels = study.settings, float(match["strength"] or 0), float(match["labels"] or 100)
+    changes = s.supervised.regularised if strength else s.supervised.unregularised
+    settings = Classify.model_validate(s.supervised.said())
+    for changed in (changes, s.supervised.part if labels < 100 else None):
+        settings = changed.over(settings) if changed else settings
+    return Classification.of(
+        DATA, seed=seed_of(study, match), network=s.networks.supervised, settings=settings.but(strength=strength),
+        images=cropped(s.supervised.images, study), train=DATA, labels=labels,
+    )  # fmt: skip
+
+
+def finetuned(study: OurStudy, match: re.Match[str]) -> Recipe:
+    """The recipe of a classifier on a contrastive encoder of the same penalty and seed."""
+    s, labels = study.settings, float(match["labels"] or 100)
+    settings = Finetune.model_validate(s.finetuned.said())
+    if labels < 100 and s.finetuned.part:
+        settings = s.finetuned.part.over(settings)
+    initial = "encoders/contrastive" + (f"-lambda{match['strength']}" if match["strength"] else "")
+    initial += f"-seed{match['seed']}" if match["seed"] else ""
+    return Finetuning.of(
+        DATA, initial, seed=seed_of(study, match), network=s.networks.contrastive, settings=settings,
+        images=cropped(s.finetuned.images, study), train=DATA, labels=labels, initial=initial,
+    )  # fmt: skip
+
+
+def encoders(study: OurStudy, name: str) -> Recipe:
+    """The recipe of an encoder. Raises UserError for an unknown name."""
+    family, match = study.paper.family(name)
+    return family.recipe(study, match)
+
+
+def heads(study: OurStudy, encoder: str, data: str) -> Recipe:
+    """All probes that the study asks of an encoder."""
+    asked = quantities.probes_of(plan.measured(study), study.paper)
+    wanted = {probe for probe, quantity in asked if (probe.encoder, quantity.data) == (encoder, data)}
+    probes = [ProbeSpec(key=p.key, fraction=float(p.fraction)) for p in sorted(wanted, key=lambda p: p.key)]
+    return Heads.of(
+        f"encoders/{encoder}", f"images/{data}", seed=study.settings.seed, encoder=f"encoders/{encoder}",
+        train=f"images/{data}", probes=probes, settings=study.settings.probe, images=plain(study),
+    )  # fmt: skip
+
+
+def measurements(study: OurStudy, encoder: str, data: str) -> Recipe:
+    """Clean accuracy and attacks of an encoder's classifiers."""
+    s, wanted = study.settings, plan.measured_of(encoder, data, study)
+    levels = [level_of(study, name, wanted) for name in sorted({q.distortion for q in wanted})]
+    probed = any(head.key for level in levels for head in level.heads)
+    return Distances.of(
+        f"encoders/{encoder}", f"images/{data}", *([f"heads/{encoder}/{data}"] if probed else []), seed=s.seed,
+        encoder=f"encoders/{encoder}", test=f"images/{data}", levels=levels, images=plain(study), classes_of=data,
+        settings=attacked(s.attacks, encoder), split=s.evaluate.split if getattr(s.data[data], s.evaluate.split) else "test",
+    )  # fmt: skip
+
+
+def level_of(study: OurStudy, name: str, wanted: Iterable[Quantity]) -> Level:
+    """Clean images or one attack: the heads and metrics that are asked of it, and its settings."""
+    here = [q for q in wanted if q.distortion == name]
+    heads = [head_of(q, study) for _, q in sorted({q.head: q for q in here}.items())]
+    settings = None if name == "clean" else getattr(study.settings.attacks, name)
+    return Level(name=name, heads=heads, metrics=sorted({q.metric for q in here}), settings=settings)
+
+
+def head_of(quantity: Quantity, study: OurStudy) -> Head:
+    """A quantity's head as a measurement's recipe names it."""
+    probe = quantities.probe_of(quantity, study.paper)
+    return Head(head=quantity.head, encoder=probe.encoder, key=probe.key) if probe else Head(head=quantity.head)
+
+
+def attacked(settings: Attacks, encoder: str) -> Attacked:
+    """Which images are attacked, how many at a time, and on which features."""
+    fewer = settings.regularised_images if encoder.startswith("contrastive-lambda") else None
+    return Attacked(images=fewer or settings.images, batch=settings.batch, features=settings.features)

@@ -1,1 +1,66 @@
-"""Inverse Problems Leveraging Pre-trained Contrastive Representations (NeurIPS 2021)."""
+"""Inverse Problems Leveraging Pre-trained Contrastive Representations (Ravula et al., NeurIPS 2021)."""
+
+from pathlib import Path
+
+from contrastive_inversion.data import recipes as data
+from contrastive_inversion.distort.names import position
+from contrastive_inversion.learn.settings import Weights
+from contrastive_inversion.ledger import printed
+from contrastive_inversion.ledger.paper import Family, JobKind, Paper, Product
+from contrastive_inversion.papers.inverse_problems import names, raw, recipes, tables
+from contrastive_inversion.papers.inverse_problems.settings import InverseProblems
+
+HERE = "papers.inverse_problems"
+PAPER = Paper(
+    name="inverse_problems",
+    title="Inverse Problems Leveraging Pre-trained Contrastive Representations",
+    folder=Path(__file__).parent,
+    settings=InverseProblems,
+    encoders={
+        "teacher": Family(names.TEACHER, recipes.teacher, retrained=False),
+        "resnet": Family(names.RESNET, recipes.resnet, retrained=False),
+        "resnet100": Family(names.RESNET100, recipes.resnet100),
+        "student": Family(names.STUDENT, recipes.student),
+        "baseline": Family(names.BASELINE, recipes.baseline),
+    },
+    examples=names.EXAMPLES,
+    metrics=names.METRICS,
+    products={
+        "images": data.PRODUCT,
+        "encoders": Product(
+            "{encoder}", recipes.encoders, "Train an encoder: the teacher, a student or a baseline.", True
+        ),
+        "heads": Product("{encoder}/{data}", recipes.heads, "Fit all linear probes of an encoder on a data set.", True),
+        "restored": Product(
+            "{data}/{distortion}", recipes.restored, "Distort test images and restore them in pixel space."
+        ),
+        "measurements": Product(
+            "{encoder}/{data}", recipes.measurements, "Measure every level, head and metric of an encoder.", True
+        ),
+        "galleries": Product("{figure}", recipes.galleries, "Distort the sample images of a figure and classify them."),
+    },
+    jobs={
+        "images": data.JOB,
+        "transcribe": printed.TRANSCRIBE,
+        "weights": JobKind(Weights, 1, "learn.published_weights:read"),
+        "clip": JobKind(recipes.ClipTraining, 1, f"{HERE}.teacher:train", trains=True),
+        "supervised": JobKind(recipes.SupervisedTraining, 1, f"{HERE}.baselines:train", True, recipes.epochs, 1700),
+        "distill": JobKind(recipes.Distillation, 1, f"{HERE}.students:train", True, recipes.epochs, 1150, gpu_gib=30),
+        "heads": JobKind(recipes.Heads, 1, f"{HERE}.probes:fit", False, recipes.passes, 6000),
+        "restore": JobKind(recipes.Restoration, 1, f"{HERE}.restored:restore"),
+        "measure": JobKind(recipes.Accuracy, 1, f"{HERE}.accuracy:measure"),
+        "gallery": JobKind(recipes.Samples, 1, f"{HERE}.samples:make"),
+    },
+    check_level=names.check_level,
+    spread=names.spread,
+    level_label=names.level_label,
+    position=position,
+    raw=raw.results,
+    tables={3: tables.label_shift},
+    sentences={
+        "cells": "ours ± standard error over instantiations of the distortions",
+        "also": "On clean images",
+        "how": "Instantiations: {settings.evaluate.instantiations} of each drawn distortion; blur and other "
+        "deterministic ones once",
+    },
+)

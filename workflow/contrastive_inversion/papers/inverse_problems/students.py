@@ -6,43 +6,49 @@ distorted. The teacher stays in eval mode; in the authors' code the training fra
 """
 
 import copy
+from typing import Any
 
 import torch
 
+from contrastive_inversion.base.job import Job
 from contrastive_inversion.data import store
+from contrastive_inversion.data.batches import training_batch
 from contrastive_inversion.learn import networks
-from contrastive_inversion.learn.loop import fit
+from contrastive_inversion.learn.loop import Step, fit
 from contrastive_inversion.learn.losses import LOSSES
-from contrastive_inversion.ledger.plan import setting
-from contrastive_inversion.papers.inverse_problems.baselines import distorted_for_training
+from contrastive_inversion.learn.views import distorted_for_training
+from contrastive_inversion.papers.inverse_problems.recipes import Distillation
 
 
-def train(recipe, job, load):
-    """Train a student. Returns its tensors and the facts of its training.
+def train(recipe: Distillation, job: Job) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """Train a student. Returns its tensors, and the loss of each epoch as a fact."""
+    settings = recipe.settings
+    data = store.split(job.input(recipe.train), "train")
+    student, teacher = student_and_teacher(recipe, job)
+    criterion = LOSSES[str(settings.loss)]
 
-    load(product) gives the path and the recipe's hash of an input product.
-    """
-    settings, seed = recipe["settings"], recipe["seed"]
-    data = store.split(*load(recipe["train"]), "train")
-    teacher, _, _ = networks.load(*load(recipe["teacher"]))
-    student = networks.prepare(copy.deepcopy(teacher).train().requires_grad_(True), settings, job)
-    networks.prepare(teacher, settings, job).train(setting(settings, "teacher_mode") == "train")
-    loss_function, shards = LOSSES[settings["loss"]], setting(settings, "shards")
+    def batch_of(step: Step) -> torch.Tensor:
+        return training_batch(data, step.index, recipe.images, recipe.seed, step.epoch, job)
 
-    def batch_of(step):
-        return store.training_batch(data, step.index, recipe["images"], seed, step.epoch, job)
-
-    def loss_of(clean, step):
-        distorted = distorted_for_training(clean, recipe, step)
+    def loss_of(clean: torch.Tensor, step: Step) -> torch.Tensor:
+        distorted = distorted_for_training(clean, recipe.distortion, recipe.seed, step, settings.repeated_draws)
         with torch.no_grad():
-            target = networks.sharded(teacher, clean, shards)  # (B, D)
-        embedded = networks.sharded(student, rounded(distorted, settings), shards)
-        return loss_function(embedded, target, settings["temperature"])
+            target = networks.sharded(teacher, clean, settings.shards)  # (B, D)
+        embedded = networks.sharded(student, rounded(distorted, settings.input), settings.shards)  # (B, D)
+        return criterion(embedded, target, settings.temperature)
 
     history = fit(student, student.parameters(), batch_of, loss_of, data, recipe, job)
-    return networks.state(student), {"losses": history, "network": recipe["network"]}
+    return networks.state(student), {"losses": history}
 
 
-def rounded(images, settings):
+def student_and_teacher(recipe: Distillation, job: Job) -> tuple[networks.Encoder, networks.Encoder]:
+    """A student before its first step, and its teacher, which is trained no more: both on the job's device."""
+    teacher, _, _ = networks.load(job.input(recipe.teacher))
+    student = copy.deepcopy(teacher).train().requires_grad_(True)
+    networks.prepare(teacher, recipe.settings, job).train(recipe.settings.teacher_mode == "train")
+    return networks.prepare(student, recipe.settings, job), teacher
+
+
+def rounded(images: torch.Tensor, precision: str) -> torch.Tensor:
     """The student's input, rounded to 16 bits where the study says so."""
-    return store.half().float() if setting(settings, "input") == "fp16" else images
+    return images.half().float() if precision == "fp16" else images

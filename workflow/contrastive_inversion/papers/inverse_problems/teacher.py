@@ -3,33 +3,39 @@
 Its text tower is a bag of words. Only the image tower is kept: it takes the place of OpenAI's CLIP.
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+from contrastive_inversion.base.job import Job
 from contrastive_inversion.data import store
+from contrastive_inversion.data.batches import training_batch
 from contrastive_inversion.learn import networks
-from contrastive_inversion.learn.loop import fit
+from contrastive_inversion.learn.loop import Step, fit
+from contrastive_inversion.papers.inverse_problems.recipes import ClipTraining
 
 
 class BagOfWords(nn.Module):
-    """Captions as the mean of their words' embeddings: a list of captions -> (len(captions), dim)."""
+    """Captions as the mean of their words' embeddings: their numbers, int64 (U,) -> float32 (U, dim)."""
 
-    def __init__(self, captions, dim):
+    def __init__(self, captions: Sequence[str], dim: int) -> None:
         super().__init__()
         vocabulary = sorted({word for caption in captions for word in caption.split()})
         number = {word: i for i, word in enumerate(vocabulary)}
         self.bags = [torch.tensor([number[word] for word in caption.split()]) for caption in captions]
         self.embedding = nn.EmbeddingBag(len(vocabulary), dim, mode="mean")
 
-    def forward(self, numbers):
+    def forward(self, numbers: torch.Tensor) -> torch.Tensor:
         bags = [self.bags[i] for i in numbers.tolist()]
         offsets = torch.tensor([0] + [len(bag) for bag in bags[:-1]]).cumsum(0)
         device = self.embedding.weight.device
         return self.embedding(torch.cat(bags).to(device), offsets.to(device))
 
 
-def clip_loss(embeddings, captions, which, tau):
+def clip_loss(embeddings: torch.Tensor, captions: torch.Tensor, which: torch.Tensor, tau: float) -> torch.Tensor:
     """Symmetric image-caption cross-entropy over the batch's distinct captions.
 
     embeddings: (B, D); captions: (U, D), each caption once; which: int64 (B,), the caption of each image.
@@ -40,22 +46,20 @@ def clip_loss(embeddings, captions, which, tau):
     return 0.5 * (F.cross_entropy(logits, which) + F.cross_entropy(logits.T, share))
 
 
-def train(recipe, job, load):
-    """Train the image tower with captions. Returns its tensors and the facts of its training."""
-    settings, seed = recipe["settings"], recipe["seed"]
-    path, recipe_hash = load(recipe["train"])
-    data = store.split(path, recipe_hash, "train")
-    captions = store.load(path, recipe_hash)[1]["classes"]
-    torch.manual_seed(seed)
-    encoder = networks.build(recipe["network"]).train()
-    both = nn.ModuleList([encoder, BagOfWords(captions, encoder.dim)]).to(job.device)
+def train(recipe: ClipTraining, job: Job) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """Train the image tower with captions. Returns its tensors, and the loss of each epoch as a fact."""
+    source = job.input(recipe.train)
+    data, captions = store.split(source, "train"), store.load(source)[1]["classes"]
+    torch.manual_seed(recipe.seed)
+    encoder = networks.build(recipe.network).train()
+    towers = nn.ModuleList([encoder, BagOfWords(captions, encoder.dim)]).to(job.device)
 
-    def batch_of(step):
-        return store.training_batch(data, step.index, recipe["images"], seed, step.epoch, job)
+    def batch_of(step: Step) -> torch.Tensor:
+        return training_batch(data, step.index, recipe.images, recipe.seed, step.epoch, job)
 
-    def loss_of(batch, step):
+    def loss_of(batch: torch.Tensor, step: Step) -> torch.Tensor:
         present, which = data.labels[step.index].unique(return_inverse=True)
-        return clip_loss(both[0](batch), both[1](present), which.to(job.device), settings["temperature"])
+        return clip_loss(towers[0](batch), towers[1](present), which.to(job.device), recipe.settings.temperature)
 
-    history = fit(both, both.parameters(), batch_of, loss_of, data, recipe, job)
-    return networks.state(encoder), {"losses": history, "network": recipe["network"]}
+    history = fit(towers, towers.parameters(), batch_of, loss_of, data, recipe, job)
+    return networks.state(encoder), {"losses": history}

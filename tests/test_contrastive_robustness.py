@@ -1,0 +1,492 @@
+"""The report on contrastive robustness: its ledger, its network, its trainings and attacks on a few small images."""
+
+import contextlib
+import itertools
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from contrastive_inversion import papers
+from contrastive_inversion.base import files
+from contrastive_inversion.base.canonical import digest
+from contrastive_inversion.base.errors import UserError
+from contrastive_inversion.base.job import Input, Job, file_of
+from contrastive_inversion.data import batches, store
+from contrastive_inversion.data.settings import Pictures
+from contrastive_inversion.distort import attacks, published_attacks
+from contrastive_inversion.learn import architectures, networks
+from contrastive_inversion.learn.loop import Step
+from contrastive_inversion.ledger import claims, plan, printed, quantities
+from contrastive_inversion.papers.contrastive_robustness import classifiers, distances, pretraining
+from contrastive_inversion.papers.contrastive_robustness.settings import Pgd, Plb
+from contrastive_inversion.run import jobs
+
+FAMILY = ("simclr", "simclr-authors", "simclr-demo", "simclr-published")
+PAPER = papers.paper("contrastive_robustness")
+PUBLISHED = papers.study("simclr-published")
+DEMO = papers.study("simclr-demo")
+
+
+def published(text):
+    return printed.value(quantities.parse(text), PAPER).mean
+
+
+# --- the ledger -----------------------------------------------------------------------------------------------------
+
+
+def test_every_printed_number_is_in_the_ledger():
+    cells = printed.cells(PAPER)
+    assert [cell.table for cell in cells] == [1] * 9 + [2] * 6
+    assert {float(c.value) for c in cells if c.column == "Fine-Tuned"} == {77.05, 71.36, 66.94}
+    for cell in cells:
+        assert printed.value(cell.quantity, PAPER).mean == float(cell.value)
+
+
+@pytest.mark.parametrize("name", FAMILY)
+def test_every_study_can_measure_its_tables_figure_and_claims(name):
+    study = papers.study(name)
+    assert len(plan.measurements(study)) >= 13
+    assert [claim.id for claim in claims.relevant(study)] == [claim.id for claim in claims.of_paper(PAPER)]
+
+
+def test_stored_distances_are_read_as_the_facts_have_them():
+    """Two numbers of the facts: half the attacked images within 0.1322; 71.9 % of all within 0.25 at lambda 0."""
+    assert published("contrastive | probe 100% on clean | cifar10 | plb | all@0.25") == pytest.approx(71.9, abs=0.05)
+    assert published("supervised | own | cifar10 | plb | all@0.1") == pytest.approx(39.6, abs=0.05)
+    assert published("supervised | own | cifar10 | plb | printed@0.15") > 50
+
+
+def test_claims_by_the_stored_distances():
+    """The report's own panel (f) denies that contrastive training gains more than regularisation."""
+    verdicts = {
+        claim.id: claims.judge(claim, lambda q: printed.value(q, PAPER), PUBLISHED)[0]
+        for claim in claims.of_paper(PAPER)
+    }
+    assert verdicts["bigger-gain-than-regularisation"] == "fails"
+    assert verdicts["labels-vanish"] == verdicts["contrastive-resists-plb"] == "holds"
+    assert verdicts["contrastive-resists-plb-all-images"] == "fails"
+
+
+def test_the_authors_study_has_the_faults_of_their_code():
+    study = papers.study("simclr-authors")
+    measurement = plan.recipe_of("measurements/contrastive-lambda1/cifar10", study)
+    levels = {level.name: level.settings for level in measurement.levels}
+    assert measurement.settings.said() == {"images": 1000, "batch": 100, "features": "raw"}
+    assert levels["pgd"].misplaced and not levels["plb"].keep_best
+    plain = plan.recipe_of("encoders/contrastive", study).settings
+    assert plain.hold == 10 and plain.strength == 0
+    supervised = plan.recipe_of("encoders/supervised-lambda1", study).settings
+    assert (supervised.penalty, supervised.order, supervised.strength) == ("mean_loss", "fixed", 1)
+    assert supervised.selection == "best_test"
+
+
+def test_unknown_names_are_told():
+    with pytest.raises(UserError, match="unknown encoder 'contrastiv'; did you mean"):
+        quantities.check(quantities.parse("contrastiv | own | cifar10 | clean | top1"), DEMO, "here")
+    with pytest.raises(UserError, match="unknown attack 'pgdd'; did you mean 'pgd'"):
+        quantities.check(quantities.parse("supervised | own | cifar10 | pgdd | median"), DEMO, "here")
+
+
+# --- networks and metrics -------------------------------------------------------------------------------------------
+
+
+def test_the_network_has_the_report_s_number_of_parameters():
+    trunk, dim = architectures.simclr_resnet("3-4-6-3/64")
+    count = sum(p.numel() for p in trunk.parameters())
+    assert dim == 512 and count == 1_516_448
+    assert count + sum(p.numel() for p in pretraining.projection(dim).parameters()) == 1_844_768
+    assert trunk(torch.rand(2, 3, 32, 32)).shape == (2, 512)
+
+
+def test_a_classifier_is_read_back_as_it_was():
+    torch.manual_seed(0)
+    network = DEMO.settings.networks.supervised
+    encoder = networks.build(network).eval()
+    batch = torch.rand(3, 3, 32, 32)
+    for head, normalised in ((torch.nn.Linear(encoder.dim, 4), False), (classifiers.two_layers(encoder.dim, 4), True)):
+        model = classifiers.Model(encoder, head, normalised).eval()
+        again = classifiers.load_model(model.state_dict(), network)
+        assert torch.equal(model(batch), again(batch))
+        model.normalised = not normalised
+        assert not torch.allclose(model(batch), again(batch))
+
+
+def test_a_distance_counts_as_the_metric_says():
+    found = torch.tensor([0.0, 0.1, 0.2, 0.4, float("inf")])
+    wrong = torch.tensor([True, False, False, False, False])
+    assert distances.value("all@0.2", found, wrong, 9) == pytest.approx(60)
+    assert distances.value("printed@0.2", found, wrong, 9) == pytest.approx(200 / 3)
+    assert distances.value("median", found, wrong, 9) == pytest.approx(0.2)
+    failures = torch.full((5,), float("inf"))
+    assert distances.value("median", failures, wrong, 9) == 9
+    assert distances.value("printed@0.2", failures, wrong, 9) == 0
+    assert distances.value("median", found, torch.ones_like(wrong), 9) == 0
+
+
+@pytest.mark.parametrize("metric", ["median", "all@0.5", "printed@0.5"])
+def test_a_standard_error_is_that_of_two_hundred_resamples(metric):
+    """Pairs of a distance and a clean error are drawn together, each resample of as many images as were attacked."""
+    generator = torch.Generator().manual_seed(3)
+    wrong = torch.rand(60, generator=generator) < 0.2
+    found = torch.where(wrong, 0, 1.5 * torch.rand(60, generator=generator))
+    random = np.random.default_rng(0)
+    draws = [random.integers(0, 60, 60) for _ in range(200)]
+    expected = np.std([distances.value(metric, found[rows], wrong[rows], 55) for rows in draws], ddof=1)
+    row = distances.estimated(metric, found, wrong, 55)
+    assert row["se"] == expected > 0
+    assert row["values"] == [distances.value(metric, found, wrong, 55)]
+
+
+PGD = {"epsilon": 0.5, "steps": 3, "step": 0.2, "loss": "ce"}
+PLB = {
+    "outer": 2, "inner": 2, "step": 0.1, "barrier": 0.1, "decay": 0.75, "back": 0.9, "strength": 1.0,
+    "start_noise": 0.05,
+}  # fmt: skip
+
+
+def test_attacks_run_as_described_or_as_the_published_code_had_them():
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(48, 3)).eval()
+    images, ids = torch.rand(16, 3, 4, 4), torch.arange(16) + 5
+    labels = model(images).argmax(dim=1)
+    labels[::4] = (labels[::4] + 1) % 3  # misclassified from the start
+    pgd, misplaced = (f(model, images, labels, **PGD) for f in (attacks.pgd, published_attacks.pgd_misplaced))
+    plb = attacks.proximal_log_barrier(model, images, labels, "l2", seed=7, ids=ids, **PLB)
+    for settings, expected, other in (
+        (Pgd(**PGD), pgd, misplaced), (Pgd(**PGD, misplaced=True), misplaced, pgd),
+        (Plb(**PLB), plb, pgd), (Plb(**PLB, keep_best=False), published_attacks.losing_best(plb, images), plb),
+    ):  # fmt: skip
+        found = distances.attacked(model, images, labels, ids, settings, 7)
+        assert torch.equal(found.distance, expected.distance) and torch.equal(found.images, expected.images)
+        assert not torch.equal(found.distance, other.distance)
+    assert not torch.equal(distances.attacked(model, images, labels, ids, Plb(**PLB), 8).distance, plb.distance)
+    assert not torch.equal(distances.attacked(model, images, labels, ids + 1, Plb(**PLB), 7).distance, plb.distance)
+
+
+# --- trainings and measurements -------------------------------------------------------------------------------------
+
+TINY = {
+    "inherits": "simclr-demo", "training_seeds": [1, 2],
+    "data": {"cifar10": {"source": "glyphs", "classes": [200, 204], "train": 12, "test": 8, "stored": 32}},
+    "contrastive": {"epochs": 2, "batch": 16},
+    "supervised": {"epochs": 2, "batch": 16, "part": {"epochs": 2}},
+    "finetuned": {"epochs": 2, "batch": 16, "part": {"epochs": 2}},
+    "probe": {"epochs": 5, "batch": 16, "part": {"epochs": 5}},
+    "attacks": {"images": 8, "batch": 8, "plb": {"outer": 2, "inner": 2}},
+}  # fmt: skip
+
+
+class Workplace:
+    """Studies with next to nothing to do, and their products; what one shares with the tiny one is made once."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.tiny = self.study(**TINY)
+
+    def study(self, **said):
+        """A study of some settings, laid over the tiny one's."""
+        text = yaml.safe_dump(said if "inherits" in said else said | {"inherits": self.tiny.name})
+        name = f"robust-{digest(text)[:8]}"
+        (self.folder / f"{name}.yaml").write_text(text)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv(papers.OWN_STUDIES, str(self.folder))
+            return papers.study(name)
+
+    def make(self, product, study):
+        """The tensors or rows of a product, made with all that it needs."""
+        path, shared = (self.folder / name / file_of(product) for name in (study.name, self.tiny.name))
+        for needed in plan.inputs(product, study):
+            self.make(needed, study)
+        recipe = plan.recipe(product, study)
+        if not path.exists() and shared.exists() and files.record_in(shared)["recipe_hash"] == digest(recipe):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.hardlink_to(shared)
+        jobs.run(product, study.paper, self.folder / study.name, recipe)
+        return files.load(path)[0] if path.suffix == ".safetensors" else files.read_json(path)["rows"]
+
+    def loss(self, encoder, study):
+        """The loss of an encoder's first epoch."""
+        self.make(f"encoders/{encoder}", study)
+        return files.record_in(self.folder / study.name / f"encoders/{encoder}.safetensors")["losses"][0]
+
+    def split(self, name):
+        """The training or test images of all these studies."""
+        self.make("images/cifar10", self.tiny)
+        return store.split(Input(self.folder / self.tiny.name / "images/cifar10.safetensors"), name)
+
+    def pixels(self):
+        """All test images: float32 (32, 3, 32, 32)."""
+        return batches.test_batch(self.split("test"), torch.arange(32), Pictures(image_size=32, crop="random"))
+
+    def accuracy(self, logits):
+        """Top-1 accuracy on the test images, in percent."""
+        return 100 * (logits.argmax(dim=1) == self.split("test").labels).double().mean().item()
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory):
+    yield Workplace(tmp_path_factory.mktemp("studies"))
+    papers.study.cache_clear()
+    store.load.cache_clear()
+
+
+@pytest.fixture(scope="module")
+def tiny(workplace):
+    return workplace.tiny
+
+
+def equal(first, second):
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
+@pytest.mark.parametrize("encoder", ["contrastive-lambda1", "supervised-lambda10", "supervised-labels10"])
+def test_an_encoder_is_trained_measured_and_attacked(workplace, tiny, encoder):
+    rows = workplace.make(f"measurements/{encoder}/cifar10", tiny)
+    values = {(row["head"], row["distortion"], row["metric"]): row for row in rows}
+    asked = {(q.head, q.distortion, q.metric) for q in plan.measured_of(encoder, "cifar10", tiny)}
+    attacked = {(head, level, "distances") for head, level, _ in asked if level != "clean"}
+    assert set(values) == asked | attacked and bool(attacked) == ("lambda" in encoder)
+    for head, level, metric in asked:
+        if metric.startswith("all@"):
+            behind = values[head, level, "distances"]
+            within = sum(0 < d <= float(metric[4:]) for d in behind["values"])
+            assert values[head, level, metric]["values"] == [100 * (behind["clean_errors"] + within) / 8]
+            assert 0 <= behind["failures"] <= 8 - behind["clean_errors"] - within
+
+
+def test_top1_is_measured_on_all_test_images(workplace, tiny):
+    """Of classifiers, and of a probe, which sees features of unit length."""
+    network, key = tiny.settings.networks.supervised, "probe 10% on clean"
+    logits = {
+        (name, "own"): classifiers.load_model(workplace.make(f"encoders/{name}", tiny), network)(workplace.pixels())
+        for name in ("supervised", "finetuned")
+    }
+    heads = workplace.make("heads/contrastive/cifar10", tiny)
+    encoder, _, _ = networks.load(Input(workplace.folder / tiny.name / "encoders/contrastive.safetensors"))
+    features = torch.nn.functional.normalize(encoder(workplace.pixels()), dim=1)
+    logits["contrastive", key] = features @ heads[f"{key}.weight"].T + heads[f"{key}.bias"]
+    for (name, head), expected in logits.items():
+        rows = workplace.make(f"measurements/{name}/cifar10", tiny)
+        (row,) = (r for r in rows if (r["head"], r["distortion"], r["metric"]) == (head, "clean", "top1"))
+        assert row["values"] == [workplace.accuracy(expected)] and row["images"] == 32
+
+
+@pytest.mark.parametrize("features", ["normalised", "raw"])
+def test_attacks_see_the_features_that_the_study_says(workplace, monkeypatch, features):
+    study, seen, attacked = workplace.study(attacks={"features": features, "batch": 4}), [], distances.attacked
+
+    def spied(model, *rest):
+        seen.append(model.normalised)
+        return attacked(model, *rest)
+
+    monkeypatch.setattr(distances, "attacked", spied)
+    workplace.make("measurements/contrastive-lambda1/cifar10", study)
+    assert seen == [features == "normalised"] * 4  # two batches of each attack
+
+
+def test_fine_tuning_moves_the_encoder_unless_it_is_detached(workplace, tiny):
+    before, after = (workplace.make(f"encoders/{name}", tiny) for name in ("contrastive", "finetuned"))
+    name, statistics = "encoder.trunk.0.weight", "encoder.trunk.1.running_mean"
+    assert not torch.equal(before[name], after[name])
+    detached, still = (
+        workplace.make("encoders/finetuned", workplace.study(finetuned={"encoder": "detached"} | rate))
+        for rate in ({}, {"lr": 1e-30})
+    )
+    learned = [key for key, tensor in before.items() if tensor.is_floating_point() and "running" not in key]
+    assert all(torch.equal(before[key], detached[key]) for key in learned)
+    assert not torch.equal(before[statistics], detached[statistics])
+    assert not torch.equal(still["head.2.weight"], detached["head.2.weight"])  # the head has learned
+
+
+STILL = {"lr": 1e-30, "weight_decay": 0, "epochs": 1, "batch": 48}  # first weights stay, and one batch holds all images
+
+
+@pytest.mark.parametrize("family", ["contrastive", "supervised"])
+def test_the_loss_has_its_penalty_times_lambda(workplace, family):
+    study = workplace.study(**{family: STILL})
+    plain, one, two = (workplace.loss(f"{family}{strength}", study) for strength in ("", "-lambda1", "-lambda2"))
+    assert one > plain and two - plain == pytest.approx(2 * (one - plain), rel=0.01)
+
+
+def test_the_supervised_penalty_has_the_study_s_scale(workplace):
+    added = {}
+    for scale in ("per_image", "summed", "mean_loss"):
+        study = workplace.study(supervised=STILL | {"penalty": scale})
+        added[scale] = workplace.loss("supervised-lambda10", study) - workplace.loss("supervised", study)
+    assert added["per_image"] == pytest.approx(48 * added["summed"], rel=0.01)
+    assert abs(added["mean_loss"]) < added["summed"] / 20
+
+
+# --- the second training seed ---------------------------------------------------------------------------------------
+
+
+def test_the_second_seed_s_products_follow_from_one_another(tiny):
+    first, second = (plan.recipe_of(f"encoders/contrastive{seed}", tiny) for seed in ("", "-seed2"))
+    assert first.seed == 1 and first.model_copy(update={"seed": 2}) == second
+    tuned = plan.recipe_of("encoders/finetuned-labels1-seed2", tiny)
+    assert (tuned.seed, tuned.initial) == (2, "encoders/contrastive-seed2")
+    measured = {quantity.encoder for quantity in plan.measured(tiny)}
+    assert {"contrastive-seed2", "supervised-labels10-seed2", "finetuned-labels1-seed2"} <= measured
+
+
+@pytest.mark.parametrize(("family", "labels"), [("contrastive", ""), ("supervised", ""), ("supervised", "-labels10")])
+def test_each_seed_has_first_weights_labels_and_crops_of_its_own(workplace, monkeypatch, family, labels):
+    """First weights, which stay as they are here, are those that torch draws from the training's seed."""
+    still = STILL | {"epochs": 2}
+    study = workplace.study(description=f"seeds{labels}", **{family: still | {"part": still} if labels else still})
+    plain, crops = batches.training_batch, {1: [], 2: []}
+
+    def spied(data, index, pictures, seed, epoch, job):
+        made = plain(data, index, pictures, seed, epoch, job)
+        crops[trained].append(dict(zip(index.tolist(), made, strict=True)))
+        return made
+
+    monkeypatch.setattr(batches, "training_batch", spied)
+    for trained, name in ((1, f"{family}{labels}"), (2, f"{family}{labels}-seed2")):
+        torch.manual_seed(trained)
+        built = networks.build(getattr(study.settings.networks, family)).trunk[0].weight
+        assert torch.equal(workplace.make(f"encoders/{name}", study)["encoder.trunk.0.weight"], built)
+    first, second = (set(crops[seed][0]) for seed in (1, 2))
+    for known in (first, second):  # of the labels, those of two of the twelve images of each class, or all
+        assert torch.bincount(workplace.split("train").labels[list(known)]).tolist() == [2 if labels else 12] * 4
+    assert (first == second) == (not labels)
+    for one, other in itertools.combinations([*crops[1], *crops[2]], 2):  # of epochs, views and seeds
+        both = set(one) & set(other)
+        assert sum(torch.equal(one[image], other[image]) for image in both) <= len(both) / 4
+
+
+@pytest.mark.parametrize("name", ["supervised-labels10", "finetuned", "finetuned-labels10-seed2"])
+def test_the_first_loss_is_that_of_first_weights_on_the_labelled_images(workplace, monkeypatch, name):
+    """Fine-tuning begins with the contrastive encoder, and with a head on features of unit length."""
+    family, seed = name.partition("-")[0], 2 if name.endswith("-seed2") else 1
+    study = workplace.study(description=name, **{family: STILL | {"part": STILL}})
+    plain, taken = batches.training_batch, []
+
+    def spied(data, index, *rest):
+        taken.append((plain(data, index, *rest), data.labels[index]))
+        return taken[-1][0]
+
+    monkeypatch.setattr(batches, "training_batch", spied)
+    loss, (images, labels) = workplace.loss(name, study), taken[-1]
+    torch.manual_seed(seed)
+    if family == "supervised":
+        encoder = networks.build(study.settings.networks.supervised)
+        model = classifiers.Model(encoder, torch.nn.Linear(encoder.dim, 4), False)
+    else:
+        begun = workplace.folder / study.name / f"encoders/contrastive{'-seed2' if seed == 2 else ''}.safetensors"
+        encoder, _, _ = networks.load(Input(begun))
+        torch.manual_seed(seed)
+        model = classifiers.Model(encoder, classifiers.two_layers(encoder.dim, 4), True)
+    assert loss == pytest.approx(torch.nn.functional.cross_entropy(model.train()(images), labels).item(), rel=1e-5)
+
+
+def test_every_view_of_an_image_is_augmented_anew(workplace, tiny, monkeypatch):
+    """By the two seeds, in the two views of a pair, and in every epoch; crops are held fast here."""
+    recipe, drawn = plan.recipe_of("encoders/contrastive", tiny), set()
+    fixed = torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+
+    def training_batch(data, index, pictures, seed, draw, job):
+        drawn.add((seed, draw))
+        return fixed
+
+    monkeypatch.setattr(batches, "training_batch", training_batch)
+
+    def view(seed, epoch, number):
+        changed, step = recipe.model_copy(update={"seed": seed}), Step(torch.arange(4), epoch, 0)
+        return pretraining.view(workplace.split("train"), step, number, changed, Job("", workplace.folder, ""))
+
+    kinds = [(seed, epoch, number) for seed in (1, 2) for epoch in (0, 1) for number in (0, 1)]
+    views = {kind: view(*kind) for kind in kinds}
+    assert len(drawn) == 8
+    assert not any(torch.equal(views[a], views[b]) for a in kinds for b in kinds if a != b)
+    assert all(torch.equal(view(*kind), views[kind]) for kind in kinds)
+    assert all(seen.min() >= 0 and seen.max() <= 1 for seen in views.values())
+
+
+# --- the best epoch -------------------------------------------------------------------------------------------------
+
+EPOCHS = 6
+UNSTEADY = {"schedule": "constant", "lr": 0.02}
+
+
+class Killed(Exception):
+    pass
+
+
+@contextlib.contextmanager
+def killed_in(epoch, seen):
+    """A training is killed after its look at the test images in an epoch, before that epoch's checkpoint."""
+    look = classifiers.Best.__call__
+
+    def stopping(self, now):
+        look(self, now)
+        seen.append(now)
+        if now == epoch:
+            raise Killed
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(classifiers.Best, "__call__", stopping)
+        yield
+
+
+@pytest.fixture(scope="module")
+def ends(workplace):
+    """What trainings of 1, 2, ... epochs end with, which is what a longer one holds after so many epochs."""
+    studies = [workplace.study(supervised=UNSTEADY | {"epochs": k}) for k in range(1, EPOCHS + 1)]
+    return [workplace.make("encoders/supervised", study) for study in studies]
+
+
+@pytest.fixture(scope="module")
+def best(workplace, ends):
+    """The first epoch with the best accuracy on the test images; accuracies go up and down."""
+    models = [classifiers.load_model(tensors, DEMO.settings.networks.supervised) for tensors in ends]
+    accuracies = [workplace.accuracy(model(workplace.pixels())) for model in models]
+    epoch = accuracies.index(max(accuracies))
+    assert 0 < epoch < EPOCHS - 2 and min(accuracies[epoch + 1 :]) < max(accuracies), accuracies
+    return epoch
+
+
+def selecting(workplace, description, **more):
+    """A study that keeps the best epoch; its description gives it a folder of its own and changes no recipe."""
+    said = UNSTEADY | {"epochs": EPOCHS, "selection": "best_test"} | more
+    return workplace.study(description=description, supervised=said)
+
+
+def test_the_weights_of_the_best_test_epoch_come_out(workplace, ends, best):
+    found = workplace.make("encoders/supervised", selecting(workplace, "undisturbed"))
+    assert [equal(found, end) for end in ends] == [epoch == best for epoch in range(EPOCHS)]
+
+
+@pytest.mark.parametrize("later", [0, 1])
+def test_the_best_epoch_outlives_a_restart(workplace, ends, best, later):
+    """A kill in the best epoch, its weights written and the checkpoint not; and one after it."""
+    study, seen = selecting(workplace, f"killed {later} later"), []
+    with killed_in(best + later, seen), pytest.raises(Killed):
+        workplace.make("encoders/supervised", study)
+    with killed_in(None, seen):
+        found = workplace.make("encoders/supervised", study)
+    assert seen == [*range(best + later + 1), *range(best + later, EPOCHS)]
+    assert equal(found, ends[best])
+
+
+def test_the_best_epoch_of_another_recipe_is_none_of_this_one_s(workplace, ends, best):
+    """The study is changed and changed back while its training waits, killed after its best epoch."""
+    study, other = selecting(workplace, "changed"), selecting(workplace, "changed", lr=1e-4)
+    with killed_in(best + 1, []), pytest.raises(Killed):
+        workplace.make("encoders/supervised", study)
+    with killed_in(0, []), pytest.raises(Killed):
+        jobs.run("encoders/supervised", PAPER, workplace.folder / study.name, plan.recipe("encoders/supervised", other))
+    assert equal(workplace.make("encoders/supervised", study), ends[best])
+
+
+def test_of_equally_good_epochs_the_first_is_kept(workplace, tiny):
+    recipe, model = plan.recipe_of("encoders/supervised", tiny), torch.nn.Linear(1, 1)
+    workplace.split("train")
+    best = classifiers.Best(model, recipe, Job("encoders/x", workplace.folder / tiny.name, "f" * 64, recipe.inputs))
+    for epoch, accuracy in enumerate([30.0, 50.0, 40.0, 50.0]):
+        torch.nn.init.constant_(model.bias, epoch)
+        best.accuracy = lambda accuracy=accuracy: accuracy
+        best(epoch)
+    assert best.tensors()["bias"].item() == 1

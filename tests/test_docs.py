@@ -1,0 +1,90 @@
+"""The pages for the next person: current, and walked through as they are written."""
+
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from contrastive_inversion.run import settings_page
+
+DOCS = Path(__file__).resolve().parent.parent / "docs"
+
+
+def test_the_page_of_settings_is_what_the_models_say():
+    assert (DOCS / "settings.md").read_text() == settings_page.page(), (
+        "contrastive-inversion settings > docs/settings.md"
+    )
+
+
+def test_every_setting_has_a_meaning_and_stands_there():
+    rows = [line.split("|") for line in settings_page.page().splitlines() if line.startswith("| `")]
+    assert len(rows) > 200 and all(row[-2].strip() for row in rows), [row for row in rows if not row[-2].strip()]
+    keys = {row[1].strip(" `") for row in rows}
+    assert {"study", "distill", "temperature", "keep_best", "fraction", "imagenet_c", "regularised_images"} <= keys
+
+
+def test_the_picture_of_the_rooms_is_that_of_the_code():
+    spec = importlib.util.spec_from_file_location("rooms", DOCS / "rooms.py")
+    rooms = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(rooms)
+    assert rooms.picture() in (DOCS / "architecture.md").read_text(), "python docs/rooms.py"
+
+
+def test_the_rooms_contracts_are_kept():
+    found = subprocess.run(
+        [Path(sys.executable).with_name("lint-imports")], cwd=DOCS.parent, capture_output=True, text=True
+    )
+    assert found.returncode == 0, found.stdout
+
+
+WALKS = ("add-a-study", "add-a-distortion", "add-an-encoder", "add-a-paper")
+STEP = re.compile(
+    r"(?:<!-- (?P<what>file|append|apply)(?:: (?P<path>\S+))? -->\n)?```(?P<language>\w+)\n(?P<text>.*?)```\n", re.S
+)
+
+
+@pytest.fixture
+def house(tmp_path):
+    """A copy of what a walk may change, found by every command before the installed package."""
+    for name in ("workflow", "envs", "tests/coins"):
+        shutil.copytree(DOCS.parent / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("Snakefile", "config.yaml"):
+        shutil.copy(DOCS.parent / name, tmp_path / name)
+    return tmp_path
+
+
+def shell(command, folder, text=None):
+    beside = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    environment = os.environ | {"PYTHONPATH": str(folder / "workflow"), "PATH": beside}
+    environment.pop("CONTRASTIVE_INVERSION_PLACES", None)
+    found = subprocess.run(command, shell=True, cwd=folder, env=environment, input=text, capture_output=True, text=True)
+    assert found.returncode == 0, f"{command}\n{found.stdout}{found.stderr}"
+    return found.stdout + found.stderr
+
+
+def walked(step, folder):
+    """Do one step of a walk: write or append to a file, apply a diff, or run commands and look for what they print."""
+    if step["what"] == "apply":
+        shell("git apply -", folder, step["text"])
+    elif step["what"]:
+        path = folder / step["path"]
+        path.parent.mkdir(exist_ok=True)
+        path.write_text((path.read_text() if step["what"] == "append" else "") + step["text"])
+    elif step["language"] == "console":
+        for block in step["text"].removeprefix("$ ").split("\n$ "):
+            command, *expected = block.splitlines()
+            printed = " ".join(shell(command, folder).split())
+            assert all(" ".join(line.split()) in printed for line in expected), f"{command}\n{printed[-3000:]}"
+
+
+@pytest.mark.parametrize("walk", WALKS)
+def test_a_page_s_walk_goes_as_it_says(walk, house):
+    steps = list(STEP.finditer((DOCS / f"{walk}.md").read_text()))
+    assert any(step["language"] == "console" for step in steps)
+    for step in steps:
+        walked(step, house)

@@ -1,0 +1,115 @@
+"""A running job: where its files lie, its lock, and the progress that it writes."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+
+from contrastive_inversion.base import job as running
+from contrastive_inversion.base.job import Input, Job, Progress, alone, file_of, is_locked
+
+
+def test_measurements_are_json_and_all_else_is_safetensors():
+    assert file_of("measurements/a/b") == "measurements/a/b.json"
+    assert file_of("encoders/measurements") == "encoders/measurements.safetensors"
+
+
+def test_a_job_knows_its_files_and_its_inputs_recipes():
+    job = Job("encoders/a", Path("results/demo"), "own", {"images/x": "theirs", "measurements/m/x": "other"})
+    assert job.path == Path("results/demo/encoders/a.safetensors")
+    assert job.state == Path("results/demo/state/encoders/a")
+    assert job.input("images/x") == Input(Path("results/demo/images/x.safetensors"), "theirs")
+    assert job.input("measurements/m/x") == Input(Path("results/demo/measurements/m/x.json"), "other")
+    assert Input(Path("x")).recipe_hash is None and (job.device, job.threads) == ("cpu", 1)
+    with pytest.raises(KeyError):
+        job.input("images/unnamed")
+
+
+def test_a_job_waits_for_another_that_makes_the_same_product(tmp_path, capsys):
+    job, entered = Job("images/x", tmp_path, ""), threading.Event()
+    job.state.mkdir(parents=True)
+    other = FileLock(job.state / "lock", thread_local=False)
+    other.acquire()
+
+    def second():
+        with alone(job):
+            entered.set()
+
+    thread = threading.Thread(target=second)
+    thread.start()
+    assert not entered.wait(0.5)
+    other.release()
+    assert entered.wait(20)
+    thread.join()
+    assert capsys.readouterr().out == "images/x: another process is making this; waiting for it\n"
+
+
+def test_a_job_alone_makes_its_folder_says_nothing_and_is_locked_while_it_runs(tmp_path, capsys):
+    job = Job("images/x", tmp_path, "")
+    assert not is_locked(job.state)  # there is no folder
+    for _ in range(2):  # the folder of an earlier run does no harm
+        with alone(job):
+            assert is_locked(job.state)
+        assert not is_locked(job.state)
+    assert capsys.readouterr().out == ""
+
+
+def test_a_killed_job_frees_its_lock(tmp_path):
+    code = (
+        "import sys, pathlib; from contrastive_inversion.base.job import Job, alone\n"
+        "with alone(Job('images/x', pathlib.Path(sys.argv[1]), '')): print('in', flush=True); input()"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout.readline() == "in\n" and is_locked(tmp_path / "state/images/x")
+    process.kill()
+    process.wait()
+    assert not is_locked(tmp_path / "state/images/x")
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """The time as jobs see it, a list of one number to be set."""
+    now = [1000.0]
+    monkeypatch.setattr(running.time, "time", lambda: now[0])
+    return now
+
+
+def test_progress_says_how_far_a_job_is_and_how_long_it_takes(tmp_path, clock):
+    job = Job("encoders/a", tmp_path, "")
+    file = job.state / "progress.json"
+    progress = Progress(job, epochs=3, images=10, done_epochs=1)
+    assert (progress.bar.total, progress.bar.n) == (30, 10)
+    clock[0] += 2
+    progress.advance(1, 5, 0.25)
+    expected = {
+        "product": "encoders/a", "state": "running", "epoch": 2, "epochs": 3, "loss": 0.25, "images_per_second": 2.5,
+        "updated": 1002.0, "pid": os.getpid(), "eta_seconds": 6,
+    }  # fmt: skip
+    assert json.loads(file.read_text()) == expected
+    assert progress.bar.n == 15 and progress.bar.postfix == "epoch 2/3, loss 0.2500"
+    clock[0] += 2  # not long enough since the last report
+    progress.advance(1, 5)
+    assert json.loads(file.read_text()) == expected and progress.bar.n == 20
+    clock[0] += 0.5
+    progress.advance(2, 5)
+    expected |= {"epoch": 3, "loss": None, "images_per_second": 3.3, "updated": 1004.5, "eta_seconds": 2}
+    assert json.loads(file.read_text()) == expected and progress.bar.postfix == "epoch 3/3"
+    progress.advance(2, 5)
+    progress.close([0.5, 0.125])
+    expected |= {"state": "finished", "loss": 0.125, "images_per_second": 4.4, "eta_seconds": 0}
+    assert json.loads(file.read_text()) == expected and progress.bar.disable
+
+
+def test_progress_of_work_that_has_not_begun_and_without_losses(tmp_path, clock):
+    progress = Progress(Job("heads/a/b", tmp_path, ""), epochs=2, images=7)
+    progress.close()
+    written = json.loads((tmp_path / "state/heads/a/b/progress.json").read_text())
+    assert (written["state"], written["epoch"], written["loss"]) == ("finished", 2, None)
+    assert written["images_per_second"] == 0 and written["eta_seconds"] == round(14 / 1e-6)

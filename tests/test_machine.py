@@ -1,0 +1,92 @@
+"""config.yaml: its keys and values, the places that it names, and what a mistake in it looks like."""
+
+from pathlib import Path
+
+import pytest
+
+from contrastive_inversion.base import machine
+from contrastive_inversion.base.errors import UserError, nearest
+from contrastive_inversion.base.machine import Config
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+def written(path, text):
+    path.write_text(text)
+    return path
+
+
+def test_the_repository_s_own_config_is_read_with_its_defaults():
+    config = machine.read_config(REPOSITORY / "config.yaml")
+    assert config == Config(study="demo")
+    assert (config.results, config.figures, config.store, config.compare) == ("results", "figures", "pixels", None)
+
+
+def test_every_line_that_the_config_offers_is_a_key(tmp_path):
+    """Its commented examples, uncommented, name every key but the two folders."""
+    lines = (REPOSITORY / "config.yaml").read_text().splitlines()
+    offered = [
+        line.removeprefix("# ").split("#")[0] for line in lines if line.startswith(("# ", "#  ")) and ": " in line
+    ]
+    offered = [line for line in offered if not line.endswith(":")]
+    keys = {line.split(":")[0].strip() for line in offered}
+    assert {*machine.Data.model_fields, *machine.WeightFiles.model_fields, "studies", "store", "compare"} <= keys
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("studdy: demo", "config.yaml: top level: unknown key 'studdy'; did you mean 'study'?"),
+        ("data: {imagnet: /data}", "config.yaml: data: unknown key 'imagnet'; did you mean 'imagenet'?"),
+        ("weights: {clip: 3}", "config.yaml: weights.clip: 3 is not of type string"),
+        ("store: png", "config.yaml: store: 'png' is not one of pixels, jpeg"),
+        ("study: [", "config.yaml: not valid YAML: "),
+    ],
+)
+def test_a_mistake_names_the_key_and_what_is_allowed(tmp_path, text, message):
+    with pytest.raises(UserError) as error:
+        machine.read_config(written(tmp_path / "config.yaml", text))
+    assert message in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_missing_config_is_one_clear_error(tmp_path):
+    with pytest.raises(UserError, match="config.yaml: there is no such file; .* name it with --config"):
+        machine.read_config(tmp_path / "config.yaml")
+
+
+def test_places_reach_every_process_that_is_started_from_here(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    text = "study: x\ndata: {imagenet: ~/imagenet, cifar: ''}\nweights: {clip: /w/RN101.pt}\nstore: jpeg\nresults: r\n"
+    machine.export(machine.read_config(written(tmp_path / "config.yaml", text)))
+    assert machine.place("data.imagenet") == tmp_path / "imagenet" and not machine.stores_pixels()
+    assert machine.place("weights.clip") == Path("/w/RN101.pt")
+    assert machine.exported().results == "results"  # what is no place stays here
+    for name in ("data.cifar", "data.stl10"):
+        with pytest.raises(UserError, match=f"config.yaml: {name}: not set; it is {machine.expected(name)}"):
+            machine.place(name)
+    monkeypatch.delenv(machine.VARIABLE)
+    assert machine.stores_pixels() and machine.exported() == Config()
+
+
+def test_a_folder_and_a_file_that_are_not_there_are_named(tmp_path):
+    (tmp_path / "stl10").mkdir()
+    places = {"data": {"stl10": str(tmp_path / "stl10"), "cifar": str(tmp_path / "none")}}
+    machine.export(
+        Config.model_validate(places | {"weights": {"clip": str(tmp_path), "resnet101": str(tmp_path / "w")}})
+    )
+    (tmp_path / "w").write_text("")
+    assert machine.folder("stl10") == tmp_path / "stl10" and machine.weights_file("resnet101") == tmp_path / "w"
+    with pytest.raises(UserError, match="data.cifar: there is no folder .*none; expected the folder with cifar-10-b"):
+        machine.folder("cifar")
+    with pytest.raises(
+        UserError, match="weights.clip: there is no file .*; expected .*RN101.pt.*; `snakemake weights` f"
+    ):
+        machine.weights_file("clip")
+    wrong = str(machine.wrong("stl10", tmp_path, "is empty"))
+    assert wrong == f"config.yaml: data.stl10: {tmp_path} is empty; expected the folder with stl10_binary"
+
+
+def test_a_misspelt_name_is_answered_with_the_nearest_or_with_all():
+    assert nearest("dmeo", ["paper", "demo"]) == "; did you mean 'demo'?"
+    assert nearest(12, [2, "xyz", 2]) == "; did you mean '2'?"
+    assert nearest("q", ["b", "a"]) == "; known: a, b" and nearest("q", []) == ""

@@ -1,0 +1,252 @@
+"""Non-local means against scikit-image, Deep Decoder against ordinary modules, and the job that restores a store."""
+
+import json
+
+import pytest
+import torch
+import torch.nn.functional as F
+from skimage.restoration import denoise_nl_means, estimate_sigma
+
+from contrastive_inversion.base import files, rng
+from contrastive_inversion.base.job import Job
+from contrastive_inversion.distort import restoration
+from contrastive_inversion.distort.names import operations
+from contrastive_inversion.distort.operators import corrupt
+from contrastive_inversion.papers.inverse_problems import restored
+from contrastive_inversion.papers.inverse_problems.recipes import Restoration
+
+SETTINGS = {"channels": 6, "upsamplings": 2, "steps": 8, "lr": 0.01, "input_noise": 0.005}
+MEANS = {"patch_size": 5, "patch_distance": 3, "h": 0.1}
+IDS = torch.tensor([5, 0, 9])
+
+
+@pytest.fixture
+def masked():
+    generator = torch.Generator().manual_seed(0)
+    mask = (torch.rand(3, 1, 12, 12, generator=generator) > 0.5).double()
+    return torch.rand(3, 3, 12, 12, generator=generator).double() * mask, mask
+
+
+class Reference(torch.nn.Module):
+    """The authors' network for one image, layer by layer: batch norm in training mode, no fused products."""
+
+    def __init__(self, image_id, k, ups, seed):
+        super().__init__()
+        weights = [
+            rng.uniform(k * (k if i <= ups else 3), seed, f"deep decoder/weights {i}", torch.tensor([image_id]))
+            for i in range(ups + 2)
+        ]
+        weights = [((2 * w - 1) / k**0.5).view(-1, k, 1, 1) for w in weights]
+        self.convolutions = torch.nn.ParameterList(weights)
+        self.norms = torch.nn.ModuleList(torch.nn.BatchNorm2d(k, dtype=torch.float64) for _ in range(ups + 1))
+
+    def forward(self, x):
+        for i, norm in enumerate(self.norms):
+            x = F.conv2d(x, self.convolutions[i])
+            if i < len(self.norms) - 1:
+                x = F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
+            x = norm(x.relu())
+        return torch.sigmoid(F.conv2d(x, self.convolutions[-1]))
+
+
+def reference_fit(image, mask, image_id, seed, channels, upsamplings, steps, lr, input_noise):
+    """Heckel and Hand's loop: noise on the input that fades by 0.7 every 500 steps, the best network by 0.5 %."""
+    network, ids, side = (
+        Reference(image_id, channels, upsamplings, seed),
+        torch.tensor([image_id]),
+        12 // 2**upsamplings,
+    )
+    shape = (1, channels, side, side)
+    start = rng.uniform(channels * side * side, seed, "deep decoder/input", ids).view(shape) / 10
+    optimizer = torch.optim.Adam(network.parameters(), lr=lr)
+    best, kept, replaced = float("inf"), None, 0
+    for step in range(steps):
+        if step % 500 == 0:
+            input_noise *= 0.7
+        noise = rng.normal(channels * side * side, seed, "deep decoder/noise", ids, step).double().view(shape)
+        loss = ((network(start + input_noise * noise)[0] - image)[:, mask == 1] ** 2).sum() / image.numel()
+        if best > 1.005 * loss.item():
+            best, kept, replaced = loss.item(), {k: v.clone() for k, v in network.state_dict().items()}, replaced + 1
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    network.load_state_dict(kept)
+    with torch.no_grad():
+        return network(start)[0], replaced
+
+
+@pytest.mark.parametrize("change", [{}, {"lr": 0.3, "steps": 40}, {"upsamplings": 1, "channels": 4}])
+def test_deep_decoder_is_its_authors_training_of_each_image(masked, change):
+    image, mask = masked
+    settings = SETTINGS | {"input_noise": 0.05} | change
+    found = restoration.deep_decoder(image, mask, IDS, 1, **settings)
+    assert found.dtype == torch.float64
+    for i in range(3):
+        expected, replaced = reference_fit(image[i], mask[i, 0], IDS[i].item(), 1, **settings)
+        assert torch.allclose(found[i], expected, atol=1e-5)
+        assert replaced < settings["steps"] or settings["steps"] == 8  # the best network was not always the last
+
+
+def test_the_noise_on_the_input_fades_every_500_steps():
+    start = torch.zeros(1, 4000, 1, dtype=torch.float64)
+    inputs = list(restoration.noisy_inputs(start, 2.0, 1001, IDS[:1], 1))
+    found = [inputs[step].std().item() for step in (0, 499, 500, 999, 1000)]
+    assert found == pytest.approx([1.4, 1.4, 0.98, 0.98, 0.686], rel=0.05)
+    assert not torch.equal(inputs[0], inputs[1])
+
+
+def test_a_network_is_replaced_when_its_loss_falls_by_half_a_percent():
+    """Steps of a constant input whose losses are set by the learning rate: none, then the first network stays."""
+    decoders = restoration.initial_decoders(IDS, 4, 1, 1, torch.float64)
+    before = {name: tensor.clone() for name, tensor in decoders.items()}
+    x = rng.uniform(16, 1, "x", IDS).view(3, 4, 4)
+    target, mask = torch.rand(3, 3, 4, 4, dtype=torch.float64), torch.ones(3, 1, 4, 4, dtype=torch.float64)
+    crept = restoration.fitted(decoders, [x] * 3, target, mask, 1e-6, lambda: None)
+    assert all(torch.equal(crept[name], before[name]) for name in before)
+
+
+def test_deep_decoder_of_a_batch_equals_separate_runs(masked):
+    together = restoration.deep_decoder(*masked, IDS, 1, **SETTINGS)
+    for i in range(3):
+        alone = restoration.deep_decoder(*(x[i : i + 1] for x in masked), IDS[i : i + 1], 1, **SETTINGS)
+        assert torch.allclose(together[i], alone[0], atol=1e-6)
+
+
+def test_the_decoder_is_the_network_of_its_authors():
+    """With scales and shifts that are not those of the start."""
+    decoders = restoration.initial_decoders(IDS[:1], 6, 2, 1, torch.float64)
+    network = Reference(IDS[0].item(), 6, 2, 1)
+    for i in range(3):
+        decoders[f"{i}.scale"] = torch.linspace(0.5, 1.5 + i, 6, dtype=torch.float64).view(1, 6, 1)
+        decoders[f"{i}.shift"] = torch.linspace(-1, i, 6, dtype=torch.float64).view(1, 6, 1)
+        network.norms[i].weight.data = decoders[f"{i}.scale"].flatten()
+        network.norms[i].bias.data = decoders[f"{i}.shift"].flatten()
+    x = rng.uniform(6 * 9, 1, "x", IDS[:1]).view(1, 6, 9)
+    assert torch.allclose(restoration.decode(x, decoders), network(x.view(1, 6, 3, 3)), atol=1e-12)
+
+
+def test_first_weights_are_pytorch_s_and_each_image_s_own():
+    found = restoration.initial_decoders(torch.arange(40), 25, 1, 1, torch.float32)
+    assert {name: tuple(t.shape[1:]) for name, t in found.items()} == {
+        "0.weight": (25, 25), "0.scale": (25, 1), "0.shift": (25, 1),
+        "1.weight": (25, 25), "1.scale": (25, 1), "1.shift": (25, 1), "2.weight": (3, 25),
+    }  # fmt: skip
+    convolution = torch.nn.Conv2d(25, 25, 1)  # uniform within 1 / sqrt(25)
+    for name in ("0.weight", "1.weight", "2.weight"):
+        assert 0.19 < found[name].abs().max() <= 0.2
+        assert found[name].std() == pytest.approx(convolution.weight.std().item(), rel=0.1)
+        assert found[name].mean().abs() < 0.01 and found[name].flatten(1).unique(dim=0).shape[0] == 40
+    assert not torch.equal(found["0.weight"], found["1.weight"])
+    assert (found["1.scale"] == 1).all() and (found["1.shift"] == 0).all()
+
+
+def test_hidden_pixels_are_not_looked_at(masked):
+    image, mask = masked
+    found = restoration.deep_decoder(image, mask, IDS, 1, **SETTINGS)
+    assert torch.equal(found, restoration.deep_decoder(image + 5 * (1 - mask), mask, IDS, 1, **SETTINGS))
+    assert not torch.equal(found, restoration.deep_decoder(image + 5 * mask, mask, IDS, 1, **SETTINGS))
+
+
+def test_a_longer_fit_is_closer_to_the_known_pixels(masked):
+    image, mask = masked
+
+    def error(steps):
+        output = restoration.deep_decoder(image, mask, IDS, 1, **SETTINGS | {"steps": steps, "channels": 16})
+        return ((output - image) * mask).square().mean()
+
+    assert error(150) < 0.5 * error(2)
+
+
+def test_non_local_means_is_scikit_image_s_with_the_authors_parameters():
+    noisy = torch.rand(2, 3, 24, 20, generator=torch.Generator().manual_seed(0)) * 1.4 - 0.2
+    done = []
+    found = restoration.non_local_means(
+        noisy, patch_size=7, patch_distance=11, h=0.1, done=lambda: done.append(len(done))
+    )
+    assert done == [0, 1] and found.dtype == torch.float32 and found.is_contiguous()
+    for image, result in zip(noisy, found, strict=True):
+        picture = image.permute(1, 2, 0).numpy()
+        sigma = sum(estimate_sigma(picture, channel_axis=-1)) / 3
+        expected = denoise_nl_means(picture, 7, 11, 0.1, fast_mode=True, sigma=sigma, channel_axis=-1)
+        assert torch.allclose(result, torch.from_numpy(expected).permute(2, 0, 1).float(), atol=1e-6)
+
+
+# --- the job --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def restore(tmp_path):
+    """A function that restores a store of 25 squares of 12 pixels; it returns the content and the progress."""
+    generator = torch.Generator().manual_seed(0)
+    squares = torch.randint(0, 256, (25, 12, 12, 3), generator=generator, dtype=torch.uint8)
+    recipe = {
+        "seed": 0,
+        "inputs": {},
+        "data": "digits",
+        "image_size": 12,
+        "settings": {"source": "digits", "stored": 12},
+    }
+    files.save(
+        tmp_path / "images/digits.safetensors", {"test/images": squares, "test/labels": torch.arange(25) // 5},
+        {"recipe": recipe, "recipe_hash": "of the images"},
+    )  # fmt: skip
+    job = Job("restored/digits/x", tmp_path, "", {"images/digits": "of the images"})
+
+    def run(method, distortion, **settings):
+        content, facts = restored.restore(
+            Restoration.model_validate(
+                {
+                    "seed": 3,
+                    "inputs": job.inputs,
+                    "method": method,
+                    "settings": settings,
+                    "test": "images/digits",
+                    "split": "test",
+                    "images": {"image_size": 8, "crop": "random"},
+                    "distortion": [distortion],
+                }  # fmt: skip
+            ),
+            job,
+        )
+        return content, facts, json.loads((job.state / "progress.json").read_text())
+
+    run.clean = squares[:, 2:10, 2:10].permute(0, 3, 1, 2).float() / 255
+    return run
+
+
+def corrupted(images, operation, ids, instantiation=0):
+    return corrupt(images, operations(operation), 3, "evaluate/test", ids, instantiation)
+
+
+def test_noise_is_that_of_the_measurements_and_is_removed_from_every_instantiation(restore):
+    content, facts, progress = restore("nlm", {"op": "noise", "sigma": [0.1, 0.3]}, **MEANS, images=4, instantiations=3)
+    chosen = torch.tensor([0, 8, 16, 24])
+    assert facts == {"images_restored": 4} and content["labels"].tolist() == [0, 1, 3, 4]
+    assert content["images"].shape == (3, 4, 3, 8, 8)
+    for i, view in enumerate(content["images"]):
+        noisy = corrupted(restore.clean[chosen], {"op": "noise", "sigma": [0.1, 0.3]}, chosen, i)
+        assert torch.equal(view, restoration.non_local_means(noisy, **MEANS))
+    assert progress["state"] == "finished" and progress["epochs"] == 3
+
+
+def test_all_images_are_denoised_ten_times_where_nothing_is_said(restore):
+    content, facts, progress = restore("nlm", {"op": "noise", "sigma": [0.1, 0.1]}, **MEANS)
+    assert content["images"].shape == (10, 25, 3, 8, 8) and facts == {"images_restored": 25}
+    assert content["images"].flatten(1).unique(dim=0).shape[0] == 10
+
+
+@pytest.mark.parametrize("known", ["own", "stale"])
+def test_masked_images_are_inpainted_with_their_masks_or_the_first_one_s(restore, known):
+    """25 images are fitted in groups of 20, which changes nothing; the published script kept the first mask."""
+    operation, settings = {"op": "mask", "fraction": [0.3, 0.6]}, SETTINGS | {"steps": 3, "upsamplings": 1}
+    content, facts, progress = restore("dd", operation, **settings, mask=known)
+    ids = torch.arange(25)
+    masked = corrupted(restore.clean, operation, ids)
+    mask = corrupted(torch.ones(25, 1, 8, 8), operation, ids)
+    assert torch.equal(masked, restore.clean * mask) and not torch.equal(mask[0], mask[1])
+    expected = restoration.deep_decoder(
+        masked, mask if known == "own" else mask[:1].repeat(25, 1, 1, 1), ids, 3, **settings
+    )
+    assert content["images"].shape == (1, 25, 3, 8, 8) and facts == {"images_restored": 25}
+    assert torch.allclose(content["images"][0], expected, atol=1e-5)
+    assert progress["state"] == "finished" and progress["epochs"] == 6

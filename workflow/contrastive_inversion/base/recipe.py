@@ -1,0 +1,20 @@
+"""A recipe: all that a product's content depends on, typed, and the only thing that a job is told."""
+
+from typing import Any, Self
+
+from contrastive_inversion.base.settings import Settings
+
+
+class Recipe(Settings):
+    """What every recipe holds; each kind of job has a class of its own with its settings.
+
+    inputs: the products that this one is made from, each with the digest of its own recipe.
+    """
+
+    seed: int
+    inputs: dict[str, str]
+
+    @classmethod
+    def of(cls, *needed: str, **content: Any) -> Self:
+        """A recipe whose input products are named; the plan fills in their digests."""
+        return cls(inputs=dict.fromkeys(needed, ""), **content)

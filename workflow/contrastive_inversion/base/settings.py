@@ -1,0 +1,153 @@
+"""Typed settings: YAML files into pydantic models, and every mistake in them as one line with file and key."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Generic, Self, TypeVar
+
+import yaml
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
+from pydantic_core import ErrorDetails, PydanticCustomError
+
+from contrastive_inversion.base.errors import UserError, nearest
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class Settings(BaseModel):
+    """Settings that refuse unknown keys, wrong types, NaN and later changes."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def known_keys(cls, content: Any) -> Any:
+        """Refuse an unknown key with the nearest known one, which pydantic itself does not tell."""
+        known = [field.alias or name for name, field in cls.model_fields.items()]
+        unknown = [key for key in content if key not in known] if isinstance(content, dict) else []
+        if unknown:
+            text = f"unknown key '{unknown[0]}'{nearest(unknown[0], known)}"
+            raise PydanticCustomError("unknown_key", "{text}", {"text": text})
+        return content
+
+    def said(self) -> dict[str, Any]:
+        """The settings as plain values, those at their defaults left out at every depth."""
+        return self.model_dump(exclude_defaults=True)
+
+    def but(self, **changes: Any) -> Self:
+        """The same settings with some values replaced, checked anew."""
+        return type(self).model_validate(self.said() | changes)
+
+
+class Part(Generic[Model]):
+    """`Part[Model]`: some of a model's settings, each checked as the model does, to be laid over the whole of them."""
+
+    def __class_getitem__(cls, model: type[BaseModel]) -> type[Settings]:
+        fields: dict[str, Any] = {
+            name: (Annotated[field.annotation, field.description, *field.metadata] | None, None)
+            for name, field in model.model_fields.items()
+        }
+        return create_model(f"{model.__name__}Part", __base__=Changes, **fields)
+
+    if TYPE_CHECKING:
+
+        def over(self, settings: Model) -> Model: ...
+
+
+class Changes(Settings):
+    """Settings that were said, to be laid over others."""
+
+    def over(self, settings: Settings) -> Any:
+        """The settings with these laid over them."""
+        return settings.but(**self.model_dump(exclude_unset=True))
+
+
+def ascending(bounds: list[float]) -> list[float]:
+    if bounds[0] > bounds[1]:
+        raise PydanticCustomError("descending", "{bounds} is no range: its lower bound comes first", {"bounds": bounds})
+    return bounds
+
+
+@dataclass(frozen=True)
+class Unit:
+    """The unit of a setting, for its reader."""
+
+    name: str
+
+
+Positive = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, le=1), Unit("of 1")]
+Percent = Annotated[float, Field(gt=0, le=100), Unit("%")]
+Count = Annotated[int, Field(ge=1)]
+Epochs = Annotated[int, Field(ge=1), Unit("epochs")]
+Length = Annotated[int, Field(ge=1), Unit("px")]
+Pixels = Annotated[int, Field(ge=8), Unit("px")]
+Range = Annotated[list[NotNegative], Field(min_length=2, max_length=2), AfterValidator(ascending)]
+Shares = Annotated[list[Share], Field(min_length=2, max_length=2), AfterValidator(ascending)]
+
+
+class Loader(yaml.SafeLoader):
+    """Safe YAML that reads 3e-4 as the number it is (YAML 1.1 wants 3.0e-4)."""
+
+
+Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
+)
+
+
+def read_yaml(path: Path) -> Any:
+    """A YAML file's content. Raises UserError naming the file and line where it is not valid."""
+    try:
+        return yaml.load(path.read_text(encoding="utf-8"), Loader) or {}
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+
+
+def checked(model: type[Model], content: Any, place: str | Path) -> Model:
+    """A model's instance of some content. Raises UserError with the place, the key and what is allowed there."""
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        problem = worst(error)
+        raise UserError(f"{place}: {key_of(problem, content)}: {explained(problem)}") from None
+
+
+def worst(error: ValidationError) -> ErrorDetails:
+    """The problem to tell: the innermost one, since every member of a union reports its own."""
+    return max(error.errors(), key=lambda problem: len(problem["loc"]))
+
+
+def key_of(problem: ErrorDetails, content: Any) -> str:
+    """Where a problem is, as dotted keys; pydantic's names for the members of a union are left out."""
+    keys = []
+    for part in problem["loc"]:
+        inside = part in content if isinstance(content, dict) else isinstance(content, list) and isinstance(part, int)
+        if inside or (problem["type"] == "missing" and part == problem["loc"][-1]):
+            keys.append(str(part))
+            content = content[part] if inside else None
+    return ".".join(keys) or "top level"
+
+
+def explained(problem: ErrorDetails) -> str:
+    """One sentence on a violation: what is there, what is allowed."""
+    kind, given, limits = problem["type"], problem["input"], problem.get("ctx", {})
+    words = {
+        "greater_than": "not above",
+        "greater_than_equal": "below",
+        "less_than_equal": "above",
+        "less_than": "not below",
+    }
+    bounds = {"greater_than": "gt", "greater_than_equal": "ge", "less_than_equal": "le", "less_than": "lt"}
+    if kind in words:
+        return f"{given!r} is {words[kind]} {limits[bounds[kind]]:g}"
+    if kind == "literal_error":
+        return f"{given!r} is not one of {limits['expected'].replace(' or ', ', ').replace(chr(39), '')}"
+    if kind == "union_tag_invalid":
+        return f"{limits['tag']!r} is not one of {limits['expected_tags'].replace(chr(39), '')}"
+    if kind.endswith("_type"):
+        return f"{given!r} is not of type {TYPES.get(kind.removesuffix('_type'), kind.removesuffix('_type'))}"
+    return "missing" if kind == "missing" else problem["msg"]
+
+
+TYPES = {"int": "integer", "float": "number", "bool": "boolean", "dict": "mapping", "model": "mapping"}

@@ -1,0 +1,22 @@
+"""The recipe of a data set's images, the same for every paper. Imports no torch."""
+
+from typing import Any
+
+from contrastive_inversion.data.settings import Images
+from contrastive_inversion.ledger.paper import JobKind, Product
+from contrastive_inversion.ledger.study import Study
+
+
+def images(study: Study[Any], name: str) -> Images:
+    """The recipe of a data set's store. Raises UserError for a data set that the study does not have."""
+    settings = study.has_data(name)
+    # published files bring their own list of classes
+    borrowed = settings.classes_of and not getattr(settings, "classes", None)
+    needed = [f"images/{settings.classes_of}"] if borrowed else []
+    return Images.of(
+        *needed, seed=study.settings.seed, data=name, settings=settings, image_size=study.settings.image_size
+    )
+
+
+PRODUCT = Product("{data}", images, "Make or read the images of a data set.")
+JOB = JobKind(Images, 1, "data.prepare:make")

@@ -1,0 +1,45 @@
+"""The attacks as published code ran them, with the mistakes behind some printed numbers (docs/PROTOCOL.md)."""
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from contrastive_inversion.distort import attacks
+from contrastive_inversion.distort.attacks import Adversarial, Model
+from contrastive_inversion.distort.norms import broadcast
+
+
+def pgd_misplaced(
+    model: Model, images: Tensor, labels: Tensor, *, epsilon: float = 0.5, steps: int = 20, step: float = 0.05,
+    loss: str = "ce",
+) -> Adversarial:  # fmt: skip
+    """`attacks.pgd`, but the strides of the images that are still right move the first images of the batch instead.
+
+    A clean error that was moved and stayed wrong has its distance counted, but is no success.
+    """
+    attacks.check(model, images, labels)
+    attacks.check_radius(epsilon, images)
+    clean_error = attacks.misclassified(model, images, labels)
+    delta, right = torch.zeros_like(images), ~clean_error
+    for _ in range(steps):
+        if not right.any():
+            break
+        strides = attacks.stride(model, (images + delta)[right], labels[right], loss, step)
+        delta[: len(strides)] += strides
+        delta = attacks.projected(delta, images, epsilon)
+        right = ~attacks.misclassified(model, images + delta, labels)
+    return attacks.moved(images, delta, right, clean_error)
+
+
+def losing_best(found: Adversarial, images: Tensor) -> Adversarial:
+    """What `attacks.proximal_log_barrier` found of some images, but an image of a step that gave up is lost.
+
+    Such a step put the original, at distance 0, in the place of the nearest image so far.
+    """
+    return replace(
+        found,
+        images=torch.where(broadcast(found.gave_up, images), images, found.images),
+        distance=torch.where(found.gave_up, 0, found.distance),
+        success=found.success & ~found.gave_up,
+    )

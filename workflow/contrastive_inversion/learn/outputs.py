@@ -1,0 +1,17 @@
+"""What a network puts out for many images: the one loop over batches without gradients."""
+
+from collections.abc import Iterable
+
+import torch
+from torch import nn
+
+AT_ONCE = 250  # images; in eval mode it changes nothing but memory
+
+
+@torch.no_grad()
+def over(batches: Iterable[torch.Tensor], network: nn.Module, device: str) -> torch.Tensor:
+    """The outputs of a network for batches (B, 3, S, S), in their order: float32 (N, ...), on the CPU.
+
+    The network lies on the device, the batches anywhere; its mode is left as it is.
+    """
+    return torch.cat([network(batch.to(device)).cpu() for batch in batches])

@@ -1,0 +1,132 @@
+"""A paper: the only thing that the rest of the package may ask about one. Imports no torch."""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from contrastive_inversion.base.errors import UserError, nearest
+from contrastive_inversion.base.recipe import Recipe
+from contrastive_inversion.ledger.estimates import Estimate
+
+if TYPE_CHECKING:
+    from contrastive_inversion.ledger.quantities import Quantity
+    from contrastive_inversion.ledger.study import Study, StudySettings
+
+
+@dataclass(frozen=True)
+class Family:
+    """A family of encoders: the pattern of their names, and what makes one's recipe from the pattern's match.
+
+    A group `seed` in the pattern says that a training may be repeated with other seeds, a group `distortion` what the
+    encoder is trained under. retrained: whether a study trains it, so that its numbers move from training to training.
+    """
+
+    pattern: re.Pattern[str]
+    recipe: Callable[["Study[Any]", re.Match[str]], Recipe]
+    retrained: bool = True
+
+
+@dataclass(frozen=True)
+class Metric:
+    """What is measured: the label of its axis, and whether its name takes a value, as in `all@0.25`."""
+
+    label: str
+    takes_value: bool = False
+
+
+@dataclass(frozen=True)
+class Product:
+    """A folder of a study's results: how its products are named, and what makes a product's recipe.
+
+    form: such as `{encoder}/{data}`, with names in braces; build: from the study and those names; on_gpu: whether its
+    jobs take a GPU where the study has one; made: what the job does, in a sentence.
+    """
+
+    form: str
+    build: Callable[..., Recipe]
+    made: str
+    on_gpu: bool = False
+
+    @property
+    def names(self) -> list[str]:
+        """The names in the form's braces."""
+        return re.findall(r"{(\w+)}", self.form)
+
+
+@dataclass(frozen=True)
+class JobKind:
+    """A kind of job: the class of its recipes, its version, and the function that runs it, as `module:function`.
+
+    version: raised by hand when the function changes what it computes; trains: whether it trains an encoder. For
+    estimates of time: passes over its training images, and images_per_second of one H100 (16 bits, channels last, not
+    compiled), worked out from published throughputs and not measured; gpu_gib: GPU memory that it takes.
+    """
+
+    recipe: type[Recipe]
+    version: int
+    run: str
+    trains: bool = False
+    passes: Callable[[Any], int] | None = None
+    images_per_second: float = 0
+    gpu_gib: float = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Paper:
+    """A paper, as its folder below `papers/` describes it.
+
+    settings: the class of its studies' settings; products and jobs: by folder and by kind; check_level: raises
+    UserError for a distortion or an attack that the study does not know; level_label: what people read for one;
+    position: its place on an axis; spread: which of the study's `training_spread` a quantity has; raw: the authors'
+    raw results behind the print; tables: those that are no grid of quantities; sentences: of the page, formatted with
+    the study's `settings`.
+    """
+
+    name: str
+    title: str
+    folder: Path
+    settings: type["StudySettings"]
+    encoders: Mapping[str, Family]
+    examples: tuple[str, ...]
+    metrics: Mapping[str, Metric]
+    products: Mapping[str, Product]
+    jobs: Mapping[str, JobKind]
+    check_level: Callable[["Quantity", "Study[Any]"], None]
+    spread: Callable[["Quantity"], str]
+    level_label: Callable[[str, "Study[Any]"], str] = lambda name, study: name
+    position: Callable[[str], float] = float
+    raw: Callable[[], Mapping["Quantity", Estimate]] = dict
+    tables: Mapping[int, Callable[["Study[Any]"], pd.DataFrame]] = field(default_factory=dict)
+    sentences: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def printed(self) -> Path:
+        """The folder of what was printed."""
+        return self.folder / "printed"
+
+    def family(self, encoder: str) -> tuple[Family, re.Match[str]]:
+        """The family of an encoder's name and the match of its pattern. Raises UserError for an unknown name."""
+        for family in self.encoders.values():
+            if match := family.pattern.fullmatch(encoder):
+                return family, match
+        raise UserError(f"unknown encoder '{encoder}'{nearest(encoder, self.examples)}")
+
+    def trained_under(self, encoder: str) -> str | None:
+        """The distortion that an encoder is trained under; None where its name has none."""
+        return self.family(encoder)[1].groupdict().get("distortion")
+
+    def metric(self, name: str) -> Metric:
+        """A metric by its name, `all@0.25` as `all`. Raises UserError for an unknown name or value."""
+        key, at, value = name.partition("@")
+        metric = self.metrics.get(key)
+        if metric is None or bool(at) != metric.takes_value or (at and not re.fullmatch(r"\d+(\.\d+)?", value)):
+            raise UserError(f"unknown metric '{name}'{nearest(name, self.metrics)}")
+        return metric
+
+    def kind_of(self, recipe: Recipe) -> str:
+        """The name of the kind of job that a recipe is for."""
+        return next(name for name, kind in self.jobs.items() if kind.recipe is type(recipe))

@@ -1,0 +1,158 @@
+"""Studies: one YAML file each, holding only what differs from its parent, read into the typed settings of its paper."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Generic, TypeVar
+
+from pydantic import Field, ValidationError
+
+from contrastive_inversion.base.errors import UserError, nearest
+from contrastive_inversion.base.settings import Count, NotNegative, Settings, explained, key_of, read_yaml, worst
+from contrastive_inversion.ledger.paper import Paper
+
+
+class StudySettings(Settings):
+    """What every study says, whichever paper it is about."""
+
+    description: str = Field(description="one paragraph for the report page")
+    root: str = Field(description="the study that does what the paper's text says; the page lists departures from it")
+    published: str = Field(description="the study of the paper's published numbers")
+    seed: Annotated[int, Field(ge=0)] = Field(description="that every draw counts from")
+    training_seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] = Field(
+        description="of the trainings; with several, tables show means and standard errors over trainings"
+    )
+    measured: bool = Field(description="false: published numbers stand in for measurements")
+    comparable: bool = Field(description="whether its numbers may be judged against the printed ones")
+    training_spread: dict[str, NotNegative] = Field(
+        description="assumed standard deviation over training seeds, by kind of quantity, in its unit"
+    )
+    tables: list[int] = Field(description="the paper's tables that the study fills")
+    figures: list[int] = Field(description="the paper's figures that the study draws")
+    also: list[str] = Field([], description="further quantities to measure")
+    data: dict[str, Any]
+    gpu: Annotated[int, Field(ge=0, le=1)] = Field(description="GPUs that a training, a probe or a measurement takes")
+    picture_threads: Count = Field(description="threads that read and crop pictures, of a job on a GPU")
+
+
+S = TypeVar("S", bound=StudySettings)
+
+
+@dataclass(frozen=True, eq=False)
+class Study(Generic[S]):
+    """A study: its name, its paper, its settings, and what its files say of them, defaults left unsaid."""
+
+    name: str
+    paper: Paper
+    settings: S
+    said: dict[str, Any]
+
+    def has_data(self, name: str) -> Any:
+        """The settings of a data set. Raises UserError for an unknown one."""
+        if name not in self.settings.data:
+            raise UserError(f"unknown data set '{name}'{nearest(name, self.settings.data)}")
+        return self.settings.data[name]
+
+
+@dataclass(frozen=True)
+class StudyFile:
+    """A study's file: its path, and what it says itself, without its ancestors."""
+
+    path: Path
+    said: dict[str, Any]
+
+
+def available(folders: Sequence[Path]) -> list[str]:
+    """The names of all studies in some folders."""
+    return sorted({path.stem for folder in folders for path in folder.glob("*.yaml")})
+
+
+def lineage(name: str, folders: Sequence[Path]) -> list[StudyFile]:
+    """A study's file and those of its ancestors, itself first; a study is looked for in each of the folders in turn.
+
+    Raises UserError for an unknown study and for one that inherits from itself.
+    """
+    found: list[StudyFile] = []
+    parent: str | None = name
+    while parent is not None:
+        place = f"{found[-1].path}: inherits" if found else "config.yaml: study"
+        found.append(study_file(parent, folders, place))
+        if found[-1].path in [file.path for file in found[:-1]]:
+            raise UserError(f"{place}: '{parent}' inherits from itself")
+        parent = found[-1].said.get("inherits")
+    return found
+
+
+def study_file(name: str, folders: Sequence[Path], place: str) -> StudyFile:
+    path = next((folder / f"{name}.yaml" for folder in folders if (folder / f"{name}.yaml").is_file()), None)
+    if path is None:
+        raise UserError(f"{place}: there is no study '{name}'{nearest(name, available(folders))}")
+    said = read_yaml(path)
+    if not isinstance(said, dict):
+        raise UserError(f"{path}: a study is a mapping of keys to values")
+    return StudyFile(path, said)
+
+
+def laid_over(files: Sequence[StudyFile]) -> dict[str, Any]:
+    """What a study and its ancestors say together, each file laid over its parent."""
+    content: dict[str, Any] = {}
+    for file in reversed(files):
+        content = merged(content, {key: value for key, value in file.said.items() if key != "inherits"})
+    return content
+
+
+def typed(content: dict[str, Any], model: type[S], files: Sequence[StudyFile]) -> S:
+    """The typed settings of a study.
+
+    Raises UserError naming the file that says what is wrong, the key, and what is allowed there.
+    """
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        problem = worst(error)
+        key = key_of(problem, content)
+        raise UserError(f"{speaker(key, files).path}: {key}: {explained(problem)}") from None
+
+
+def merged(parent: dict[str, Any], child: dict[str, Any]) -> dict[str, Any]:
+    """The parent's settings with the child's laid over them; mappings merge, but a data set is replaced as a whole."""
+    result = dict(parent)
+    for key, value in child.items():
+        both = isinstance(value, dict) and isinstance(result.get(key), dict)
+        if both and key == "data":
+            result[key] = result[key] | value
+        else:
+            result[key] = merged(result[key], value) if both else value
+    return result
+
+
+def speaker(key: str, files: Sequence[StudyFile]) -> StudyFile:
+    """The first of some files that says anything at a dotted key; the first of all where none does."""
+    return next((file for file in files if says(file.said, key.split("."))), files[0])
+
+
+def says(content: Any, keys: Sequence[str]) -> bool:
+    for key in keys:
+        if isinstance(content, dict) and key in content:
+            content = content[key]
+        elif isinstance(content, list):
+            return True
+        else:
+            return False
+    return True
+
+
+def flattened(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings as {dotted key: value}."""
+    found: dict[str, Any] = {}
+    for key, value in settings.items():
+        name = f"{prefix}{key}"
+        found |= flattened(value, f"{name}.") if isinstance(value, dict) and value else {name: value}
+    return found
+
+
+def differences(study: Study[Any], other: Study[Any]) -> list[tuple[str, Any, Any]]:
+    """Where two studies' settings differ: (dotted key, the study's value, the other's), None where one says nothing."""
+    ours, theirs = ({k: v for k, v in flattened(s.said).items() if k != "description"} for s in (study, other))
+    keys = dict.fromkeys([*ours, *theirs])
+    return [(key, ours.get(key), theirs.get(key)) for key in keys if ours.get(key) != theirs.get(key)]

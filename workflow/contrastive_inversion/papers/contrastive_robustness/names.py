@@ -1,0 +1,42 @@
+"""The report's names: its encoders, its metrics, and the attacks that its quantities are measured under.
+
+An encoder's name says how it was trained, on what share of the labels in percent, and with what weight of the penalty:
+`supervised-labels10`, `contrastive-lambda0.1`. Imports no torch.
+"""
+
+import re
+from typing import Any
+
+from contrastive_inversion.base.errors import UserError, nearest
+from contrastive_inversion.ledger.paper import Metric
+from contrastive_inversion.ledger.quantities import Quantity
+from contrastive_inversion.ledger.study import Study
+
+SEED, LAMBDA, LABELS = (
+    r"(?:-seed(?P<seed>\d+))?",
+    r"(?:-lambda(?P<strength>[\d.]+))?",
+    r"(?:-labels(?P<labels>[\d.]+))?",
+)
+CONTRASTIVE = re.compile(f"contrastive{LAMBDA}{SEED}")
+SUPERVISED = re.compile(f"supervised{LABELS}{LAMBDA}{SEED}")
+FINETUNED = re.compile(f"finetuned{LABELS}{LAMBDA}{SEED}")
+EXAMPLES = ("supervised", "supervised-labels10", "contrastive-lambda0.1", "finetuned-labels10")
+ATTACKS = ("clean", "pgd", "plb")  # where quantities have a distortion
+# `all@x`: misclassified within a distance x, of all images; `printed@x`: of those that the report's figure counts
+METRICS = {
+    "top1": Metric("Top-1 accuracy (%)"),
+    "all": Metric("Images misclassified (%)", takes_value=True),
+    "printed": Metric("Images misclassified (%), of those counted", takes_value=True),
+    "median": Metric("Median distance"),
+}
+
+
+def check_level(quantity: Quantity, study: Study[Any]) -> None:
+    """Raise UserError for an unknown attack."""
+    if quantity.distortion not in ATTACKS:
+        raise UserError(f"unknown attack '{quantity.distortion}'{nearest(quantity.distortion, ATTACKS)}")
+
+
+def spread(quantity: Quantity) -> str:
+    """Which declared training spread a quantity has: that of its metric."""
+    return quantity.metric.partition("@")[0]

@@ -1,0 +1,176 @@
+"""Typed settings of the report's studies. Imports no torch."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from contrastive_inversion.base.settings import (
+    Count,
+    Epochs,
+    NotNegative,
+    Part,
+    Pixels,
+    Positive,
+    Settings,
+    Share,
+    Shares,
+)
+from contrastive_inversion.data.settings import DataSet
+from contrastive_inversion.distort.names import Specification
+from contrastive_inversion.learn.settings import Network, Schedule, Training
+from contrastive_inversion.ledger.study import StudySettings
+
+Samples = Annotated[int, Field(ge=2)]
+
+
+class Crops(Settings):
+    """How a family's training images are cropped and flipped."""
+
+    crop: Literal["resized", "random", "padded"] = Field(
+        description="RandomResizedCrop; a random square of stored squares; the same after a margin"
+    )
+    flip: Share = Field(0, description="probability of a mirrored picture")
+    scale: Shares | None = Field(None, description="bounds of the share that RandomResizedCrop keeps")
+
+
+class Pretrain(Training):
+    """Training without labels, as a job is told it."""
+
+    temperature: Positive = Field(description="of NT-Xent")
+    augmentation: Specification = Field(description="of each of the two views, after its crop")
+    strength: NotNegative = Field(0, description="weight of the penalty, from the encoder's name")
+
+
+class Classify(Training):
+    """Supervised training, as a job is told it."""
+
+    penalty: Literal["per_image", "summed", "mean_loss"] | None = Field(
+        None, description="scale of the penalty: Eq. 2 (where not set), Eq. 3's form, or the code's"
+    )
+    subset: Literal["stratified", "uniform"] | None = Field(
+        None, description="how labels are chosen; by class where not set"
+    )
+    selection: Literal["final", "best_test"] | None = Field(
+        None, description="of the weights; the final ones where not set"
+    )
+    strength: NotNegative = Field(0, description="weight of the penalty, from the encoder's name")
+
+
+class Finetune(Training):
+    """Fine-tuning, as a job is told it."""
+
+    encoder: Literal["trained", "detached"] | None = Field(None, description="`detached` trains the head alone")
+    subset: Literal["stratified", "uniform"] | None = Field(
+        None, description="how labels are chosen; by class where not set"
+    )
+    selection: Literal["final", "best_test"] | None = Field(
+        None, description="of the weights; the final ones where not set"
+    )
+
+
+Images = Field(exclude=True, description="crops of training images")
+
+
+class Contrastive(Pretrain):
+    """Encoders without labels, and what differs with and without a penalty."""
+
+    images: Crops = Images
+    regularised: Part[Pretrain] | None = Field(None, exclude=True, description="what differs with a penalty")
+    unregularised: Part[Pretrain] | None = Field(None, exclude=True, description="what differs without one")
+
+
+class Supervised(Classify):
+    """Supervised classifiers, and what differs with a penalty or few labels."""
+
+    images: Crops = Images
+    part: Part[Classify] | None = Field(None, exclude=True, description="what differs on a part of the labels")
+    regularised: Part[Classify] | None = Field(None, exclude=True, description="what differs with a penalty")
+    unregularised: Part[Classify] | None = Field(None, exclude=True, description="what differs without one")
+
+
+class Finetuned(Finetune):
+    """Fine-tuned encoders, and what differs with few labels."""
+
+    images: Crops = Images
+    part: Part[Finetune] | None = Field(None, exclude=True, description="what differs on a part of the labels")
+
+
+class Regression(Schedule):
+    """Logistic regression on frozen features, by SGD."""
+
+    epochs: Epochs = Field(description="passes over the labelled images")
+    batch: Count = Field(description="images of one step")
+
+
+class Probes(Regression):
+    """Logistic regression, and what differs with few labels."""
+
+    part: Part[Regression] | None = Field(None, description="what differs on a part of the labels")
+
+
+class Networks(Settings):
+    """The two networks of a study."""
+
+    contrastive: Network = Field(description="of encoders without labels")
+    supervised: Network = Field(description="of supervised classifiers")
+
+
+class Evaluate(Settings):
+    """Where encoders are measured."""
+
+    split: Literal["test", "validation"] = Field("test", description="that is measured on")
+
+
+class Pgd(Settings):
+    """Projected gradient descent."""
+
+    epsilon: Annotated[float, Field(gt=0, le=55)] = Field(description="largest distance; 55 is the diagonal at 32 px")
+    steps: Count = Field(description="of each image")
+    step: Positive = Field(description="length of a step")
+    loss: Literal["ce", "margin"] = Field(description="that is raised: cross-entropy, or the margin of the logits")
+    misplaced: bool = Field(False, description="gradients land on other images, as in the published code")
+
+
+class Plb(Settings):
+    """The proximal log-barrier attack."""
+
+    outer: Count = Field(description="rounds, each with a weaker barrier")
+    inner: Count = Field(description="steps of a round")
+    step: Positive = Field(description="of the gradient")
+    barrier: Positive = Field(description="its weight in the first round")
+    decay: Annotated[float, Field(gt=0, le=1)] = Field(description="of that weight from round to round")
+    back: Annotated[float, Field(gt=0, lt=1)] = Field(description="share of a step that backing up keeps")
+    strength: Positive = Field(description="of the proximal step")
+    start_noise: Positive = Field(description="deviation of the first start")
+    keep_best: bool = Field(True, description="false: a step that gives up loses its image, as in the published code")
+
+
+class Attacks(Settings):
+    """Which images are attacked, and how."""
+
+    images: Samples = Field(description="attacked, the same for every model")
+    regularised_images: Samples | None = Field(
+        None, exclude=True, description="attacked on regularised contrastive models"
+    )
+    batch: Count = Field(description="images attacked at a time; it changes nothing but memory")
+    features: Literal["normalised", "raw"] = Field(description="that probes see under attack")
+    pgd: Pgd = Field(exclude=True)
+    plb: Plb = Field(exclude=True)
+
+
+class ContrastiveRobustness(StudySettings):
+    """All settings of a study of this report."""
+
+    image_size: Pixels = Field(description="the side of what a network sees, in pixels")
+    crop: Literal["resized", "random"] = Field(description="of images that probes and tests see")
+    flip: Share = Field(0, description="probability of a mirrored picture, of those")
+    data: dict[str, DataSet] = Field(description="the data sets by the names that quantities use")
+    distances: Annotated[list[Positive], Field(min_length=1)] = Field(description="thresholds of Figure 2")
+    counted: Literal["all", "printed"] = Field(description="images that Figure 2 counts: all, or as the report did")
+    networks: Networks
+    contrastive: Contrastive
+    supervised: Supervised
+    finetuned: Finetuned
+    probe: Probes
+    evaluate: Evaluate
+    attacks: Attacks

@@ -1,0 +1,63 @@
+"""The paper's names: its encoders, its metrics, and the levels that its quantities are measured at. Imports no torch."""
+
+import re
+from typing import Any
+
+from contrastive_inversion.base.errors import UserError, nearest
+from contrastive_inversion.distort import names
+from contrastive_inversion.ledger import quantities
+from contrastive_inversion.ledger.paper import Metric
+from contrastive_inversion.ledger.quantities import Quantity
+from contrastive_inversion.ledger.study import Study
+
+STUDENT = re.compile(r"student(?:-(?P<loss>ss|both|ntxent|mse))?-(?P<distortion>[a-z]\w*)(?:-seed(?P<seed>\d+))?")
+BASELINE = re.compile(r"(?P<family>baseline|baseline100)-(?P<distortion>\w+)(?:-seed(?P<seed>\d+))?")
+TEACHER, RESNET, RESNET100 = map(re.compile, ("teacher", "resnet", "resnet100"))
+EXAMPLES = (
+    "teacher", "resnet", "resnet100", "student-rm90", "student-mse-rm50to95", "baseline-rm90", "baseline100-rm90",
+)  # fmt: skip
+METRICS = {
+    "top1": Metric("Top-1 accuracy (%)"),
+    "top5": Metric("Top-5 accuracy (%)"),
+    "auc": Metric("Area under the ROC curve"),
+}
+
+
+def restored_from(distortion: str) -> str:
+    """The distortion under a pixel-space restoration: `gn10` for `nlm-gn10`, and for `gn10` itself."""
+    return distortion.removeprefix("nlm-").removeprefix("dd-")
+
+
+def restoration(distortion: str) -> str | None:
+    """The restoration that a distortion's name begins with, `nlm` or `dd`; None where there is none."""
+    method, dash, _ = distortion.partition("-")
+    return method if dash else None
+
+
+def is_imagenet_c(data: str, study: Study[Any]) -> bool:
+    """Whether a data set's distortions are ImageNet-C's corruptions."""
+    return str(study.settings.data[data].source).endswith("imagenet-c")
+
+
+def check_level(quantity: Quantity, study: Study[Any]) -> None:
+    """Raise UserError for a quantity whose distortions, of the level, the encoder or the probe, mean nothing."""
+    probe = quantities.probe_of(quantity, study.paper)
+    for encoder in {quantity.encoder, probe.encoder if probe else quantity.encoder}:
+        names.specification(study.paper.trained_under(encoder) or "clean", study.settings)
+    if probe:
+        names.specification(probe.distortion, study.settings)
+    if not is_imagenet_c(quantity.data, study):
+        names.specification(restored_from(quantity.distortion), study.settings)
+    elif quantity.distortion not in names.IMAGENET_C:
+        raise UserError(f"unknown distortion '{quantity.distortion}'{nearest(quantity.distortion, names.IMAGENET_C)}")
+
+
+def level_label(name: str, study: Study[Any]) -> str:
+    """What people read for a distortion, by its own name where the study gives it another."""
+    named = study.settings.distortions.get(name, name)
+    return names.label(named if isinstance(named, str) else name)
+
+
+def spread(quantity: Quantity) -> str:
+    """Which declared training spread a quantity has: that of its metric, but under label shift."""
+    return "label_shift" if quantity.data == "label_shift" else quantity.metric

@@ -1,0 +1,345 @@
+"""The paper's recipes: for every product of a study, what its content depends on. Imports no torch."""
+
+import re
+from collections.abc import Iterable
+from typing import Literal
+
+from contrastive_inversion.base.errors import UserError, nearest
+from contrastive_inversion.base.recipe import Recipe
+from contrastive_inversion.base.settings import Settings
+from contrastive_inversion.data.settings import Pictures
+from contrastive_inversion.distort.names import Specification, specification
+from contrastive_inversion.learn.settings import Network, Published, Weights
+from contrastive_inversion.ledger import plan, printed, quantities
+from contrastive_inversion.ledger.quantities import Probe, Quantity
+from contrastive_inversion.ledger.study import Study
+from contrastive_inversion.papers.inverse_problems import names
+from contrastive_inversion.papers.inverse_problems.settings import (
+    Clip,
+    DeepDecoder,
+    Distill,
+    Gallery,
+    InverseProblems,
+    NonLocalMeans,
+    Probes,
+    Supervised,
+)
+
+OurStudy = Study[InverseProblems]
+SEVERITIES = [1, 2, 3, 4, 5]
+
+
+class Trained(Recipe):
+    """What every training of an encoder depends on."""
+
+    network: Network
+    images: Pictures
+    train: str
+
+
+class ClipTraining(Trained):
+    """The embedded study's teacher."""
+
+    settings: Clip
+
+
+class SupervisedTraining(Trained):
+    """A classifier trained end to end: a baseline, or the weights that baselines start from."""
+
+    settings: Supervised
+    distortion: Specification | None = None
+    initial: str | None = None
+
+
+class Distillation(Trained):
+    """A student."""
+
+    settings: Distill
+    distortion: Specification
+    teacher: str
+
+
+class ProbeSpec(Settings):
+    """One probe of a file of heads: its name there, its share of the labels in percent, what it is trained under."""
+
+    key: str
+    fraction: float
+    distortion: Specification
+
+
+class Heads(Recipe):
+    """All probes of an encoder on a data set."""
+
+    encoder: str
+    train: str
+    probes: list[ProbeSpec]
+    settings: Probes
+    images: Pictures
+
+
+class Restoration(Recipe):
+    """Test images, distorted and restored in pixel space."""
+
+    method: Literal["nlm", "dd"]
+    settings: NonLocalMeans | DeepDecoder
+    test: str
+    split: str
+    images: Pictures
+    distortion: Specification
+
+
+class Head(Settings):
+    """A head of a measurement: its text and, for a probe, the encoder whose file holds it and its name there."""
+
+    head: str
+    encoder: str | None = None
+    key: str | None = None
+
+
+class Constants(Settings):
+    """Normalising constants of another network."""
+
+    mean: list[float]
+    std: list[float]
+
+
+class Level(Settings):
+    """One distortion of a measurement: its heads and metrics, and one of three sources of its images."""
+
+    name: str
+    heads: list[Head]
+    metrics: list[str]
+    distortion: Specification | None = None
+    restored: str | None = None
+    constants: Constants | None = None
+    severities: list[int] | None = None
+
+
+class Instantiations(Settings):
+    """How often a drawn distortion is drawn, and how many images are embedded at a time."""
+
+    instantiations: int
+    batch: int
+
+
+class Accuracy(Recipe):
+    """Every level, head and metric of an encoder on a data set."""
+
+    encoder: str
+    test: str
+    levels: list[Level]
+    settings: Instantiations
+    images: Pictures
+    classes_of: str
+    split: str
+
+
+class ShownLevel(Settings):
+    """A distortion that a gallery shows."""
+
+    name: str
+    distortion: Specification
+
+
+class Samples(Recipe):
+    """The images of a gallery."""
+
+    gallery: Literal["predictions", "samples"]
+    images: Pictures
+    settings: Gallery
+    split: str
+    levels: list[ShownLevel]
+
+
+def pictures(study: OurStudy, flip: float | None = None) -> Pictures:
+    """What training and testing must know of images; a stage may flip as it likes."""
+    s = study.settings
+    return Pictures(image_size=s.image_size, crop=s.crop, flip=s.flip if flip is None else flip)
+
+
+def teacher(study: OurStudy, match: re.Match[str]) -> Recipe:
+    """The recipe of the students' teacher."""
+    s, settings = study.settings, study.settings.teacher
+    if isinstance(settings, Published):
+        return Weights.of(seed=s.seed, network=s.networks.student, settings=settings)
+    return ClipTraining.of(
+        "images/captions", seed=s.seed, network=s.networks.student, settings=settings, images=pictures(study),
+        train="images/captions",
+    )  # fmt: skip
+
+
+def resnet(study: OurStudy, match: re.Match[str]) -> Recipe:
+    """The recipe of the weights that baselines start from."""
+    settings = study.settings.resnet
+    if isinstance(settings, Published):
+        return Weights.of(seed=study.settings.seed, network=study.settings.networks.baseline, settings=settings)
+    return from_random_weights(study, settings, "images/imagenet")
+
+
+def resnet100(study: OurStudy, match: re.Match[str]) -> Recipe:
+    """The recipe of Table 11's other first weights."""
+    return from_random_weights(study, study.settings.resnet100, "images/imagenet100")
+
+
+def from_random_weights(study: OurStudy, settings: Supervised, train: str) -> Recipe:
+    return SupervisedTraining.of(
+        train, seed=study.settings.seed, network=study.settings.networks.baseline, settings=settings,
+        images=pictures(study), train=train,
+    )  # fmt: skip
+
+
+def student(study: OurStudy, match: re.Match[str]) -> Recipe:
+    """The recipe of a student."""
+    s = study.settings
+    return Distillation.of(
+        "images/imagenet100", "encoders/teacher", seed=int(match["seed"] or s.seed), network=s.networks.student,
+        settings=s.distill.but(loss=getattr(s.losses, match["loss"] or "st")), images=pictures(study, s.distill.flip),
+        train="images/imagenet100", distortion=specification(match["distortion"], s), teacher="encoders/teacher",
+    )  # fmt: skip
+
+
+def baseline(study: OurStudy, match: re.Match[str]) -> Recipe:
+    """The recipe of a supervised baseline."""
+    s, settings = study.settings, study.settings.finetune
+    if match["distortion"] == "clean" and s.clean_baseline:
+        settings = s.clean_baseline.over(settings)
+    initial = "encoders/resnet" if match["family"] == "baseline" else "encoders/resnet100"
+    return SupervisedTraining.of(
+        "images/imagenet100", initial, seed=int(match["seed"] or s.seed), network=s.networks.baseline,
+        settings=settings, images=pictures(study, s.finetune.flip), train="images/imagenet100",
+        distortion=specification(match["distortion"], s), initial=initial,
+    )  # fmt: skip
+
+
+def encoders(study: OurStudy, name: str) -> Recipe:
+    """The recipe of an encoder. Raises UserError for an unknown name."""
+    family, match = study.paper.family(name)
+    return family.recipe(study, match)
+
+
+def classes_of(study: OurStudy, data: str) -> str:
+    """The data set whose classes and heads a data set is tested with: itself, unless it names another."""
+    return study.settings.data[data].classes_of or data
+
+
+def heads(study: OurStudy, encoder: str, data: str) -> Recipe:
+    """All probes that the study asks of an encoder on a data set, fitted in one job over one frozen pass."""
+    s = study.settings
+    asked = quantities.probes_of(plan.measured(study), study.paper)
+    wanted = {p for p, q in asked if (p.encoder, classes_of(study, q.data)) == (encoder, data)}
+    wanted |= gallery_probes(study, encoder, data)
+    probes = [
+        ProbeSpec(
+            key=p.key, fraction=float(p.fraction),
+            distortion=specification(s.probe_distortions.get(p.distortion, p.distortion), s),
+        )
+        for p in sorted(wanted, key=lambda p: p.key)
+    ]  # fmt: skip
+    return Heads.of(
+        f"encoders/{encoder}", f"images/{data}", seed=s.seed, encoder=f"encoders/{encoder}", train=f"images/{data}",
+        probes=probes, settings=probe_settings(study, data), images=pictures(study, s.probe.flip),
+    )  # fmt: skip
+
+
+def probe_settings(study: OurStudy, data: str) -> Probes:
+    """How the probes of a data set are fitted: `transfer` replaces `full` away from ImageNet-100."""
+    settings = study.settings.probe
+    if data != "imagenet100" and settings.transfer:
+        return settings.model_copy(update={"full": settings.transfer})
+    return settings
+
+
+def restored(study: OurStudy, data: str, name: str) -> Recipe:
+    """Test images of a data set, distorted and then restored in pixel space."""
+    s, method = study.settings, names.restoration(name)
+    methods = {"nlm": s.restore.nlm, "dd": s.restore.deep_decoder}
+    if method not in methods:
+        raise UserError(f"'{name}': unknown restoration{nearest(method, methods)}")
+    return Restoration.of(
+        f"images/{data}", seed=s.seed, method=method, settings=methods[method], test=f"images/{data}",
+        split=s.evaluate.split, images=pictures(study), distortion=specification(names.restored_from(name), s),
+    )  # fmt: skip
+
+
+def measurements(study: OurStudy, encoder: str, data: str) -> Recipe:
+    """Every level, head and metric that the study asks of an encoder on a data set."""
+    s, wanted = study.settings, plan.measured_of(encoder, data, study)
+    levels = [level_of(study, data, name, wanted) for name in sorted({q.distortion for q in wanted})]
+    donors = sorted({head.encoder for level in levels for head in level.heads if head.encoder})
+    needed = [f"heads/{donor}/{classes_of(study, data)}" for donor in donors]
+    needed += [level.restored for level in levels if level.restored]
+    return Accuracy.of(
+        f"encoders/{encoder}", f"images/{data}", *needed, seed=s.seed, encoder=f"encoders/{encoder}",
+        test=f"images/{data}", levels=levels, images=pictures(study), classes_of=classes_of(study, data),
+        settings=Instantiations(instantiations=s.evaluate.instantiations, batch=s.evaluate.batch),
+        split=split_of(study, data),
+    )  # fmt: skip
+
+
+def split_of(study: OurStudy, data: str) -> str:
+    """The split that is measured on: the study's, where the data set has it; transfer sets have a test split alone."""
+    wanted = study.settings.evaluate.split
+    return wanted if getattr(study.settings.data[data], wanted) else "test"
+
+
+def level_of(study: OurStudy, data: str, name: str, wanted: Iterable[Quantity]) -> Level:
+    """One distortion of a measurement: where its images come from, its heads and their metrics."""
+    here = [q for q in wanted if q.distortion == name]
+    heads = [head_of(q, study) for _, q in sorted({q.head: q for q in here}.items())]
+    level = Level(name=name, heads=heads, metrics=sorted({q.metric for q in here}))
+    if names.restoration(name):
+        return level.model_copy(update={"restored": f"restored/{data}/{name}", "constants": constants_of(study, name)})
+    if names.is_imagenet_c(data, study):
+        return level.model_copy(update={"severities": SEVERITIES})
+    return level.model_copy(update={"distortion": specification(name, study.settings)})
+
+
+def constants_of(study: OurStudy, name: str) -> Constants | None:
+    """The normalising constants of denoised images, where the study takes another network's."""
+    chosen = study.settings.restore.nlm.constants
+    if names.restoration(name) != "nlm" or chosen is None:
+        return None
+    network: Network = getattr(study.settings.networks, chosen)
+    return Constants(mean=network.mean, std=network.std)
+
+
+def head_of(quantity: Quantity, study: OurStudy) -> Head:
+    """A quantity's head as a measurement's recipe names it."""
+    probe = quantities.probe_of(quantity, study.paper)
+    return Head(head=quantity.head, encoder=probe.encoder, key=probe.key) if probe else Head(head=quantity.head)
+
+
+def gallery_probes(study: OurStudy, encoder: str, data: str) -> set[Probe]:
+    """The probes that a gallery shows predictions of."""
+    layouts = printed.figures(study.paper)
+    shown = {d for n in study.settings.figures if layouts[n].gallery == "predictions" for d in layouts[n].distortions}
+    match = names.STUDENT.fullmatch(encoder)
+    if not match or match["loss"] or data != "imagenet100" or match["distortion"] not in shown:
+        return set()
+    return {Probe(encoder, "100", match["distortion"])}
+
+
+def galleries(study: OurStudy, name: str) -> Recipe:
+    """The images of a gallery, with what models take them for where its figure shows that."""
+    layouts = {f"figure_{n}": layout for n, layout in printed.figures(study.paper).items() if layout.gallery}
+    if name not in layouts:
+        raise UserError(f"there is no gallery '{name}'{nearest(name, layouts)}")
+    s, layout, needed = study.settings, layouts[name], ["images/imagenet100"]
+    if layout.gallery == "predictions":
+        for d in layout.distortions:
+            needed += [f"encoders/student-{d}", f"heads/student-{d}/imagenet100", f"encoders/baseline-{d}"]
+    levels = [ShownLevel(name=d, distortion=specification(d, s)) for d in layout.distortions]
+    return Samples.of(
+        *needed, seed=s.seed, gallery=layout.gallery, images=pictures(study), settings=s.gallery,
+        split=s.evaluate.split, levels=levels,
+    )  # fmt: skip
+
+
+def epochs(recipe: SupervisedTraining | Distillation) -> int:
+    """How often a training sees its images."""
+    return recipe.settings.epochs
+
+
+def passes(recipe: Heads) -> int:
+    """How often the images behind some probes are embedded: each of their distortions in every epoch."""
+    return recipe.settings.full.epochs * len({str(probe.distortion) for probe in recipe.probes})

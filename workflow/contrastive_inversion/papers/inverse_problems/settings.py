@@ -1,0 +1,188 @@
+"""Typed settings of the paper's studies. Imports no torch."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from contrastive_inversion.base.settings import (
+    Count,
+    Epochs,
+    Length,
+    NotNegative,
+    Part,
+    Percent,
+    Pixels,
+    Positive,
+    Settings,
+    Share,
+    Unit,
+)
+from contrastive_inversion.data.settings import DataSet, Pictures
+from contrastive_inversion.distort.names import Specification, Vocabulary
+from contrastive_inversion.learn.settings import ByOrigin, Network, Published, Tag, Training
+from contrastive_inversion.ledger.study import StudySettings
+
+LossName = Literal["st", "ss", "both", "ntxent", "summed_ntxent", "mse", "raw_mse"]
+Flip = Field(None, exclude=True, description="probability of a mirrored training picture, in place of the study's")
+
+
+class Repeated(Settings):
+    """Draws that the authors' data loaders repeated (docs/PROTOCOL.md)."""
+
+    workers: Count = Field(description="that drew alike")
+    batch: Count = Field(description="images of one worker's batch")
+
+
+class Sharded(Training):
+    """What distillation and supervised training share."""
+
+    flip: Share | None = Flip
+    shards: Count = Field(1, description="parts of a batch, each with batch statistics of its own, as on so many GPUs")
+    repeated_draws: Repeated | None = Field(None, description="masks and levels that repeat as the authors' did")
+
+
+class Distill(Sharded):
+    """A student's training."""
+
+    temperature: Positive = Field(description="of the contrastive losses")
+    loss: LossName | None = Field(None, description="set by `losses` and the encoder's name")
+    teacher_mode: Literal["eval", "train"] = Field("eval", description="of the teacher's batch normalisation")
+    input: Literal["fp32", "fp16"] = Field("fp32", description="rounding of what the student sees")
+
+
+class Supervised(Sharded):
+    """A classifier's training end to end."""
+
+    weights: Literal["trained"] | None = Field(None, description="`trained`: no published file")
+    sha256: None = Field(None, description="of no file")
+    frozen: bool = Field(False, description="train the linear head alone")
+
+
+class Clip(Training):
+    """The training of the embedded study's teacher."""
+
+    weights: Literal["trained"] = Field(description="`trained`: no published file")
+    sha256: None = Field(None, description="of no file")
+    temperature: Positive = Field(description="of the contrastive loss")
+
+
+class Losses(Settings):
+    """The loss behind each name of the ablation."""
+
+    st: LossName = Field(description="of students whose names say no loss")
+    ss: LossName = Field(description="of `student-ss-…`")
+    both: LossName = Field(description="of `student-both-…`")
+    ntxent: LossName = Field(description="of `student-ntxent-…`")
+    mse: LossName = Field(description="of `student-mse-…`")
+
+
+class ProbeFit(Settings):
+    """How one linear probe is fitted, by Adam."""
+
+    epochs: Epochs = Field(description="passes over its labelled images")
+    batch: Count = Field(description="images of one step")
+    lr: Positive = Field(description="the learning rate, at its highest")
+    schedule: Literal["cosine", "stalled_cosine"] = Field("cosine", description="how the learning rate runs")
+    period: Annotated[float, Field(gt=0), Unit("epochs")] | None = Field(
+        None, description="of a stalled cosine, in epochs"
+    )
+
+
+class Probes(Settings):
+    """How linear probes are fitted."""
+
+    flip: Share | None = Flip
+    full: ProbeFit = Field(description="probes on all labels")
+    subset: ProbeFit = Field(description="probes on a part of the labels")
+    transfer: ProbeFit | None = Field(None, exclude=True, description="in place of `full` away from ImageNet-100")
+    clean: ProbeFit | None = Field(None, description="probes on undistorted images, in place of the others")
+
+
+class Networks(Settings):
+    """The two networks of a study."""
+
+    student: Network = Field(description="of students and their teacher")
+    baseline: Network = Field(description="of supervised baselines")
+
+
+class Evaluate(Settings):
+    """How encoders are measured."""
+
+    instantiations: Annotated[int, Field(ge=2)] = Field(description="draws of each distortion that draws anything")
+    split: Literal["test", "validation"] = Field("test", description="that is measured on, where a data set has it")
+    batch: Count = Field(description="images at a time; it changes nothing but memory")
+
+
+class NonLocalMeans(Settings):
+    """scikit-image's non-local means."""
+
+    patch_size: Length = Field(description="side of the patches that are compared")
+    patch_distance: Length = Field(description="how far away patches are looked for")
+    h: Positive = Field(description="cut-off distance")
+    images: Annotated[int, Field(ge=2)] | None = Field(
+        None, description="test images that are restored; all where not set"
+    )
+    instantiations: Count | None = Field(None, description="draws of the noise; 10 where not set")
+    constants: Literal["student", "baseline"] | None = Field(
+        None, exclude=True, description="the network whose normalising constants restored images are tested with"
+    )
+
+
+class DeepDecoder(Settings):
+    """Deep Decoder fits."""
+
+    channels: Count = Field(description="of each layer")
+    upsamplings: Count = Field(description="layers that double the side")
+    steps: Count = Field(description="of each image's fit")
+    lr: Positive = Field(description="of Adam")
+    input_noise: NotNegative = Field(description="deviation of the noise on the input, at first")
+    images: Annotated[int, Field(ge=2)] | None = Field(
+        None, description="test images that are restored; all where not set"
+    )
+    mask: Literal["own", "stale"] = Field("own", description="that a fit knows: its image's own, or the first image's")
+
+
+class Restore(Settings):
+    """Restoration in pixel space."""
+
+    nlm: NonLocalMeans = Field(description="denoising, Table 7")
+    deep_decoder: DeepDecoder = Field(description="inpainting, Table 8")
+
+
+class Gallery(Settings):
+    """Sample images of Figures 1 and 11."""
+
+    images: Count = Field(description="shown of the test split")
+
+
+class InverseProblems(StudySettings, Vocabulary):
+    """All settings of a study of this paper."""
+
+    image_size: Pixels = Field(description="the side of what a network sees, in pixels")
+    crop: Literal["resized", "random"] = Field(
+        description="of training pictures: RandomResizedCrop, or a random square"
+    )
+    flip: Share = Field(description="probability of a mirrored training picture")
+    fractions: list[Percent] = Field(description="labelled shares of Figures 3 and 7, in percent, rounded up per class")
+    data: dict[str, DataSet] = Field(description="the data sets by the names that quantities use")
+    networks: Networks
+    teacher: Annotated[Annotated[Published, Tag("published")] | Annotated[Clip, Tag("trained")], ByOrigin] = Field(
+        description="of the students: published weights, or a training"
+    )
+    resnet: Annotated[Annotated[Published, Tag("published")] | Annotated[Supervised, Tag("trained")], ByOrigin] = Field(
+        description="that baselines start from: published weights, or a training on `imagenet`"
+    )
+    resnet100: Supervised = Field(description="the start of Table 11's second baselines, trained on ImageNet-100")
+    distill: Distill
+    losses: Losses = Field(description="the ablation's losses")
+    finetune: Supervised = Field(description="the baselines' training")
+    clean_baseline: Part[Supervised] | None = Field(
+        None, description="what differs for the baseline without distortion"
+    )
+    probe: Probes
+    probe_distortions: dict[str, str] = Field(
+        {}, description="what probes are trained under, where it is not the encoder's"
+    )
+    evaluate: Evaluate
+    restore: Restore
+    gallery: Gallery

@@ -1,0 +1,21 @@
+"""Table 3, which is no grid of quantities. Imports no torch."""
+
+import pandas as pd
+
+from contrastive_inversion.data import classes
+from contrastive_inversion.papers.inverse_problems.recipes import OurStudy
+
+
+def label_shift(study: OurStudy) -> pd.DataFrame:
+    """Table 3: the classes outside of ImageNet-100, their new labels, and the labels' places in the class list."""
+    settings = study.settings.data["label_shift"]
+    if settings.source == "glyphs":
+        from contrastive_inversion.data import characters
+
+        pool = characters.classes()
+        pairs = (settings.pairs or {}).items()
+        lines = [(c, f"U+{ord(c):04X}", to, f"U+{ord(to):04X}", pool.index(to)) for c, to in pairs]
+        return pd.DataFrame(lines, columns=["Character", "Code point", "New label", "Its code point", "Index"])
+    heads = ["ImageNet class", "wnid", "New ImageNet-100 label", "Its wnid", "Index"]
+    shifted = [(s.name, s.wnid, s.label, s.label_wnid, s.index) for s in classes.label_shift()]
+    return pd.DataFrame(shifted, columns=heads)
