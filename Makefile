@@ -36,7 +36,7 @@ bench: .venv/installed
 	$(BIN)/python benchmarks/bench.py
 
 docs: .venv/installed
-	$(BIN)/contrastive-inversion settings > docs/settings.md
+	$(BIN)/python docs/settings.py
 	$(BIN)/python docs/rooms.py
 
 clean:

@@ -82,7 +82,6 @@ def test_every_command_has_help(capsys):
         "make",
         "doctor",
         "fetch",
-        "settings",
     ):
         assert cli.main([command, "--help"]) == 0 and len(capsys.readouterr().out) > 100
 

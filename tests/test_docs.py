@@ -10,29 +10,30 @@ from pathlib import Path
 
 import pytest
 
-from contrastive_inversion.run import settings_page
-
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 
 
+def script(name):
+    """One of the scripts in docs, as a module."""
+    spec = importlib.util.spec_from_file_location(name, DOCS / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 def test_the_page_of_settings_is_what_the_models_say():
-    assert (DOCS / "settings.md").read_text() == settings_page.page(), (
-        "contrastive-inversion settings > docs/settings.md"
-    )
+    assert (DOCS / "settings.md").read_text() == script("settings").page(), "python docs/settings.py"
 
 
 def test_every_setting_has_a_meaning_and_stands_there():
-    rows = [line.split("|") for line in settings_page.page().splitlines() if line.startswith("| `")]
+    rows = [line.split("|") for line in script("settings").page().splitlines() if line.startswith("| `")]
     assert len(rows) > 200 and all(row[-2].strip() for row in rows), [row for row in rows if not row[-2].strip()]
     keys = {row[1].strip(" `") for row in rows}
     assert {"study", "distill", "temperature", "keep_best", "fraction", "imagenet_c", "regularised_images"} <= keys
 
 
 def test_the_picture_of_the_rooms_is_that_of_the_code():
-    spec = importlib.util.spec_from_file_location("rooms", DOCS / "rooms.py")
-    rooms = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(rooms)
-    assert rooms.picture() in (DOCS / "architecture.md").read_text(), "python docs/rooms.py"
+    assert script("rooms").picture() in (DOCS / "architecture.md").read_text(), "python docs/rooms.py"
 
 
 def test_the_rooms_contracts_are_kept():
@@ -51,7 +52,7 @@ STEP = re.compile(
 @pytest.fixture
 def house(tmp_path):
     """A copy of what a walk may change, found by every command before the installed package."""
-    for name in ("workflow", "envs", "tests/coins"):
+    for name in ("workflow", "envs", "docs", "tests/coins"):
         shutil.copytree(DOCS.parent / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("Snakefile", "config.yaml"):
         shutil.copy(DOCS.parent / name, tmp_path / name)

@@ -72,7 +72,9 @@ def test_tensors_and_record_come_back_as_they_were(tmp_path):
     arrays, _ = files.load(path, framework="np")
     assert isinstance(arrays["b"], np.ndarray) and arrays["b"].tolist() == [[0, 1, 2], [3, 4, 5]]
     assert files.record_in(path) == record
-    with pytest.raises(UserError, match="made by recipe abc, but the study asks for 0{12}; run snakemake"):
+    with pytest.raises(
+        UserError, match="x.safetensors: made by recipe abc, but the study asks for 0{12}; run snakemake"
+    ):
         files.load(path, "0" * 64)
 
 

@@ -37,9 +37,9 @@ def machine(tmp_path, monkeypatch):
     """A machine without Slurm and with no visible GPU; the folder of its locks. What a test holds ends with it."""
     monkeypatch.delenv("SLURM_JOB_ID", raising=False)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    monkeypatch.setenv("GPU_SLOT_FOLDER", str(tmp_path / "slots"))
+    monkeypatch.setenv("GPU_SLOT_FOLDER", str(tmp_path / "on its own disk" / "slots"))
     monkeypatch.setattr(gpus, "HELD", {})
-    return tmp_path / "slots"
+    return tmp_path / "on its own disk" / "slots"
 
 
 def is_free(folder, device):
@@ -71,7 +71,6 @@ def test_a_job_holds_as_many_devices_as_it_asked_for_and_sees_no_other(machine, 
 
 def test_a_job_that_waits_for_several_devices_keeps_none_from_others(machine, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,2")
-    gpus.lock_folder()
     others = FileLock(machine / "1.lock", thread_local=False)
     others.acquire()
     devices = []
@@ -150,4 +149,4 @@ def test_slurm_and_cpu_jobs_keep_what_they_were_given(machine, monkeypatch):
 def test_locks_lie_in_a_folder_of_the_user(machine, tmp_path, monkeypatch):
     monkeypatch.delenv("GPU_SLOT_FOLDER")
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    assert gpus.lock_folder() == tmp_path / f"gpu-slots-{os.getuid()}" and gpus.lock_folder().is_dir()
+    assert gpus.lock_folder() == tmp_path / f"gpu-slots-{os.getuid()}"

@@ -51,7 +51,8 @@ def test_a_job_waits_for_another_that_makes_the_same_product(tmp_path, capsys):
 
 def test_a_job_alone_makes_its_folder_says_nothing_and_is_locked_while_it_runs(tmp_path, capsys):
     job = Job("images/x", tmp_path, "")
-    assert not is_locked(job.state)  # there is no folder
+    (tmp_path / "file").write_text("")
+    assert not is_locked(job.state) and not is_locked(tmp_path / "file" / "x")  # there are no such folders
     for _ in range(2):  # the folder of an earlier run does no harm
         with alone(job):
             assert is_locked(job.state)
@@ -86,11 +87,12 @@ def test_progress_says_how_far_a_job_is_and_how_long_it_takes(tmp_path, clock):
     file = job.state / "progress.json"
     progress = Progress(job, epochs=3, images=10, done_epochs=1)
     assert (progress.bar.total, progress.bar.n) == (30, 10)
-    clock[0] += 2
+    assert (progress.bar.desc, progress.bar.unit) == ("encoders/a", "image")
+    clock[0] += 0.5
     progress.advance(1, 5, 0.25)
     expected = {
-        "product": "encoders/a", "state": "running", "epoch": 2, "epochs": 3, "loss": 0.25, "images_per_second": 2.5,
-        "updated": 1002.0, "pid": os.getpid(), "eta_seconds": 6,
+        "product": "encoders/a", "state": "running", "epoch": 2, "epochs": 3, "loss": 0.25, "images_per_second": 10.0,
+        "updated": 1000.5, "pid": os.getpid(), "eta_seconds": 2,
     }  # fmt: skip
     assert json.loads(file.read_text()) == expected
     assert progress.bar.n == 15 and progress.bar.postfix == "epoch 2/3, loss 0.2500"
@@ -99,11 +101,11 @@ def test_progress_says_how_far_a_job_is_and_how_long_it_takes(tmp_path, clock):
     assert json.loads(file.read_text()) == expected and progress.bar.n == 20
     clock[0] += 0.5
     progress.advance(2, 5)
-    expected |= {"epoch": 3, "loss": None, "images_per_second": 3.3, "updated": 1004.5, "eta_seconds": 2}
+    expected |= {"epoch": 3, "loss": None, "images_per_second": 5.0, "updated": 1003.0, "eta_seconds": 1}
     assert json.loads(file.read_text()) == expected and progress.bar.postfix == "epoch 3/3"
     progress.advance(2, 5)
-    progress.close([0.5, 0.125])
-    expected |= {"state": "finished", "loss": 0.125, "images_per_second": 4.4, "eta_seconds": 0}
+    progress.close([0.5, 0.25, 0.125])
+    expected |= {"state": "finished", "loss": 0.125, "images_per_second": 6.7, "eta_seconds": 0}
     assert json.loads(file.read_text()) == expected and progress.bar.disable
 
 

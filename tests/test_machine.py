@@ -89,4 +89,5 @@ def test_a_folder_and_a_file_that_are_not_there_are_named(tmp_path):
 def test_a_misspelt_name_is_answered_with_the_nearest_or_with_all():
     assert nearest("dmeo", ["paper", "demo"]) == "; did you mean 'demo'?"
     assert nearest(12, [2, "xyz", 2]) == "; did you mean '2'?"
+    assert nearest("table", ["tabxyz"]) == "; did you mean 'tabxyz'?"  # about half of it is the same
     assert nearest("q", ["b", "a"]) == "; known: a, b" and nearest("q", []) == ""

@@ -15,7 +15,7 @@ from contrastive_inversion.distort.operators import corrupt
 from contrastive_inversion.learn import networks
 from contrastive_inversion.learn.loop import Step, ahead
 from contrastive_inversion.learn.settings import Training
-from contrastive_inversion.learn.views import distorted_for_training
+from contrastive_inversion.learn.views import distorted_for_training, repeated_draws
 from contrastive_inversion.ledger import plan
 
 
@@ -66,20 +66,35 @@ def test_a_cpu_computes_in_float32_whatever_the_precision(encoder, precision):
 SPEC = operations({"op": "mask", "fraction": [0.5, 0.95]}, {"op": "noise", "sigma": [0.1, 0.3]})
 
 
+LOADER = SimpleNamespace(workers=3, batch=4)
+
+
 def test_repeated_draws_are_those_of_every_worker_and_epoch():
-    loader, white = SimpleNamespace(workers=3, batch=4), torch.ones(8, 1, 16, 16)
+    white = torch.ones(8, 1, 16, 16)
 
     def masks(number, epoch):
         step = Step(torch.arange(8) + 8 * number + 100 * epoch, epoch, number)
-        return distorted_for_training(white, SPEC[:1], 1, step, loader)
+        return distorted_for_training(white, SPEC[:1], 1, step, LOADER)
 
     first = masks(0, 0)
     assert torch.equal(first[:4], first[4:])  # the ranks drew the same
-    assert len({str(image) for image in first[:4]}) == 4
+    assert len({str(image.tolist()) for image in first[:4]}) == 4
     assert torch.equal(first, masks(2, 5)) and not torch.equal(first, masks(3, 0))
-    assert not torch.equal(masks(3, 0)[0], first[3]) and torch.equal(masks(3, 1), masks(5, 0))
-    noisy = [distorted_for_training(white, SPEC, 1, Step(torch.arange(8) + k, 0, 0), loader) for k in (0, 1)]
+    noisy = [distorted_for_training(white, SPEC, 1, Step(torch.arange(8) + k, 0, 0), LOADER) for k in (0, 1)]
     assert not torch.equal(*noisy)  # the noise itself came from PyTorch, and did not repeat
+
+
+def test_repeated_draws_count_a_worker_s_batches():
+    for number, first in ((0, 0), (2, 0), (3, 4), (11, 12)):
+        ids, epoch = repeated_draws(Step(torch.arange(50, 56), 9, number), LOADER, torch.device("cpu"))
+        assert (ids - first).tolist() == [0, 1, 2, 3, 0, 1] and epoch == 0
+
+
+def test_distortions_are_drawn_where_the_images_lie():
+    step, elsewhere = Step(torch.arange(6), 0, 0), torch.device("meta")
+    assert repeated_draws(step, LOADER, elsewhere)[0].device == elsewhere
+    noisy = distorted_for_training(torch.ones(6, 1, 8, 8, device=elsewhere), SPEC[1:], 1, step, LOADER)
+    assert noisy.device == elsewhere
 
 
 def test_usual_draws_hang_on_the_image_and_the_epoch():

@@ -54,8 +54,12 @@ def test_draws_are_counted_by_block_image_and_epoch(n):
     drawn = rng.words(n, 11, "mask", ids, epoch=3)
     assert drawn.dtype == torch.int64 and drawn.tolist() == [words(n, 11, "mask", i, 3) for i in ids.tolist()]
     assert rng.words(n, 11, "mask", ids).tolist() == [words(n, 11, "mask", i, 0) for i in ids.tolist()]
+    assert torch.equal(rng.words(n, 11, "mask", ids[:1].to(torch.int32), 3), drawn[:1])
     uniforms = [[(word + 0.5) / 2**32 for word in row] for row in drawn.tolist()]
     assert rng.uniform(n, 11, "mask", ids, 3).tolist() == uniforms
+    for draw in (rng.uniform, rng.normal):
+        assert torch.equal(draw(n, 11, "mask", ids), draw(n, 11, "mask", ids, 0))
+        assert not torch.equal(draw(n, 11, "mask", ids), draw(n, 11, "mask", ids, 1))
     normals = rng.normal(n, 11, "mask", ids, 3)
     assert normals.dtype == torch.float32 and normals.shape == (2, n)
     for row, image in zip(normals.tolist(), ids.tolist(), strict=True):

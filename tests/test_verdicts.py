@@ -5,6 +5,7 @@ import math
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats
 
@@ -13,7 +14,7 @@ from contrastive_inversion.base.errors import UserError
 from contrastive_inversion.ledger import cells, printed, verdicts
 from contrastive_inversion.ledger.estimates import Estimate, over_trainings, standard_error
 from contrastive_inversion.ledger.quantities import parse
-from ledgers import study_but
+from ledgers import measure, study_but
 
 STUDY = papers.study("paper")
 SPREAD = STUDY.settings.training_spread["top1"]
@@ -27,7 +28,7 @@ CELL = TABLE_1[0]  # 77.53±0.06
 def test_standard_errors_are_those_of_a_sample():
     """The textbook's 2, 4, 4, 4, 5, 5, 7, 9: squares about the mean 5 sum to 32, so the variance is 32/7, not 32/8."""
     assert standard_error([2, 4, 4, 4, 5, 5, 7, 9]) == pytest.approx(math.sqrt(32 / 7 / 8), rel=1e-12)
-    assert standard_error([1, 3]) == 1
+    assert standard_error([1, 3]) == 1 and type(standard_error([1, 3])) is float
     assert standard_error([1]) is None and standard_error([]) is None
 
 
@@ -40,6 +41,7 @@ def test_trainings_are_averaged_with_their_spread():
     assert mean.training_sd == pytest.approx(3)  # sqrt((3² + 0² + 3²) / 2)
     assert mean.training_se == pytest.approx(3 / math.sqrt(3))
     assert one.training_se is None
+    assert {type(number) for number in (mean.mean, mean.se, mean.training_sd)} == {float}  # as json and repr need it
     assert over_trainings([one, Estimate(83, None, 1)]).se is None
 
 
@@ -178,6 +180,8 @@ def test_missing_cells_leave_the_others_verdicts_in_place():
     judged = verdicts.of_table(TABLE_1[:4], estimates, STUDY)
     assert [verdict for verdict, _ in judged] == ["missing", "better", "missing", "within"]
     assert set(cells.verdicts.VERDICTS) == {"within", "better", "worse", "not comparable", "missing"}
+    with pytest.raises(ValueError, match="zip"):
+        verdicts.of_table(TABLE_1[:2], estimates[:1], STUDY)
 
 
 def test_a_study_that_is_not_comparable_judges_no_cell():
@@ -221,6 +225,21 @@ def test_a_row_of_cells_csv_says_ours_theirs_and_the_verdict():
         "published_se", "reproduced", "reproduced_se", "n", "delta", "z",
     }  # fmt: skip
     assert cells.row(CELL, Estimate(77, None, 1), ("within", 0.0))["reproduced_se"] is None
+
+
+def test_cells_csv_has_a_row_for_each_printed_cell_of_a_study_s_tables(tmp_path):
+    study = study_but("demo", tables=[6, 3], figures=[], also=[])
+    listed = printed.cells_of(6, study.paper)
+    measure(study, tmp_path, {str(cell.quantity): [0.5, 0.5 + i / 10] for i, cell in enumerate(listed)})
+    cells.write(study, tmp_path)
+    written = pd.read_csv(tmp_path / "demo" / "cells.csv", dtype={"published": str})
+    assert written["quantity"].tolist() == [str(cell.quantity) for cell in listed]
+    assert written["reproduced"].tolist() == [0.5, 0.55, 0.6, 0.65] and set(written["verdict"]) == {"not comparable"}
+    assert written["reproduced_se"].tolist() == [0, 0.05, 0.1, 0.15] and written["z"].isna().all()
+    assert list(written.columns) == [
+        "table", "row", "column", "quantity", "published", "published_se", "reproduced", "reproduced_se", "n", "delta",
+        "verdict", "z",
+    ]  # fmt: skip
 
 
 # --- the whole method, on simulated retrainings ---------------------------------------------------------------------

@@ -53,11 +53,6 @@ def fair(study: Study[Coins], match: re.Match[str]) -> Recipe:
     return Tosses.of(seed=s.seed, bias=0.5, tosses=s.tosses, repeats=s.repeats)
 
 
-def coin(study: Study[Coins], name: str) -> Recipe:
-    family, match = study.paper.family(name)
-    return family.recipe(study, match)
-
-
 def measurement(study: Study[Coins], name: str, data: str) -> Recipe:
     rows = [[q.head, q.distortion, q.metric] for q in plan.measured_of(name, data, study)]
     return Shares.of(f"encoders/{name}", seed=study.settings.seed, encoder=f"encoders/{name}", rows=rows)
@@ -80,7 +75,7 @@ PAPER = Paper(
     examples=("coin-0.7", "supervised"),
     metrics={"share": Metric("Heads (%)"), "median": Metric("Median share of heads (%)")},
     products={
-        "encoders": Product("{encoder}", coin, "Toss a coin."),
+        "encoders": Product("{encoder}", plan.encoder, "Toss a coin."),
         "measurements": Product("{encoder}/{data}", measurement, "Count a coin's heads."),
     },
     jobs={

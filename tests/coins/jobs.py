@@ -3,10 +3,10 @@
 from typing import Any
 
 import torch
+from contrastive_inversion.papers.coins import Shares, Tosses
 
 from contrastive_inversion.base import files, rng
 from contrastive_inversion.base.job import Job
-from contrastive_inversion.papers.coins import Shares, Tosses
 
 
 def toss(recipe: Tosses, job: Job) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:

@@ -6,7 +6,7 @@ from typing import Any
 
 
 def canonical(value: Any) -> str:
-    """A value as JSON in one spelling: sorted keys, nothing that is None, 1.0 written as 1. Raises ValueError on NaN."""
+    """A value as JSON in one spelling: sorted keys, nothing that is None, 1.0 as 1. Raises ValueError on NaN."""
     return json.dumps(normalised(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 

@@ -43,9 +43,7 @@ def visible_devices() -> list[str]:
 
 def lock_folder() -> Path:
     """Where the lock files lie: on this machine's own disk, one folder per user."""
-    folder = Path(os.environ.get("GPU_SLOT_FOLDER", Path(tempfile.gettempdir()) / f"gpu-slots-{os.getuid()}"))
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+    return Path(os.environ.get("GPU_SLOT_FOLDER", Path(tempfile.gettempdir()) / f"gpu-slots-{os.getuid()}"))
 
 
 def acquire(count: int, poll_seconds: float = 1.0) -> list[str]:
@@ -69,11 +67,9 @@ def acquire(count: int, poll_seconds: float = 1.0) -> list[str]:
 def free_devices(devices: Sequence[str], count: int) -> dict[str, FileLock]:
     """The held locks of the first `count` free devices; of none where fewer are free, so that none is kept in vain."""
     locks: dict[str, FileLock] = {}
-    with FileLock(
-        lock_folder() / "choosing.lock"
-    ):  # one job at a time: two that need several take none from each other
+    with FileLock(lock_folder() / "choosing.lock"):  # a job at a time, so that two never keep each other from several
         for device in devices:
-            lock = FileLock(lock_folder() / f"{device}.lock", blocking=False)
+            lock = FileLock(lock_folder() / f"{device}.lock")
             if len(locks) < count and held(lock):
                 locks[device] = lock
         if len(locks) < count:

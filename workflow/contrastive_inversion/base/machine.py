@@ -66,7 +66,7 @@ def read_config(path: Path) -> Config:
 
 def export(config: Config) -> None:
     """Hand what config.yaml says of places to every process started from here."""
-    os.environ[VARIABLE] = config.model_dump_json(include={*PLACES, "store"}, exclude_defaults=True)
+    os.environ[VARIABLE] = config.model_dump_json(include={*PLACES, "store"})
 
 
 def exported() -> Config:

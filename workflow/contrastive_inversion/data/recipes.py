@@ -18,5 +18,10 @@ def images(study: Study[Any], name: str) -> Images:
     )
 
 
+def split_of(study: Study[Any], data: str, wanted: str) -> str:
+    """The split that is measured on: the one wanted, where the data set has it; else the test split."""
+    return wanted if getattr(study.settings.data[data], wanted) else "test"
+
+
 PRODUCT = Product("{data}", images, "Make or read the images of a data set.")
 JOB = JobKind(Images, 1, "data.prepare:make")

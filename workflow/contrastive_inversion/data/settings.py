@@ -13,7 +13,7 @@ class Pictures(Settings):
 
     image_size: Pixels = Field(description="the side of what a network sees, in pixels")
     crop: Literal["resized", "random", "padded"] = Field(
-        description="of training pictures: RandomResizedCrop; a random square of stored squares; the same after a margin"
+        description="of training pictures: RandomResizedCrop; a random square of the stored one; that after a margin"
     )
     flip: Share = Field(0, description="probability of a mirrored training picture")
     scale: Shares | None = Field(None, description="bounds of the share that RandomResizedCrop keeps")

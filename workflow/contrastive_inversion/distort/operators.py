@@ -79,7 +79,7 @@ def masked(images: Tensor, fractions: Tensor, words: Tensor) -> Tensor:
     """
     pixels = words.shape[1]
     # the tiny addend keeps 0.29 * 100, say, from falling below 29
-    count = (fractions * pixels + 1e-9).floor().long()
+    count = (fractions * pixels + 1e-9).long()
     # the pixel's index breaks ties, so that every rank is distinct and the count exact
     rank = (words << 20) | torch.arange(pixels, device=images.device)
     threshold = in_order(rank).gather(1, (count - 1).clamp(min=0)[:, None])

@@ -94,10 +94,10 @@ def check(content: Any, path: Path, recipe_hash: str) -> None:
         raise UserError(f"{path}: not a measurement file; delete it and run again")
     files.check_recipe(path, content["record"], recipe_hash)
     try:
-        found = content_hash(content["rows"], content["record"])
+        actual = content_hash(content["rows"], content["record"])
     except ValueError:
         raise UserError(f"{path}: holds a value that is not a finite number; delete it and run again") from None
-    if content["record"].get("content_hash") != found:
+    if content["record"].get("content_hash") != actual:
         raise UserError(
             f"{path}: altered since it was measured (its content hash does not match); delete it and run snakemake"
         )

@@ -44,15 +44,15 @@ def of_figure(number: int, study: Study[Any]) -> list[Quantity]:
 def asked(study: Study[Any]) -> list[Quantity]:
     """Every quantity that a study's tables, figures and `also` ask for, each once. Raises UserError on a bad one."""
     folder = f"papers/{study.paper.name}/printed"
-    places: dict[Quantity, str] = {}
+    origins: dict[Quantity, str] = {}
     for number in study.settings.tables:
-        places |= dict.fromkeys(of_table(number, study), f"{folder}/tables.csv, table {number}")
+        origins |= dict.fromkeys(of_table(number, study), f"{folder}/tables.csv, table {number}")
     for number in study.settings.figures:
-        places |= dict.fromkeys(of_figure(number, study), f"{folder}/figures.yaml, figure {number}")
-    places |= dict.fromkeys(map(quantities.parse, study.settings.also), f"study {study.name}, also")
-    for quantity, place in places.items():
-        quantities.check(quantity, study, place)
-    return list(places)
+        origins |= dict.fromkeys(of_figure(number, study), f"{folder}/figures.yaml, figure {number}")
+    origins |= dict.fromkeys(map(quantities.parse, study.settings.also), f"study {study.name}, also")
+    for quantity, origin in origins.items():
+        quantities.check(quantity, study, origin)
+    return list(origins)
 
 
 @functools.cache
@@ -81,8 +81,8 @@ def measurements(study: Study[Any]) -> list[str]:
 
 def behind(wanted: Iterable[Quantity], study: Study[Any]) -> list[str]:
     """The measurement products behind some quantities, with all training seeds, each once, in order."""
-    found = [measurement_of(each) for quantity in wanted for each in quantities.trainings(quantity, study)]
-    return list(dict.fromkeys(found))
+    products = [measurement_of(each) for quantity in wanted for each in quantities.trainings(quantity, study)]
+    return list(dict.fromkeys(products))
 
 
 def behind_table(number: int, study: Study[Any]) -> list[str]:
@@ -106,23 +106,23 @@ def behind_targets(targets: Iterable[str], study: Study[Any]) -> list[str]:
     for target in targets:
         if target not in known:
             raise UserError(f"study {study.name} has no target '{target}'{nearest(target, known)}")
-    found = [product for target in targets or known for product in known[target]()]
-    return list(dict.fromkeys(found if targets else [*found, *measurements(study)]))
+    products = [product for target in targets or known for product in known[target]()]
+    return list(dict.fromkeys(products if targets else [*products, *measurements(study)]))
 
 
 def with_inputs(products: Iterable[str], study: Study[Any]) -> dict[str, Recipe]:
     """Some products and all that they are made from, with their recipes."""
-    found: dict[str, Recipe] = {}
+    recipes: dict[str, Recipe] = {}
 
     def add(product: str) -> None:
-        if product not in found:
-            found[product] = recipe_of(product, study)
-            for needed in found[product].inputs:
+        if product not in recipes:
+            recipes[product] = recipe_of(product, study)
+            for needed in recipes[product].inputs:
                 add(needed)
 
     for product in products:
         add(product)
-    return found
+    return recipes
 
 
 @functools.cache
@@ -134,18 +134,18 @@ def recipe_of(product: str, study: Study[Any]) -> Recipe:
         known = ", ".join(f"{folder}/{made.form}" for folder, made in study.paper.products.items())
         raise UserError(f"'{product}' is no product; known: {known}")
     if folder == "measurements" and not study.settings.measured:
-        found: Recipe = printed.transcription(study, *names, wanted=measured(study))
+        content: Recipe = printed.transcription(study, *names, wanted=measured(study))
     else:
-        found = made.build(study, *names)
-    return found.model_copy(update={"inputs": {name: digest(recipe(name, study)) for name in found.inputs}})
+        content = made.build(study, *names)
+    return content.model_copy(update={"inputs": {name: digest(recipe(name, study)) for name in content.inputs}})
 
 
 @functools.cache
 def recipe(product: str, study: Study[Any]) -> str:
     """The canonical text of a product's recipe: its content, its kind of job and that one's version."""
-    found = recipe_of(product, study)
-    kind = study.paper.kind_of(found)
-    return canonical({"kind": kind, "version": study.paper.jobs[kind].version} | found.said())
+    content = recipe_of(product, study)
+    kind = study.paper.kind_of(content)
+    return canonical({"kind": kind, "version": study.paper.jobs[kind].version} | content.said())
 
 
 def read(text: str, paper: Paper) -> tuple[JobKind, Recipe]:
@@ -156,6 +156,12 @@ def read(text: str, paper: Paper) -> tuple[JobKind, Recipe]:
         raise UserError(f"a recipe of kind '{name}', which {paper.name} does not have{nearest(name, paper.jobs)}")
     content.pop("version", None)
     return paper.jobs[name], checked(paper.jobs[name].recipe, content, f"recipe of kind '{name}'")
+
+
+def encoder(study: Study[Any], name: str) -> Recipe:
+    """The recipe of an encoder, as its family makes it from its name. Raises UserError for an unknown name."""
+    family, match = study.paper.family(name)
+    return family.recipe(study, match)
 
 
 def inputs(product: str, study: Study[Any]) -> list[str]:

@@ -165,11 +165,11 @@ def curve_point(template: str, level: str, metric: str) -> Quantity:
 @functools.cache
 def printed_values(paper: Paper) -> dict[Quantity, Estimate]:
     """The printed values. A quantity printed twice has its first, most precise place."""
-    found: dict[Quantity, Estimate] = {}
+    values: dict[Quantity, Estimate] = {}
     for cell in sorted(cells(paper), key=lambda cell: -cell.decimals):
         se, n = (float(cell.se), INSTANTIATIONS) if cell.se else (None, 1)
-        found.setdefault(cell.quantity, Estimate(float(cell.value), se, n, origin=f"printed in Table {cell.table}"))
-    return found
+        values.setdefault(cell.quantity, Estimate(float(cell.value), se, n, origin=f"printed in Table {cell.table}"))
+    return values
 
 
 def value(quantity: Quantity, paper: Paper) -> Estimate | None:
@@ -189,10 +189,12 @@ def transcription(study: Study[Any], encoder: str, data: str, *, wanted: Iterabl
     """What was published of an encoder on a data set, in place of a measurement."""
     rows = []
     for quantity in sorted(wanted, key=str):
-        found = value(quantity, study.paper)
-        if (quantity.encoder, quantity.data) == (encoder, data) and found:
+        published = value(quantity, study.paper)
+        if (quantity.encoder, quantity.data) == (encoder, data) and published:
             row: dict[str, Any] = {"head": quantity.head, "distortion": quantity.distortion, "metric": quantity.metric}
-            rows.append(row | {"mean": found.mean, "se": found.se, "n": found.n, "origin": found.origin})
+            rows.append(
+                row | {"mean": published.mean, "se": published.se, "n": published.n, "origin": published.origin}
+            )
     return Transcription.of(seed=study.settings.seed, encoder=encoder, data=data, rows=rows)
 
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from contrastive_inversion.base.errors import UserError
+from contrastive_inversion.base.settings import Settings
 from contrastive_inversion.ledger.paper import Paper
 from contrastive_inversion.ledger.study import Study
 
@@ -71,6 +72,23 @@ def probe_of(quantity: Quantity, paper: Paper) -> Probe | None:
             f"quantity '{quantity}': '{encoder}' has no distortion of its own: say 'probe F% on DISTORTION'"
         )
     return Probe(encoder, match["fraction"], distortion)
+
+
+class Head(Settings):
+    """A head as a measurement's recipe names it: its text and, for a probe, whose it is and its name in that file."""
+
+    head: str
+    encoder: str | None = None
+    key: str | None = None
+
+
+def heads_of(wanted: Iterable[Quantity], paper: Paper) -> list[Head]:
+    """The heads of some quantities, each once, in the order of their texts."""
+    heads = []
+    for text, quantity in sorted({q.head: q for q in wanted}.items()):
+        probe = probe_of(quantity, paper)
+        heads.append(Head(head=text, encoder=probe.encoder, key=probe.key) if probe else Head(head=text))
+    return heads
 
 
 def probes_of(wanted: Iterable[Quantity], paper: Paper) -> list[tuple[Probe, Quantity]]:

@@ -72,15 +72,15 @@ def lineage(name: str, folders: Sequence[Path]) -> list[StudyFile]:
 
     Raises UserError for an unknown study and for one that inherits from itself.
     """
-    found: list[StudyFile] = []
+    files: list[StudyFile] = []
     parent: str | None = name
     while parent is not None:
-        place = f"{found[-1].path}: inherits" if found else "config.yaml: study"
-        found.append(study_file(parent, folders, place))
-        if found[-1].path in [file.path for file in found[:-1]]:
+        place = f"{files[-1].path}: inherits" if files else "config.yaml: study"
+        files.append(study_file(parent, folders, place))
+        if files[-1].path in [file.path for file in files[:-1]]:
             raise UserError(f"{place}: '{parent}' inherits from itself")
-        parent = found[-1].said.get("inherits")
-    return found
+        parent = files[-1].said.get("inherits")
+    return files
 
 
 def study_file(name: str, folders: Sequence[Path], place: str) -> StudyFile:
@@ -133,22 +133,19 @@ def speaker(key: str, files: Sequence[StudyFile]) -> StudyFile:
 
 def says(content: Any, keys: Sequence[str]) -> bool:
     for key in keys:
-        if isinstance(content, dict) and key in content:
-            content = content[key]
-        elif isinstance(content, list):
-            return True
-        else:
-            return False
+        if not isinstance(content, dict) or key not in content:
+            return isinstance(content, list)
+        content = content[key]
     return True
 
 
 def flattened(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     """Nested settings as {dotted key: value}."""
-    found: dict[str, Any] = {}
+    flat: dict[str, Any] = {}
     for key, value in settings.items():
         name = f"{prefix}{key}"
-        found |= flattened(value, f"{name}.") if isinstance(value, dict) and value else {name: value}
-    return found
+        flat |= flattened(value, f"{name}.") if isinstance(value, dict) and value else {name: value}
+    return flat
 
 
 def differences(study: Study[Any], other: Study[Any]) -> list[tuple[str, Any, Any]]:

@@ -159,14 +159,6 @@ def recipe(run: Run, product: str) -> None:
 
 
 @commands.command()
-def settings() -> None:
-    """Print every setting of a study as Markdown: name, type, unit, default, meaning."""
-    from contrastive_inversion.run.settings_page import page
-
-    print(page(), end="")
-
-
-@commands.command()
 @click.argument("number", type=int)
 @of_study
 def table(run: Run, number: int) -> None:

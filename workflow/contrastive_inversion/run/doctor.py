@@ -153,7 +153,8 @@ def work(recipes: Recipes, study: Study[Any]) -> str:
     hours = gpu_hours(recipes, study)
     if not (study.settings.gpu and hours):
         return line
-    return f"{line}; about {hours:.0f} GPU hours on H100s, without the tests (worked out from published throughputs, not measured)"
+    origin = "worked out from published throughputs, not measured"
+    return f"{line}; about {hours:.0f} GPU hours on H100s, without the tests ({origin})"
 
 
 def examine(study: Study[Any], targets: Iterable[str], results: Path) -> tuple[list[Check], str]:

@@ -194,7 +194,7 @@ def encoder_of(record: Record, study: Study[Any]) -> Part:
     distortion = study.paper.trained_under(name)
     return {
         "name": name, "under": study.paper.level_label(distortion, study) if distortion else "clean images",
-        "epochs": record["recipe"]["settings"].get("epochs"),
+        "epochs": record["recipe"].get("settings", {}).get("epochs"),
         "loss": f"{record['losses'][-1]:.4f}" if record.get("losses") else "",
         "seconds": record["seconds"], "hash": record["content_hash"][:16],
     }  # fmt: skip

@@ -147,8 +147,6 @@ def tex(text: Any) -> str:
 
 def terminal(number: int, study: Study[Any], results: Path) -> str:
     """A table beside the published one, for the terminal: each cell as `ours (published)`."""
-    if number in study.paper.tables:
-        return as_text(study.paper.tables[number](study))
     measured = Measurements(study, results)
 
     def text(cell: Cell) -> str:

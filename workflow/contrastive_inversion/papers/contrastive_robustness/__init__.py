@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from contrastive_inversion.data import recipes as data
-from contrastive_inversion.ledger import printed
+from contrastive_inversion.ledger import plan, printed
 from contrastive_inversion.ledger.paper import Family, JobKind, Paper, Product
 from contrastive_inversion.papers.contrastive_robustness import names, raw, recipes
 from contrastive_inversion.papers.contrastive_robustness.settings import ContrastiveRobustness
@@ -23,7 +23,7 @@ PAPER = Paper(
     metrics=names.METRICS,
     products={
         "images": data.PRODUCT,
-        "encoders": Product("{encoder}", recipes.encoders, "Train an encoder, with labels or without.", True),
+        "encoders": Product("{encoder}", plan.encoder, "Train an encoder, with labels or without.", True),
         "heads": Product("{encoder}/{data}", recipes.heads, "Fit all linear probes of an encoder on a data set.", True),
         "measurements": Product(
             "{encoder}/{data}", recipes.measurements, "Measure and attack an encoder's classifiers.", True
@@ -44,6 +44,7 @@ PAPER = Paper(
     sentences={
         "cells": "ours, from one training",
         "also": "Behind the claims",
-        "how": "Attacked images: {settings.attacks.images}, the same for every model; distances are of L2 in [0, 1] pixels",
+        "how": "Attacked images: {settings.attacks.images}, the same for every model; distances are of L2 in [0, 1] "
+        "pixels",
     },
 )

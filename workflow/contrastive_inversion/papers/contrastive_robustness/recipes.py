@@ -7,10 +7,11 @@ from pydantic import Field
 
 from contrastive_inversion.base.recipe import Recipe
 from contrastive_inversion.base.settings import Settings
+from contrastive_inversion.data.recipes import split_of
 from contrastive_inversion.data.settings import Pictures
 from contrastive_inversion.learn.settings import Network
 from contrastive_inversion.ledger import plan, quantities
-from contrastive_inversion.ledger.quantities import Quantity
+from contrastive_inversion.ledger.quantities import Head, Quantity, heads_of
 from contrastive_inversion.ledger.study import Study
 from contrastive_inversion.papers.contrastive_robustness.settings import (
     Attacks,
@@ -73,14 +74,6 @@ class Heads(Recipe):
     probes: list[ProbeSpec]
     settings: Probes
     images: Pictures
-
-
-class Head(Settings):
-    """A head of a measurement: its text and, for a probe, whose it is and its name in that one's file."""
-
-    head: str
-    encoder: str | None = None
-    key: str | None = None
 
 
 class Level(Settings):
@@ -166,12 +159,6 @@ def finetuned(study: OurStudy, match: re.Match[str]) -> Recipe:
     )  # fmt: skip
 
 
-def encoders(study: OurStudy, name: str) -> Recipe:
-    """The recipe of an encoder. Raises UserError for an unknown name."""
-    family, match = study.paper.family(name)
-    return family.recipe(study, match)
-
-
 def heads(study: OurStudy, encoder: str, data: str) -> Recipe:
     """All probes that the study asks of an encoder."""
     asked = quantities.probes_of(plan.measured(study), study.paper)
@@ -191,22 +178,17 @@ def measurements(study: OurStudy, encoder: str, data: str) -> Recipe:
     return Distances.of(
         f"encoders/{encoder}", f"images/{data}", *([f"heads/{encoder}/{data}"] if probed else []), seed=s.seed,
         encoder=f"encoders/{encoder}", test=f"images/{data}", levels=levels, images=plain(study), classes_of=data,
-        settings=attacked(s.attacks, encoder), split=s.evaluate.split if getattr(s.data[data], s.evaluate.split) else "test",
+        settings=attacked(s.attacks, encoder), split=split_of(study, data, s.evaluate.split),
     )  # fmt: skip
 
 
 def level_of(study: OurStudy, name: str, wanted: Iterable[Quantity]) -> Level:
     """Clean images or one attack: the heads and metrics that are asked of it, and its settings."""
     here = [q for q in wanted if q.distortion == name]
-    heads = [head_of(q, study) for _, q in sorted({q.head: q for q in here}.items())]
     settings = None if name == "clean" else getattr(study.settings.attacks, name)
-    return Level(name=name, heads=heads, metrics=sorted({q.metric for q in here}), settings=settings)
-
-
-def head_of(quantity: Quantity, study: OurStudy) -> Head:
-    """A quantity's head as a measurement's recipe names it."""
-    probe = quantities.probe_of(quantity, study.paper)
-    return Head(head=quantity.head, encoder=probe.encoder, key=probe.key) if probe else Head(head=quantity.head)
+    return Level(
+        name=name, heads=heads_of(here, study.paper), metrics=sorted({q.metric for q in here}), settings=settings
+    )
 
 
 def attacked(settings: Attacks, encoder: str) -> Attacked:

@@ -5,7 +5,7 @@ from pathlib import Path
 from contrastive_inversion.data import recipes as data
 from contrastive_inversion.distort.names import position
 from contrastive_inversion.learn.settings import Weights
-from contrastive_inversion.ledger import printed
+from contrastive_inversion.ledger import plan, printed
 from contrastive_inversion.ledger.paper import Family, JobKind, Paper, Product
 from contrastive_inversion.papers.inverse_problems import names, raw, recipes, tables
 from contrastive_inversion.papers.inverse_problems.settings import InverseProblems
@@ -27,9 +27,7 @@ PAPER = Paper(
     metrics=names.METRICS,
     products={
         "images": data.PRODUCT,
-        "encoders": Product(
-            "{encoder}", recipes.encoders, "Train an encoder: the teacher, a student or a baseline.", True
-        ),
+        "encoders": Product("{encoder}", plan.encoder, "Train an encoder: the teacher, a student or a baseline.", True),
         "heads": Product("{encoder}/{data}", recipes.heads, "Fit all linear probes of an encoder on a data set.", True),
         "restored": Product(
             "{data}/{distortion}", recipes.restored, "Distort test images and restore them in pixel space."

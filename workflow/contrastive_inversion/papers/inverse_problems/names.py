@@ -1,4 +1,4 @@
-"""The paper's names: its encoders, its metrics, and the levels that its quantities are measured at. Imports no torch."""
+"""The paper's names: its encoders, its metrics, and the levels that quantities are measured at. Imports no torch."""
 
 import re
 from typing import Any

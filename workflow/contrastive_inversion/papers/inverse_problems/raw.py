@@ -14,14 +14,14 @@ PRINTED = Path(__file__).parent / "printed"
 def results() -> dict[Quantity, Estimate]:
     """The authors' result files and, for Table 9, their notebook."""
     rows = {(r["root"], r["experiment"], r["file_or_level"]): r for r in read_csv(PRINTED / "authors_raw_results.csv")}
-    found = {}
+    values = {}
     for source in read_csv(PRINTED / "authors_sources.csv"):
         quantity = parse(source["quantity"])
         place = (source["root"], source["experiment"], source["file_or_level"])
-        found[quantity] = estimate(rows[place], quantity.metric, "/".join(place))
+        values[quantity] = estimate(rows[place], quantity.metric, "/".join(place))
     for row in read_csv(PRINTED / "authors_notebook.csv"):
-        found[parse(row["quantity"])] = Estimate(percent(row["value"]), None, 1, origin="authors' notebook")
-    return found
+        values[parse(row["quantity"])] = Estimate(percent(row["value"]), None, 1, origin="authors' notebook")
+    return values
 
 
 def estimate(row: dict[str, str], metric: str, place: str) -> Estimate:

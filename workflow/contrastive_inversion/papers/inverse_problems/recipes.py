@@ -7,11 +7,12 @@ from typing import Literal
 from contrastive_inversion.base.errors import UserError, nearest
 from contrastive_inversion.base.recipe import Recipe
 from contrastive_inversion.base.settings import Settings
+from contrastive_inversion.data.recipes import split_of
 from contrastive_inversion.data.settings import Pictures
 from contrastive_inversion.distort.names import Specification, specification
 from contrastive_inversion.learn.settings import Network, Published, Weights
 from contrastive_inversion.ledger import plan, printed, quantities
-from contrastive_inversion.ledger.quantities import Probe, Quantity
+from contrastive_inversion.ledger.quantities import Head, Probe, Quantity, heads_of
 from contrastive_inversion.ledger.study import Study
 from contrastive_inversion.papers.inverse_problems import names
 from contrastive_inversion.papers.inverse_problems.settings import (
@@ -86,14 +87,6 @@ class Restoration(Recipe):
     split: str
     images: Pictures
     distortion: Specification
-
-
-class Head(Settings):
-    """A head of a measurement: its text and, for a probe, the encoder whose file holds it and its name there."""
-
-    head: str
-    encoder: str | None = None
-    key: str | None = None
 
 
 class Constants(Settings):
@@ -211,12 +204,6 @@ def baseline(study: OurStudy, match: re.Match[str]) -> Recipe:
     )  # fmt: skip
 
 
-def encoders(study: OurStudy, name: str) -> Recipe:
-    """The recipe of an encoder. Raises UserError for an unknown name."""
-    family, match = study.paper.family(name)
-    return family.recipe(study, match)
-
-
 def classes_of(study: OurStudy, data: str) -> str:
     """The data set whose classes and heads a data set is tested with: itself, unless it names another."""
     return study.settings.data[data].classes_of or data
@@ -272,21 +259,14 @@ def measurements(study: OurStudy, encoder: str, data: str) -> Recipe:
         f"encoders/{encoder}", f"images/{data}", *needed, seed=s.seed, encoder=f"encoders/{encoder}",
         test=f"images/{data}", levels=levels, images=pictures(study), classes_of=classes_of(study, data),
         settings=Instantiations(instantiations=s.evaluate.instantiations, batch=s.evaluate.batch),
-        split=split_of(study, data),
+        split=split_of(study, data, s.evaluate.split),
     )  # fmt: skip
-
-
-def split_of(study: OurStudy, data: str) -> str:
-    """The split that is measured on: the study's, where the data set has it; transfer sets have a test split alone."""
-    wanted = study.settings.evaluate.split
-    return wanted if getattr(study.settings.data[data], wanted) else "test"
 
 
 def level_of(study: OurStudy, data: str, name: str, wanted: Iterable[Quantity]) -> Level:
     """One distortion of a measurement: where its images come from, its heads and their metrics."""
     here = [q for q in wanted if q.distortion == name]
-    heads = [head_of(q, study) for _, q in sorted({q.head: q for q in here}.items())]
-    level = Level(name=name, heads=heads, metrics=sorted({q.metric for q in here}))
+    level = Level(name=name, heads=heads_of(here, study.paper), metrics=sorted({q.metric for q in here}))
     if names.restoration(name):
         return level.model_copy(update={"restored": f"restored/{data}/{name}", "constants": constants_of(study, name)})
     if names.is_imagenet_c(data, study):
@@ -301,12 +281,6 @@ def constants_of(study: OurStudy, name: str) -> Constants | None:
         return None
     network: Network = getattr(study.settings.networks, chosen)
     return Constants(mean=network.mean, std=network.std)
-
-
-def head_of(quantity: Quantity, study: OurStudy) -> Head:
-    """A quantity's head as a measurement's recipe names it."""
-    probe = quantities.probe_of(quantity, study.paper)
-    return Head(head=quantity.head, encoder=probe.encoder, key=probe.key) if probe else Head(head=quantity.head)
 
 
 def gallery_probes(study: OurStudy, encoder: str, data: str) -> set[Probe]:

@@ -17,8 +17,8 @@ from contrastive_inversion.base.settings import (
     Share,
     Unit,
 )
-from contrastive_inversion.data.settings import DataSet, Pictures
-from contrastive_inversion.distort.names import Specification, Vocabulary
+from contrastive_inversion.data.settings import DataSet
+from contrastive_inversion.distort.names import Vocabulary
 from contrastive_inversion.learn.settings import ByOrigin, Network, Published, Tag, Training
 from contrastive_inversion.ledger.study import StudySettings
 

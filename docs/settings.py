@@ -1,8 +1,12 @@
-"""docs/settings.md: every setting of every paper's studies, from the typed models themselves. Imports no torch."""
+"""The page settings.md: every setting of every paper's studies, from the typed models themselves.
+
+`python docs/settings.py` writes it; a test says when the page is no longer what the models say.
+"""
 
 import types
 import typing
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel
@@ -17,7 +21,7 @@ NAMES = {int: "integer", float: "number", str: "text", bool: "true or false", ty
 SIGNS = {"gt": ">", "ge": "≥", "lt": "<", "le": "≤"}
 INTRODUCTION = """# Every setting
 
-Written by `contrastive-inversion settings` from the typed models; an unknown key, a wrong type or a value out of bounds
+Written by `python docs/settings.py` from the typed models; an unknown key, a wrong type or a value out of bounds
 is refused with its file and key. A setting without a default (–) must be said by a study or its parents; one at its
 default does not enter a recipe. `{` and `}` enclose a group of settings, explained further below."""
 
@@ -122,3 +126,7 @@ def default_of(field: FieldInfo) -> str:
     if field.is_required():
         return "–"
     return "" if field.default is None or isinstance(field.default, BaseModel) else f"`{field.default}`"
+
+
+if __name__ == "__main__":
+    Path(__file__).with_suffix(".md").write_text(page(), encoding="utf-8")
