@@ -11,7 +11,7 @@ from contrastive_inversion.base.errors import UserError
 from contrastive_inversion.ledger import claims, plan, printed, quantities
 from contrastive_inversion.ledger.claims import Claim, Comparison, Outcome
 from contrastive_inversion.ledger.estimates import Estimate
-from ledgers import measure, study_but
+from ledgers import measure, study_but, write_rows
 
 STUDY = papers.study("paper")
 CLAIMS = [(name, claim) for name in papers.names() for claim in claims.of_paper(papers.paper(name))]
@@ -54,7 +54,8 @@ def test_a_claim_is_judged_from_estimates_of_its_quantities():
     verdict, outcomes, margin = claims.judge(claim, lambda q: None, STUDY)
     assert (verdict, margin) == ("undecided", None)
     assert {(outcome.value, outcome.se, outcome.truth) for outcome in outcomes} == {(None, None, None)}
-    assert claims.judge(claim, value(80, 70), STUDY)[2] == pytest.approx(10)
+    _, outcomes, margin = claims.judge(claim, value(80, 70), STUDY)
+    assert margin == pytest.approx(10) and [o.text for o in outcomes] == [str(c) for c in claim.comparisons]
 
 
 def test_the_uncertainty_of_a_contrast_by_hand():
@@ -87,6 +88,7 @@ def test_the_uncertainty_of_a_contrast_by_hand():
         ({"above": 0}, 0, 0, None),
         ({"above": 0}, None, None, None),
         ({"above": 0}, 1, None, None),
+        ({"above": 0}, None, 0.1, None),
     ],
 )
 def test_a_comparison_is_true_or_false_beyond_its_bound(bound, value, se, truth):
@@ -142,6 +144,8 @@ def test_the_margin_is_that_of_the_weakest_comparison_that_is_needed(at_least, m
     outcomes = [Outcome("", value, 0.1, None) for value in (5, -2, -3)]  # 4, 1 and -3 inside
     assert claims.margin(claim, outcomes) == margin
     assert claims.margin(claim, [*outcomes[:2], Outcome("", None, None, None)]) is None
+    with pytest.raises(ValueError, match="zip"):
+        claims.margin(claim, outcomes[:2])
 
 
 def test_evidence_in_a_few_words():
@@ -169,6 +173,14 @@ CLAIMS_OF_TWO = """
     - plus: ["{e} | probe 100% | covid | rm50to95 | auc"]
       minus: ["baseline-gn10to30 | probe 100% | covid | gn10to30 | auc"]
       above: 0.05
+- id: exactly
+  section: "4"
+  sentence: Of all that is measured.
+  for: {o: [rm50to95, gn10to30]}
+  compare:
+    - plus: ["student-{o} | probe 100% | covid | {o} | auc"]
+      minus: ["baseline-{o} | probe 100% | covid | {o} | auc"]
+      above: 0
 - id: beyond
   section: "5"
   sentence: Of what this study does not measure.
@@ -181,18 +193,32 @@ CLAIMS_OF_TWO = """
 def test_a_study_judges_the_claims_whose_quantities_it_measures(tmp_path):
     text = CLAIMS_OF_TWO.replace("student-gn10to30]", "baseline-rm50to95]")
     study = study_but("demo", tmp_path, files={"claims.yaml": text}, tables=[6], figures=[], also=[])
-    assert [claim.id for claim in claims.relevant(study)] == ["ahead"]
-    values = {"student-rm50to95": 0.9, "baseline-rm50to95": 0.8, "student-gn10to30": 0.7, "baseline-gn10to30": 0.6}
+    assert [claim.id for claim in claims.relevant(study)] == ["ahead", "exactly"]
+    values = {"student-rm50to95": 0.90006, "baseline-rm50to95": 0.8, "student-gn10to30": 0.7, "baseline-gn10to30": 0.6}
     measure(study, tmp_path, {str(q): [values[q.encoder]] for q in plan.of_table(6, study)})
     claims.write(study, tmp_path)
-    (row,) = pd.read_csv(tmp_path / "demo" / "claims.csv").to_dict("records")
+    written = pd.read_csv(tmp_path / "demo" / "claims.csv")
+    assert list(written.columns) == ["claim", "section", "sentence", "verdict", "margin", "evidence"]
+    row, _ = written.to_dict("records")
     assert (row["claim"], row["section"], row["sentence"]) == ("ahead", 4, "Ours is ahead.")
     # 0.3 and 0.2 above 0.05 with a declared spread of 0.01 on either side
-    assert (row["verdict"], row["margin"]) == ("holds", 0.25)
+    assert (row["verdict"], row["margin"]) == ("holds", 0.2501)
     assert [text.rpartition(": ")[2] for text in row["evidence"].split("; ")] == [
         "0.30 ± 0.01, true",
         "0.20 ± 0.01, true",
     ]
+
+
+def test_a_claim_without_a_number_is_undecided_and_no_claims_are_an_empty_table(tmp_path):
+    text = "- {id: a, section: b, sentence: c, compare: [{plus: ['teacher | own | covid | clean | auc'], above: 0}]}"
+    also = {"tables": [], "figures": [], "also": ["teacher | own | covid | clean | auc"]}
+    study = study_but("published", tmp_path, files={"claims.yaml": text}, **also)
+    write_rows(study, tmp_path, "measurements/teacher/covid", [])
+    claims.write(study, tmp_path)
+    (row,) = pd.read_csv(tmp_path / "published/claims.csv").to_dict("records")
+    assert row["verdict"] == "undecided" and math.isnan(row["margin"]) and row["evidence"].endswith("> 0: no number")
+    claims.write(study_but("published", tables=[], figures=[]), tmp_path)
+    assert (tmp_path / "published/claims.csv").read_text() == "claim,section,sentence,verdict,margin,evidence\n"
 
 
 @pytest.mark.parametrize(

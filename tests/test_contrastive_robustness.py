@@ -16,7 +16,7 @@ from contrastive_inversion.base.job import Input, Job, file_of
 from contrastive_inversion.data import batches, store
 from contrastive_inversion.data.settings import Pictures
 from contrastive_inversion.distort import attacks, published_attacks
-from contrastive_inversion.learn import architectures, networks
+from contrastive_inversion.learn import architectures, losses, networks, outputs
 from contrastive_inversion.learn.loop import Step
 from contrastive_inversion.ledger import claims, plan, printed, quantities
 from contrastive_inversion.papers.contrastive_robustness import classifiers, distances, pretraining
@@ -273,17 +273,51 @@ def test_top1_is_measured_on_all_test_images(workplace, tiny):
         assert row["values"] == [workplace.accuracy(expected)] and row["images"] == 32
 
 
-@pytest.mark.parametrize("features", ["normalised", "raw"])
-def test_attacks_see_the_features_that_the_study_says(workplace, monkeypatch, features):
-    study, seen, attacked = workplace.study(attacks={"features": features, "batch": 4}), [], distances.attacked
+@pytest.fixture
+def measured(workplace, tiny):
+    """A function that measures the contrastive encoder as its recipe with some changes says: the rows."""
+    product = "measurements/contrastive/cifar10"
+    workplace.make(product, tiny)
 
-    def spied(model, *rest):
-        seen.append(model.normalised)
-        return attacked(model, *rest)
+    def measure(seed=1, **changes):
+        recipe = plan.recipe_of(product, tiny)
+        changed = recipe.model_copy(update={"seed": seed, "settings": recipe.settings.but(**changes)})
+        return distances.measure(changed, Job(product, workplace.folder / tiny.name, "", recipe.inputs))[0]
+
+    return measure
+
+
+@pytest.mark.parametrize("features", ["normalised", "raw"])
+def test_attacks_see_the_features_that_the_study_says(measured, monkeypatch, features):
+    """Clean images are classified by features of unit length in any case."""
+    attacked, over, under_attack, clean = distances.attacked, outputs.over, [], []
+
+    def seen(tested, model, device):
+        clean.append(model)
+        return over(tested, model, device)
+
+    def spied(model, images, labels, ids, attack, seed):
+        under_attack.append((model.normalised, ids.tolist(), seed))
+        return attacked(model, images, labels, ids, attack, seed)
 
     monkeypatch.setattr(distances, "attacked", spied)
-    workplace.make("measurements/contrastive-lambda1/cifar10", study)
-    assert seen == [features == "normalised"] * 4  # two batches of each attack
+    monkeypatch.setattr(outputs, "over", seen)
+    measured(seed=9, features=features, batch=4)
+    ids = torch.linspace(0, 31, 8).round().long().tolist()  # spread over the classes
+    assert under_attack == [(features == "normalised", part, 9) for part in (ids[:4], ids[4:])] * 2
+    assert len(clean) == 3 and all(model.normalised for model in clean)  # one for each share of the labels
+
+
+def test_an_attack_that_always_fails_moves_nothing_within_the_box(measured, monkeypatch):
+    def failed(model, images, labels, *rest):
+        wrong = torch.arange(len(images)) % 4 == 0
+        return attacks.Adversarial(images, torch.where(wrong, 0, float("inf")), wrong, wrong & False, wrong & False)
+
+    monkeypatch.setattr(distances, "attacked", failed)
+    rows = {row["metric"]: row for row in measured() if row["distortion"] == "pgd"}
+    assert rows["median"]["values"] == [pytest.approx(3072**0.5)] and rows["all@0.25"]["values"] == [25]
+    behind = {"over": "images", "images": 8, "metric": "distances", "values": [0.0], "clean_errors": 2, "failures": 6}
+    assert rows["distances"] == behind | {"head": "probe 100% on clean", "distortion": "pgd"}
 
 
 def test_fine_tuning_moves_the_encoder_unless_it_is_detached(workplace, tiny):
@@ -382,6 +416,17 @@ def test_the_first_loss_is_that_of_first_weights_on_the_labelled_images(workplac
     assert loss == pytest.approx(torch.nn.functional.cross_entropy(model.train()(images), labels).item(), rel=1e-5)
 
 
+def test_the_first_contrastive_loss_is_that_of_two_views_of_all_images(workplace):
+    study = workplace.study(contrastive=STILL | {"temperature": 0.3})
+    recipe, train = plan.recipe_of("encoders/contrastive", study), workplace.split("train")
+    step, job = Step(torch.arange(48), 0, 0), Job("", workplace.folder, "")
+    torch.manual_seed(1)
+    encoder = networks.build(recipe.network)
+    model = torch.nn.Sequential(encoder, pretraining.projection(encoder.dim)).train()
+    first, second = (model(pretraining.view(train, step, number, recipe, job)) for number in (0, 1))
+    assert workplace.loss("contrastive", study) == pytest.approx(losses.ntxent(first, second, 0.3).item(), rel=1e-5)
+
+
 def test_every_view_of_an_image_is_augmented_anew(workplace, tiny, monkeypatch):
     """By the two seeds, in the two views of a pair, and in every epoch; crops are held fast here."""
     recipe, drawn = plan.recipe_of("encoders/contrastive", tiny), set()
@@ -393,8 +438,8 @@ def test_every_view_of_an_image_is_augmented_anew(workplace, tiny, monkeypatch):
 
     monkeypatch.setattr(batches, "training_batch", training_batch)
 
-    def view(seed, epoch, number):
-        changed, step = recipe.model_copy(update={"seed": seed}), Step(torch.arange(4), epoch, 0)
+    def view(seed, epoch, number, **more):
+        changed, step = recipe.model_copy(update={"seed": seed} | more), Step(torch.arange(4), epoch, 0)
         return pretraining.view(workplace.split("train"), step, number, changed, Job("", workplace.folder, ""))
 
     kinds = [(seed, epoch, number) for seed in (1, 2) for epoch in (0, 1) for number in (0, 1)]
@@ -402,7 +447,9 @@ def test_every_view_of_an_image_is_augmented_anew(workplace, tiny, monkeypatch):
     assert len(drawn) == 8
     assert not any(torch.equal(views[a], views[b]) for a in kinds for b in kinds if a != b)
     assert all(torch.equal(view(*kind), views[kind]) for kind in kinds)
-    assert all(seen.min() >= 0 and seen.max() <= 1 for seen in views.values())
+    loud = recipe.settings.but(augmentation=[{"op": "noise", "sigma": [1.0, 1.0]}])
+    seen = view(1, 0, 0, settings=loud)
+    assert seen.min() == 0 and seen.max() == 1  # noise alone leaves this range
 
 
 # --- the best epoch -------------------------------------------------------------------------------------------------

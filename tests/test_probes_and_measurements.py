@@ -223,13 +223,17 @@ def test_metrics_agree_with_scikit_learn():
     for name, k in (("top1", 1), ("top5", 5)):
         expected = 100 * top_k_accuracy_score(labels, logits, k=k)
         assert accuracy.METRICS[name](torch.tensor(logits), torch.tensor(labels)) == pytest.approx(expected)
-    assert accuracy.METRICS["top5"](torch.tensor(logits[:, :3]), torch.tensor(labels % 3)) == 100
+    few = accuracy.METRICS["top5"](torch.tensor(logits[:, :3]), torch.tensor(labels % 3))
+    assert few == 100 and type(few) is float
 
 
 def test_auc_takes_label_0_for_positive():
-    logits, labels = torch.randn(300, 2, generator=torch.Generator().manual_seed(0)), torch.arange(300) % 2
-    expected = roc_auc_score(1 - labels.numpy(), (logits[:, 0] - logits[:, 1]).numpy())
+    logits, labels = torch.randn(300, 3, generator=torch.Generator().manual_seed(0)), torch.arange(300) % 3
+    exponentials = np.exp(logits.double().numpy())
+    expected = roc_auc_score(labels.numpy() == 0, exponentials[:, 0] / exponentials.sum(axis=1))
     assert accuracy.METRICS["auc"](logits, labels) == pytest.approx(expected)
+    two = roc_auc_score(labels[:200].numpy() % 2, (logits[:200, 1] - logits[:200, 0]).numpy())  # the same for both
+    assert accuracy.METRICS["auc"](logits[:200, :2], labels[:200] % 2) == pytest.approx(two)
     assert accuracy.METRICS["auc"](torch.tensor([[2.0, 0], [1, 0], [0, 0]]), torch.tensor([0, 0, 1])) == 1
 
 

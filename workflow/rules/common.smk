@@ -1,7 +1,6 @@
 # The study, its products' inputs and recipes, and what is checked before the first job.
 import os
 import sys
-from pathlib import Path
 from shlex import quote
 
 try:
@@ -29,15 +28,15 @@ CONFIG = or_stop(checked, machine.Config, config, "config.yaml")
 machine.export(CONFIG)
 papers.use_studies_in(CONFIG.studies)
 STUDY = or_stop(papers.study, CONFIG.study)
-RESULTS, FIGURES = CONFIG.results.rstrip("/"), CONFIG.figures.rstrip("/")
+RESULTS, FIGURES = map(os.path.normpath, (CONFIG.results, CONFIG.figures))
 PRODUCTS = or_stop(papers.products)
 or_stop(plan.measured, STUDY)
 
 
 wildcard_constraints:
+    **{name: r"[\w.-]+" for product in PRODUCTS.values() for name in product.names},
     study="|".join(papers.study_names()),
     number=r"\d+",
-    **{name: r"[\w.-]+" for product in PRODUCTS.values() for name in product.names},
 
 
 def study_of(wildcards):
@@ -140,7 +139,7 @@ def stop_without_files(needed):
     recipes = {}
     for job in needed:
         if "recipe" in job.params.keys():
-            product = job.rule.name + "/" + PRODUCTS[job.rule.name].form.format(**job.wildcards)
+            product = f"{job.rule.name}/{PRODUCTS[job.rule.name].form.format(**job.wildcards)}"
             recipes[product] = plan.recipe_of(product, study_of(job.wildcards))
     problems = doctor.problems(recipes)
     if problems:

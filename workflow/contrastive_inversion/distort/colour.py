@@ -63,7 +63,6 @@ def jittered(images: Tensor, strengths: Jitter, draws: Tensor) -> Tensor:
     shift in [-s, s] turns; draws: float64 (B, 8) in (0, 1), the factors, then what the order is sorted by.
     Returns the same shape, in [0, 1].
     """
-    draws = draws.to(images.device)
     order = draws[:, 4:].argsort(dim=1)  # (B, 4), the number of the adjustment at each turn
     for turn in range(4):
         images = adjusted(images, strengths, draws, order[:, turn])

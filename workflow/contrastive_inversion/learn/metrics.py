@@ -9,8 +9,8 @@ def top_k(logits: torch.Tensor, labels: torch.Tensor, k: int) -> float:
     return 100 * (logits.topk(k, dim=1).indices == labels[:, None]).any(dim=1).double().mean().item()
 
 
-def auc(logits: torch.Tensor, labels: torch.Tensor, positive: int = 0) -> float:
-    """Area under the ROC curve of class `positive`'s probability, in [0, 1]. logits: (N, C); labels: int64 (N,)."""
+def auc(logits: torch.Tensor, labels: torch.Tensor) -> float:
+    """Area under the ROC curve of class 0's probability, in [0, 1]. logits: (N, C); labels: int64 (N,)."""
     from sklearn.metrics import roc_auc_score
 
-    return float(roc_auc_score((labels == positive).numpy(), logits.softmax(dim=1)[:, positive].numpy()))
+    return float(roc_auc_score(labels == 0, logits.softmax(dim=1)[:, 0]))

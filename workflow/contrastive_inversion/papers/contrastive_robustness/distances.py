@@ -14,8 +14,9 @@ from contrastive_inversion.distort import attacks, published_attacks
 from contrastive_inversion.distort.attacks import Adversarial
 from contrastive_inversion.learn import metrics, networks, outputs
 from contrastive_inversion.learn.settings import Network
+from contrastive_inversion.ledger.quantities import Head
 from contrastive_inversion.papers.contrastive_robustness.classifiers import Model, load_model
-from contrastive_inversion.papers.contrastive_robustness.recipes import Distances, Head
+from contrastive_inversion.papers.contrastive_robustness.recipes import Distances
 from contrastive_inversion.papers.contrastive_robustness.settings import Pgd, Plb
 
 RESAMPLES = 200  # of the bootstrap: the standard error to 5 %
