@@ -10,9 +10,10 @@ import torch
 from torchvision.transforms.functional import gaussian_blur
 
 from contrastive_inversion.base import rng
-from contrastive_inversion.distort import attacks, restoration
+from contrastive_inversion.distort import attacks, names, restoration
 from contrastive_inversion.distort.operators import corrupt
 from contrastive_inversion.learn import networks
+from contrastive_inversion.learn.settings import Network
 
 torch.set_num_threads(1)
 IDS = torch.arange(16)
@@ -20,7 +21,7 @@ IMAGES = torch.rand(16, 3, 224, 224)
 
 
 def blurred_by_matrices():
-    corrupt(IMAGES, [{"op": "blur", "kernel": 37, "sigma": [9, 9]}], 1, "bench", IDS)
+    corrupt(IMAGES, names.operations({"op": "blur", "kernel": 37, "sigma": [9, 9]}), 1, "bench", IDS)
 
 
 def blurred_by_torchvision():
@@ -36,7 +37,7 @@ def torch_normals():
 
 
 def counted_mask():
-    corrupt(IMAGES, [{"op": "mask", "fraction": [0.9, 0.9]}], 1, "bench", IDS)
+    corrupt(IMAGES, names.operations({"op": "mask", "fraction": [0.9, 0.9]}), 1, "bench", IDS)
 
 
 def torch_mask():
@@ -49,17 +50,17 @@ SMALL, KNOWN = torch.rand(10, 3, 48, 48), (torch.rand(10, 1, 48, 48) > 0.5).floa
 
 
 def decoders_together():
-    restoration.deep_decoder(SMALL * KNOWN, KNOWN, IDS[:10], SETTINGS, 1)
+    restoration.deep_decoder(SMALL * KNOWN, KNOWN, IDS[:10], 1, **SETTINGS)
 
 
 def decoders_one_by_one():
     for i in range(10):
-        restoration.deep_decoder((SMALL * KNOWN)[i : i + 1], KNOWN[i : i + 1], IDS[i : i + 1], SETTINGS, 1)
+        restoration.deep_decoder((SMALL * KNOWN)[i : i + 1], KNOWN[i : i + 1], IDS[i : i + 1], 1, **SETTINGS)
 
 
 torch.manual_seed(0)
 NETWORK = networks.Classifier(
-    networks.build({"architecture": "convnet", "model": "flattened/32", "mean": [0.5] * 3, "std": [0.25] * 3}), 10
+    networks.build(Network(architecture="convnet", model="flattened/32", mean=[0.5] * 3, std=[0.25] * 3)), 10
 ).eval()
 ATTACKED = torch.rand(50, 3, 32, 32)
 LABELS = NETWORK(ATTACKED).argmax(dim=1)  # all are classified correctly

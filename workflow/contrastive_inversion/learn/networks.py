@@ -40,9 +40,14 @@ class Encoder(nn.Module):
 
 
 def prepare(encoder: Encoder, settings: Training, job: Job) -> Encoder:
-    """An encoder on the job's device, set to its training's precision; a CPU computes in float32 whatever that is."""
+    """An encoder on the job's device, with its training's precision and compilation.
+
+    A CPU computes in float32 whatever the precision: 16 bits are for GPUs.
+    """
     if job.device == "cuda" and settings.precision != "fp32":
         encoder.autocast = {"bf16": torch.bfloat16, "fp16": torch.float16}[settings.precision]
+    if settings.compile:
+        encoder.trunk.compile()
     return encoder.to(job.device)
 
 

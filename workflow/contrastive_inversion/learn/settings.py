@@ -49,7 +49,6 @@ class Training(Schedule):
         "shuffled", description="of images; `fixed` drops the last, smaller batch"
     )
     precision: Literal["fp32", "bf16", "fp16"] = Field("fp32", description="that a GPU computes the trunk in")
-    channels_last: bool = Field(True, description="memory layout")
     compile: bool = Field(False, description="compile the trunk")
 
 
