@@ -64,5 +64,8 @@ def test_a_strength_of_nothing_changes_nothing(images):
 
 
 def test_factors_do_not_fall_below_nought(images):
+    """At -0.6, contrast would turn a picture into its negative."""
     draws = torch.full((16, 8), 0.1, dtype=torch.float64)
+    found = colour.jittered(images, Jitter(op="jitter", contrast=2), draws)
+    assert torch.allclose(found.flatten(1).std(dim=1), torch.zeros(16), atol=1e-6)
     assert (colour.jittered(images, Jitter(op="jitter", brightness=2), draws) == 0).all()

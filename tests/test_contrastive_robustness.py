@@ -288,9 +288,10 @@ def measured(workplace, tiny):
 
 
 @pytest.mark.parametrize("features", ["normalised", "raw"])
-def test_attacks_see_the_features_that_the_study_says(measured, monkeypatch, features):
+def test_attacks_see_the_features_that_the_study_says(workplace, measured, monkeypatch, features):
     """Clean images are classified by features of unit length in any case."""
     attacked, over, under_attack, clean = distances.attacked, outputs.over, [], []
+    test = workplace.split("test")
 
     def seen(tested, model, device):
         clean.append(model)
@@ -298,6 +299,7 @@ def test_attacks_see_the_features_that_the_study_says(measured, monkeypatch, fea
 
     def spied(model, images, labels, ids, attack, seed):
         under_attack.append((model.normalised, ids.tolist(), seed))
+        assert torch.equal(labels, test.labels[ids]) and torch.equal(images, workplace.pixels()[ids])
         return attacked(model, images, labels, ids, attack, seed)
 
     monkeypatch.setattr(distances, "attacked", spied)

@@ -13,7 +13,7 @@ from contrastive_inversion.base.canonical import digest
 from contrastive_inversion.base.errors import UserError
 from contrastive_inversion.ledger import plan, quantities
 from contrastive_inversion.ledger.measurements import Measurements, check, content_hash, estimate
-from contrastive_inversion.ledger.quantities import Probe, parse
+from contrastive_inversion.ledger.quantities import Head, Probe, parse
 from contrastive_inversion.ledger.study import differences, flattened, merged, says
 from ledgers import measure, study_but
 
@@ -57,6 +57,23 @@ def test_what_is_no_head_is_refused(head):
         quantities.probe_of(replace(STUDENT, head=head), DEMO.paper)
 
 
+def test_heads_are_listed_once_by_their_texts():
+    heads = ("probe 10%", "own", "teacher probe 100% on clean", "probe 10%")
+    listed = quantities.heads_of([replace(STUDENT, head=head) for head in heads], DEMO.paper)
+    assert listed == [
+        Head(head="own"),
+        Head(head="probe 10%", encoder="student-rm50to95", key="probe 10% on rm50to95"),
+        Head(head="teacher probe 100% on clean", encoder="teacher", key="probe 100% on clean"),
+    ]
+
+
+@pytest.mark.parametrize("text", ["contrastiv | own", "supervised | contrastiv probe 100% on clean"])
+def test_an_unknown_encoder_is_told_whichever_the_paper(text):
+    quantity = parse(f"{text} | cifar10 | clean | top1")
+    with pytest.raises(UserError, match=f"^here: '{re.escape(str(quantity))}': unknown encoder 'contrastiv'; did you"):
+        quantities.check(quantity, papers.study("simclr-demo"), "here")
+
+
 def test_a_quantity_is_measured_once_for_each_training_seed():
     study = papers.study("demo-seeds")
     assert [q.encoder for q in quantities.trainings(replace(STUDENT, encoder="student-rm90"), study)] == [
@@ -78,6 +95,9 @@ def test_families_and_metrics_by_name():
             robust.metric(name)
     assert paper.kind_of(plan.recipe_of("encoders/student-rm90", DEMO)) == "distill"
     assert paper.printed == paper.folder / "printed"
+    assert paper.products["measurements"].names == ["encoder", "data"] and paper.products["encoders"].names == [
+        "encoder"
+    ]
 
 
 # --- the plan -------------------------------------------------------------------------------------------------------
@@ -183,6 +203,7 @@ def test_a_row_becomes_an_estimate(tmp_path):
     row = {"over": "instantiations", "values": [1.0, 3.0], "images": 7}
     found = estimate(row, tmp_path)
     assert (found.mean, found.se, found.n, found.images, found.origin) == (2, 1, 2, 7, str(tmp_path))
+    assert type(found.mean) is type(found.se) is float
     assert estimate(row | {"over": "severities"}, tmp_path).se is None  # severities are no repetitions
     assert estimate(row | {"se": 0.5}, tmp_path).se == 0.5  # a row's own, as of resampled images
     assert estimate(row | {"values": [1.0]}, tmp_path).se is None
@@ -268,6 +289,9 @@ def test_a_file_that_is_not_what_was_measured_is_refused(measured, change, messa
     change(content)
     with pytest.raises(UserError, match=f"{re.escape(str(path))}: {message}"):
         check(content, path, recipe_hash)
+    path.write_text(json.dumps(content))
+    with pytest.raises(UserError, match=f"{re.escape(str(path))}: {message}"):
+        Measurements(measured.study, measured.root.parent).of(STUDENT)
     with pytest.raises(UserError, match="not a measurement file"):
         check([1], path, recipe_hash)
 
@@ -304,3 +328,11 @@ def test_studies_differ_in_dotted_keys():
     assert differences(study, paper) == [("distill.lr", 2e-4, lr), ("distill.flip", 0.5, None), ("also", ["x"], None)]
     assert differences(paper, study)[1] == ("distill.flip", None, 0.5)
     assert differences(paper, paper) == []
+
+
+def test_a_study_is_a_mapping_and_studies_are_listed_in_order(study_of):
+    with pytest.raises(UserError, match=r"mine.yaml: a study is a mapping of keys to values"):
+        study_of("- 1\n", parent=None)
+    study_of("", name="a-first")
+    listed = papers.study_names()
+    assert listed == sorted(listed) and {"a-first", "demo", "mine", "simclr"} < set(listed)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import json
 import pickle
 from types import SimpleNamespace
 
@@ -120,15 +121,26 @@ def test_a_share_of_the_study_s_own_and_a_flip_of_the_data_set_s_own_are_obeyed(
     )
 
 
-def test_threads_make_the_same_batches_in_the_same_order(imagenet, tmp_path):
-    data, index = store.split(packed(tmp_path), "train"), torch.arange(40)
+def test_threads_make_the_same_batches_in_the_same_order(imagenet, tmp_path, monkeypatch):
+    data, index, asked, pool = store.split(packed(tmp_path), "train"), torch.arange(40), [], batches.pool
+    monkeypatch.setattr(batches, "pool", lambda threads: asked.append(threads) or pool(threads))
     several = Job("", tmp_path, "", threads=4)
     for make in (lambda job: batches.training_batch(data, index, PICTURES, 1, 0, job),
                  lambda job: batches.test_batch(data, index, PICTURES, job)):  # fmt: skip
         assert torch.equal(make(several), make(batches.CPU))
+    assert asked == [4, 4]  # a job of one thread starts no other
 
 
-SQUARES = torch.arange(6 * 20 * 20 * 3, dtype=torch.int32).remainder(251).to(torch.uint8).view(6, 20, 20, 3)
+def test_batches_are_made_on_the_job_s_device(imagenet, tmp_path):
+    packed_data, squares = store.split(packed(tmp_path), "train"), store.Split(SQUARES, torch.arange(6), "train")
+    job, random = Job("", tmp_path, "", device="meta"), Pictures(image_size=16, crop="random")
+    for data, pictures in ((packed_data, PICTURES), (squares, random)):
+        made = [batches.training_batch(data, torch.arange(4), pictures, 1, 0, job)]
+        made += next(iter(batches.test_batches(data, pictures, 4, job)))
+        assert [tensor.device.type for tensor in made] == ["meta"] * 3
+
+
+SQUARES = torch.arange(6 * 20 * 24 * 3, dtype=torch.int32).remainder(251).to(torch.uint8).view(6, 20, 24, 3)
 
 
 @pytest.mark.parametrize("crop", ["random", "padded"])
@@ -143,7 +155,7 @@ def test_squares_are_cut_out_of_stored_squares_where_their_draws_say(crop, flip)
         batch, index, rng.uniform(3, 3, "crop/train", index, 2).tolist(), strict=True
     ):
         stored = np.pad(SQUARES[i].numpy(), ((margin, margin), (margin, margin), (0, 0)))
-        top, left = int(down * (20 + 2 * margin - 16 + 1)), int(right * (20 + 2 * margin - 16 + 1))
+        top, left = int(down * (20 + 2 * margin - 16 + 1)), int(right * (24 + 2 * margin - 16 + 1))
         expected = stored[top : top + 16, left : left + 16]
         expected = expected[:, ::-1] if mirror < flip else expected
         assert np.array_equal((square.permute(1, 2, 0) * 255).round().byte().numpy(), expected)
@@ -153,7 +165,7 @@ def test_stored_squares_are_tested_at_their_centre_in_batches():
     data = store.Split(SQUARES, torch.arange(6), "test")
     found = list(batches.test_batches(data, Pictures(image_size=16, crop="random"), 4))
     assert [index.tolist() for index, _ in found] == [[0, 1, 2, 3], [4, 5]]
-    centres = SQUARES[:, 2:18, 2:18].permute(0, 3, 1, 2).float() / 255
+    centres = SQUARES[:, 2:18, 4:20].permute(0, 3, 1, 2).float() / 255
     assert torch.equal(torch.cat([batch for _, batch in found]), centres)
     chosen = torch.tensor([5, 1])
     ((index, batch),) = batches.test_batches(data, Pictures(image_size=16, crop="random"), 4, chosen=chosen)
@@ -170,8 +182,9 @@ def test_pictures_of_any_size_are_no_squares(imagenet, tmp_path):
 
 
 def test_positions_are_chosen_by_class_and_evenly():
-    data = store.Split(SQUARES, torch.tensor([2, 0, 2, 0, 2, 0]), "test")
-    assert data.first_of_each_class(1).tolist() == [0, 1] and data.first_of_each_class(2).tolist() == [0, 1, 2, 3]
+    data = store.Split(SQUARES, torch.tensor([2, 0, 2, 1, 0, 2]), "test")
+    assert data.first_of_each_class(1).tolist() == [0, 1, 3]
+    assert data.first_of_each_class(2).tolist() == [0, 1, 2, 3, 4]
     assert data.first_of_each_class().tolist() == list(range(6)) and data.classes == 3
     assert data.spread(3).tolist() == [0, 2, 5] and data.spread(9).tolist() == list(range(6))
 
@@ -231,6 +244,38 @@ def test_packing_resumes_after_a_kill_with_the_same_bytes(imagenet, tmp_path, mo
         packed(tmp_path / "hit")
     resumed = packed(tmp_path / "hit").path.read_bytes()
     assert len(decoded) == 57 + 203 - 50 and resumed == whole
+
+
+def stop_packing(root, monkeypatch, after):
+    """Kill a packing after some images."""
+    rest = iter(range(after))
+
+    def failing(path):
+        if next(rest, None) is None:
+            raise KeyboardInterrupt
+        return readers.decode(path)
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(packing, "decode", failing)
+        packed(root)
+
+
+def test_what_was_not_noted_or_is_of_other_files_is_packed_again(imagenet, tmp_path, monkeypatch):
+    monkeypatch.setattr(packing, "IMAGES_BETWEEN_NOTES", 10)
+    stop_packing(tmp_path / "soon", monkeypatch, 5)
+    assert packed(tmp_path / "soon").path.read_bytes() == packed(tmp_path / "calm").path.read_bytes()
+    stop_packing(tmp_path / "changed", monkeypatch, 57)
+    picture = imagenet / "train" / WNIDS[0] / f"{WNIDS[0]}_0.JPEG"
+    formats.photo(picture, (70, 80))
+    assert packed(tmp_path / "changed").path.read_bytes() == packed(tmp_path / "anew").path.read_bytes()
+
+
+def test_a_record_has_its_room_in_the_header_and_no_more():
+    room = packing.HEADER_BYTES - 8 - len(json.dumps({"__metadata__": {"record": json.dumps({"note": ""})}}))
+    empty = packing.Layout({}, {})
+    assert len(packing.header(empty, {"note": "a" * room})) == packing.HEADER_BYTES
+    with pytest.raises(UserError, match="the record of an image store outgrew its header"):
+        packing.header(empty, {"note": "a" * (room + 1)})
 
 
 def test_a_full_disk_is_refused_before_anything_is_decoded(imagenet, tmp_path, monkeypatch):

@@ -57,12 +57,15 @@ class Digits(Drawn):
     """scikit-learn's scans of handwritten digits."""
 
     source: Literal["digits"]
+    train: Count = Field(description="scans that are trained on, the first ones; the others are for tests")
 
 
 class Photographs(Drawn):
     """Patches of scikit-learn's two photographs."""
 
     source: Literal["photographs"]
+    train: Count = Field(description="patches of the left sides, half of each photograph")
+    test: Count = Field(description="patches of the right sides, half of each photograph")
 
 
 class GeneratedImageNetC(Source):
