@@ -260,11 +260,16 @@ def test_pgd_stays_in_the_box(linear):
     assert torch.allclose(found.distance[found.success], lengths[found.success])
 
 
-def test_the_defaults_of_pgd_are_those_of_the_docstring(linear):
-    model, images, labels, _ = linear
-    found = attacks.pgd(model, images, labels)
-    named = attacks.pgd(model, images, labels, epsilon=0.5, steps=20, step=0.05, loss="ce")
-    assert torch.equal(found.images, named.images) and torch.equal(found.distance, named.distance)
+@pytest.mark.parametrize("attack", [attacks.pgd, published_attacks.pgd_misplaced])
+def test_pgd_takes_20_strides_of_a_twentieth_within_a_half_where_nothing_is_said(attack):
+    model = Linear().eval()
+    away = torch.linspace(0.42, 1.03, 62, dtype=torch.float64)  # right images at these distances from the plane
+    images = 0.5 - (away[:, None] * model.w).view(-1, 3, 8, 8)
+    labels = model(images).argmax(dim=1)
+    assert torch.equal(attack(model, images, labels).success, away < 0.5)
+    far = {"epsilon": 2, "loss": "margin"}  # so far from the plane, the cross-entropy has hardly a gradient
+    assert torch.equal(attack(model, images, labels, **far).success, away < 0.999)
+    assert torch.equal(attack(model, images, labels, **far, step=0.04).success, away < 0.799)
 
 
 def test_the_margin_is_between_the_right_class_and_the_best_other():

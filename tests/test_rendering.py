@@ -65,7 +65,7 @@ def test_what_renders_names_no_paper():
     ("value", "decimals", "text"),
     [
         (0.9175, 3, "0.918"), (85.865, 2, "85.87"), (78.05, 1, "78.1"), (71.9, 1, "71.9"), (100 / 3, 2, "33.33"),
-        (7.0, 0, "7"), (12345.678, 2, "12345.68"), (0.00000000004, 2, "0.00"), (2.4999999999999, 0, "3"),
+        (7.0, 0, "7"), (12345.678, 2, "12345.68"), (0.00000000004, 2, "0.00"), (2.49999999996, 0, "3"), (2.4999999999, 0, "2"),
     ],
 )  # fmt: skip
 def test_numbers_round_half_up_in_decimal(value, decimals, text):
@@ -116,6 +116,7 @@ def hand_made(small, tmp_path):
 def test_a_table_from_hand_made_measurements(small, hand_made):
     tables.write(6, small, hand_made)
     folder = hand_made / "demo" / "tables"
+    assert (folder / "table_6.csv").read_bytes().startswith(b"Model,AUC\nBaseline (RM),0.910")
     plain = pd.read_csv(folder / "table_6.csv")
     assert plain["AUC"].tolist() == ["0.910±0.0100", "0.940±0.0100", "0.800±0.0000", "0.720±0.0200"]
     assert plain["Model"].tolist() == ["Baseline (RM)", "Ours (RM)", "Baseline (GN)", "Ours (GN)"]
@@ -137,6 +138,8 @@ def test_the_terminal_shows_ours_and_the_published(small, hand_made):
     assert not cell.se
     one = study_but("demo", tables=[1], figures=[], also=[])
     measure(one, hand_made, {str(cell.quantity): [50.0] for cell in printed.cells_of(1, PAPER)})
+    tables.write(1, one, hand_made)
+    assert (hand_made / "demo/tables/table_1.md").read_text().count(" 50.00 |") == 24  # as text, not as the number 50
     assert tables.terminal(1, one, hand_made).splitlines()[-1].endswith(f" 50.00 ({cell.value}) |")
 
 

@@ -46,7 +46,7 @@ def train(recipe: Classification, job: Job) -> Made:
     def loss_of(images: Tensor, labels: Tensor) -> Tensor:
         images = images.requires_grad_(settings.strength > 0)
         of_images = F.cross_entropy(model(images), labels, reduction="none")
-        return penalties.supervised(of_images, images, settings.strength, settings.penalty or "per_image")
+        return penalties.supervised(of_images, images, settings.strength, settings.penalty)
 
     return fitted(model, loss_of, data, recipe, job)
 

@@ -174,9 +174,9 @@ def measurements(study: OurStudy, encoder: str, data: str) -> Recipe:
     """Clean accuracy and attacks of an encoder's classifiers."""
     s, wanted = study.settings, plan.measured_of(encoder, data, study)
     levels = [level_of(study, name, wanted) for name in sorted({q.distortion for q in wanted})]
-    probed = any(head.key for level in levels for head in level.heads)
+    donors = sorted({head.encoder for level in levels for head in level.heads if head.encoder})
     return Distances.of(
-        f"encoders/{encoder}", f"images/{data}", *([f"heads/{encoder}/{data}"] if probed else []), seed=s.seed,
+        f"encoders/{encoder}", f"images/{data}", *(f"heads/{donor}/{data}" for donor in donors), seed=s.seed,
         encoder=f"encoders/{encoder}", test=f"images/{data}", levels=levels, images=plain(study), classes_of=data,
         settings=attacked(s.attacks, encoder), split=split_of(study, data, s.evaluate.split),
     )  # fmt: skip

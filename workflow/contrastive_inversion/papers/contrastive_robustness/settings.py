@@ -44,14 +44,14 @@ class Pretrain(Training):
 class Classify(Training):
     """Supervised training, as a job is told it."""
 
-    penalty: Literal["per_image", "summed", "mean_loss"] | None = Field(
-        None, description="scale of the penalty: Eq. 2 (where not set), Eq. 3's form, or the code's"
+    penalty: Literal["per_image", "summed", "mean_loss"] = Field(
+        "per_image", description="scale of the penalty: Eq. 2, Eq. 3's form, or the code's"
     )
-    subset: Literal["stratified", "uniform"] | None = Field(
-        None, description="how labels are chosen; by class where not set"
+    subset: Literal["stratified", "uniform"] = Field(
+        "stratified", description="how labels are chosen: by class, or from all alike"
     )
-    selection: Literal["final", "best_test"] | None = Field(
-        None, description="of the weights; the final ones where not set"
+    selection: Literal["final", "best_test"] = Field(
+        "final", description="of the weights: the last, or the epoch best on the test set"
     )
     strength: NotNegative = Field(0, description="weight of the penalty, from the encoder's name")
 
@@ -59,12 +59,12 @@ class Classify(Training):
 class Finetune(Training):
     """Fine-tuning, as a job is told it."""
 
-    encoder: Literal["trained", "detached"] | None = Field(None, description="`detached` trains the head alone")
-    subset: Literal["stratified", "uniform"] | None = Field(
-        None, description="how labels are chosen; by class where not set"
+    encoder: Literal["trained", "detached"] = Field("trained", description="`detached` trains the head alone")
+    subset: Literal["stratified", "uniform"] = Field(
+        "stratified", description="how labels are chosen: by class, or from all alike"
     )
-    selection: Literal["final", "best_test"] | None = Field(
-        None, description="of the weights; the final ones where not set"
+    selection: Literal["final", "best_test"] = Field(
+        "final", description="of the weights: the last, or the epoch best on the test set"
     )
 
 
