@@ -382,7 +382,7 @@ def test_the_store_has_every_level_of_the_first_pictures_of_each_class(tmp_path)
         "inputs": {},
         "data": "small",
         "image_size": 16,
-        "settings": {"source": "digits", "stored": 20},
+        "settings": {"source": "digits", "train": 1, "stored": 20},
     }
     files.save(
         tmp_path / "images/small.safetensors",

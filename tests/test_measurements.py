@@ -114,6 +114,9 @@ def test_a_study_asks_for_its_tables_figures_and_also_each_once():
     assert plan.measurements(study) == [*of_table, "measurements/teacher/imagenet100"]
     assert plan.behind_targets(["table_6"], study) == plan.behind_table(6, study) == of_table
     assert plan.behind_targets([], study) == plan.measurements(study)
+    assert plan.behind_targets(iter(["table_6"]), study) == of_table
+    with pytest.raises(UserError, match="study demo: nothing is measured of 'teacher' on 'covid'"):
+        plan.measured_of("teacher", "covid", study)
     with pytest.raises(UserError, match="study demo has no target 'table_5'; did you mean 'table_6'"):
         plan.behind_targets(["table_6", "table_5"], study)
 
@@ -142,7 +145,7 @@ def test_all_training_seeds_stand_behind_a_table():
     ("said", "place"),
     [
         ({"also": ["studnet-rm90 | own | covid | rm90 | top1"]}, "study demo, also: 'studnet-rm90 | own"),
-        ({"data": {"covid": None}}, "inverse_problems/printed/tables.csv, table 2"),
+        ({"data": {"covid": None}}, "papers/inverse_problems/printed/tables.csv, table 2"),
         (
             {"tables": [], "figures": [9], "data": {"label_shift": None}},
             "inverse_problems/printed/figures.yaml, figure 9",
@@ -169,6 +172,14 @@ def test_products_come_with_all_that_they_are_made_from():
             UserError, match=f"'{product}' is no product; known: images/{{data}}, encoders/{{encoder}}, heads"
         ):
             plan.recipe_of(product, DEMO)
+
+
+def test_a_recipe_without_its_kind_is_refused_and_one_without_its_version_is_read():
+    with pytest.raises(UserError, match="a recipe of kind 'None', which inverse_problems does not have"):
+        plan.read("{}", DEMO.paper)
+    content = json.loads(plan.recipe("encoders/student-rm90", DEMO))
+    del content["version"]
+    assert plan.read(json.dumps(content), DEMO.paper)[1] == plan.recipe_of("encoders/student-rm90", DEMO)
 
 
 def test_only_measurements_are_transcribed_and_only_where_nothing_is_measured():

@@ -184,7 +184,7 @@ def restore(tmp_path):
         "inputs": {},
         "data": "digits",
         "image_size": 12,
-        "settings": {"source": "digits", "stored": 12},
+        "settings": {"source": "digits", "train": 1, "stored": 12},
     }
     files.save(
         tmp_path / "images/digits.safetensors", {"test/images": squares, "test/labels": torch.arange(25) // 5},
