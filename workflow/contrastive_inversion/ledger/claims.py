@@ -13,13 +13,14 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import pandas as pd
-from pydantic import Field, RootModel
+from pydantic import Field, RootModel, model_validator
+from pydantic_core import PydanticCustomError
 
 from contrastive_inversion.base import files
-from contrastive_inversion.base.settings import Settings, checked, read_yaml
+from contrastive_inversion.base.settings import NotNegative, Settings, checked, read_yaml
 from contrastive_inversion.ledger import plan, quantities, verdicts
 from contrastive_inversion.ledger.estimates import Estimate
 from contrastive_inversion.ledger.measurements import Measurements
@@ -37,7 +38,14 @@ class Comparison(Settings):
     plus: list[str]
     minus: list[str] = []
     above: float | None = None
-    within: float | None = None
+    within: NotNegative | None = None
+
+    @model_validator(mode="after")
+    def one_bound(self) -> Self:
+        """Refuse a comparison without a bound, or with both."""
+        if (self.above is None) == (self.within is None):
+            raise PydanticCustomError("bounds", "a comparison has one bound: `above` or `within`")
+        return self
 
     def filled(self, binding: dict[str, str]) -> "Comparison":
         """The comparison with the names of a claim's `for` put in."""
