@@ -3,7 +3,7 @@
 # make test-all    the same, and the paper's networks at their real size on small files
 # make mutants [ROOM=distort]    small faults put into the code: would the tests notice? Writes docs/mutants.md
 # make bench   timings of the corruptions and trainings, as ratios
-# make docs    the pages that the code writes: docs/settings.md and the picture in docs/architecture.md
+# make docs    the pages that the code writes: docs/settings.md, the picture in docs/architecture.md, docs/statistics.md (minutes)
 # make clean   remove the environment (results stay)
 
 PYTHON ?= python3
@@ -38,6 +38,7 @@ bench: .venv/installed
 docs: .venv/installed
 	$(BIN)/python docs/settings.py
 	$(BIN)/python docs/rooms.py
+	$(BIN)/python docs/statistics.py
 
 clean:
 	rm -rf .venv

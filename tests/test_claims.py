@@ -11,6 +11,7 @@ from contrastive_inversion.base.errors import UserError
 from contrastive_inversion.ledger import claims, plan, printed, quantities
 from contrastive_inversion.ledger.claims import Claim, Comparison, Outcome
 from contrastive_inversion.ledger.estimates import Estimate
+from contrastive_inversion.ledger.spreads import Spread
 from ledgers import measure, study_but, write_rows
 
 STUDY = papers.study("paper")
@@ -59,19 +60,53 @@ def test_a_claim_is_judged_from_estimates_of_its_quantities():
 
 
 def test_the_uncertainty_of_a_contrast_by_hand():
-    """A sum of variances: each one's evaluation and, of what is trained, the declared or measured spread."""
+    """A sum of variances: each one's evaluation and the declared or measured spread of training or head."""
     comparison = Comparison(plus=[STUDENT, TEACHER], minus=[STUDENT.replace("rm90", "gn50")], above=0)
     estimates = {
         "student-rm90": Estimate(80, 0.4, 10),
         "teacher": Estimate(60, 0.2, 10),
         "student-gn50": Estimate(50, None, 1),
     }
-    total, se = claims.contrast(comparison, lambda q: estimates[q.encoder], STUDY)
-    assert total == 90 and se == pytest.approx(math.sqrt(0.16 + 0.09 + 0.04 + 0 + 0 + 0.09), rel=1e-12)
-    estimates["student-gn50"] = Estimate(50, None, 1, trainings=4, training_sd=3.0)
-    assert claims.contrast(comparison, lambda q: estimates[q.encoder], STUDY)[1] == pytest.approx(
-        math.sqrt(0.29 + 9 / 4)
-    )
+    found = claims.contrast(comparison, lambda q: estimates[q.encoder], STUDY)
+    assert found.value == 90 and found.se == pytest.approx(math.sqrt(0.16 + 0.09 + 0.04 + 0.04 + 0 + 0.09), rel=1e-12)
+    assert found.df == pytest.approx(0.42**2 / (0.16**2 / 9 + 0.04**2 / 9))
+    assert found.at(2).se == pytest.approx(math.sqrt(0.2 + 4 * 0.22))
+    estimates = {name: replace(each, trainings=4, training_sd=3.0) for name, each in estimates.items()}
+    measured = {"top1": Spread(3.0, 6, assumed=False)}
+    found = claims.contrast(comparison, lambda q: estimates[q.encoder], STUDY, measured)
+    parts = [(0.16, 36), (2 * 9 / 4, 6), (0.04, 36), (0.04 / 4, math.inf)]
+    total = sum(v for v, _ in parts)
+    assert found.se == pytest.approx(math.sqrt(total))
+    assert found.df == pytest.approx(total**2 / sum(v**2 / df for v, df in parts))
+    assert claims.contrast(comparison, lambda q: None, STUDY) is None
+
+
+def test_a_contrast_of_numbers_from_other_test_images_contains_their_draw():
+    """20 restored images beside 800: p (1 - p) (1/20 - 1/800), and the restoration's own spread; none on equal ones."""
+    restored = "resnet | probe 100% on clean | imagenet100 | dd-rm50 | top1"
+    comparison = Comparison(plus=[STUDENT], minus=[restored], above=0)
+
+    def variance(images):
+        ours = {"student-rm90": Estimate(80, None, 1, images=800), "resnet": Estimate(30, None, 1, images=images)}
+        return claims.contrast(comparison, lambda q: ours[q.encoder], STUDY).se ** 2
+
+    spread, p = 0.09 + 0.04 + 0.36, (1 + 20 * 0.3) / 22
+    assert variance(800) == variance(None) == pytest.approx(spread)
+    assert variance(20) == pytest.approx(spread + 1e4 * p * (1 - p) * (1 / 20 - 1 / 800))
+
+
+def test_a_claim_pools_its_measured_spreads_and_says_when_it_would_flip():
+    claim, value = claim_of({"plus": [STUDENT], "minus": [STUDENT.replace("rm90", "gn50")], "above": 0}), {}
+    for name, mean in (("student-rm90", 82.0), ("student-gn50", 80.0)):
+        value[name] = Estimate(mean, None, 1, trainings=2, training_sd=0.5)
+    verdict, (outcome,), _ = claims.judge(claim, lambda q: value[q.encoder], STUDY)
+    assert (verdict, outcome.df, outcome.spread) == ("holds", 2, "measured")
+    assert outcome.se == pytest.approx(0.5)  # 0.25 / 2 on either side
+    assert claims.flip(claim, lambda q: value[q.encoder], STUDY) == pytest.approx(2 / 2.919986 / 0.5, abs=2e-3)
+    once = {name: Estimate(each.mean, None, 1) for name, each in value.items()}
+    (outcome,) = claims.judge(claim, lambda q: once[q.encoder], STUDY)[1]
+    assert (outcome.df, outcome.spread) == (math.inf, "assumed") and claims.resting_on([outcome]) == "assumed"
+    assert claims.flip(claim, lambda q: None, STUDY) is None
 
 
 @pytest.mark.parametrize(
@@ -93,6 +128,14 @@ def test_the_uncertainty_of_a_contrast_by_hand():
 )
 def test_a_comparison_is_true_or_false_beyond_its_bound(bound, value, se, truth):
     assert claims.truth(Comparison(plus=[STUDENT], **bound), value, se) is truth
+
+
+@pytest.mark.parametrize(("df", "quantile"), [(1, 6.3138), (2, 2.92), (9, 1.8331), (math.inf, 1.6449)])
+def test_few_degrees_of_freedom_ask_for_more(df, quantile):
+    """The one-sided 5 % of a printed table of Student's t."""
+    comparison = Comparison(plus=[STUDENT], above=5)
+    assert claims.truth(comparison, 5 + 1.0002 * quantile, 1, df) is True
+    assert claims.truth(comparison, 5 + 0.9998 * quantile, 1, df) is None
 
 
 def test_comparisons_say_what_they_compare():
@@ -198,11 +241,21 @@ def test_a_study_judges_the_claims_whose_quantities_it_measures(tmp_path):
     measure(study, tmp_path, {str(q): [values[q.encoder]] for q in plan.of_table(6, study)})
     claims.write(study, tmp_path)
     written = pd.read_csv(tmp_path / "demo" / "claims.csv")
-    assert list(written.columns) == ["claim", "section", "sentence", "verdict", "margin", "evidence"]
+    assert list(written.columns) == [
+        "claim",
+        "section",
+        "sentence",
+        "verdict",
+        "margin",
+        "evidence",
+        "spread",
+        "flips_at",
+    ]
     row, _ = written.to_dict("records")
     assert (row["claim"], row["section"], row["sentence"]) == ("ahead", 4, "Ours is ahead.")
     # 0.3 and 0.2 above 0.05 with a declared spread of 0.01 on either side
-    assert (row["verdict"], row["margin"]) == ("holds", 0.2501)
+    assert (row["verdict"], row["margin"], row["spread"]) == ("holds", 0.2501, "assumed")
+    assert row["flips_at"] == round(0.25006 / 1.644854 / math.sqrt(2) / 0.01, 2)  # where the surer of the two opens
     assert [text.rpartition(": ")[2] for text in row["evidence"].split("; ")] == [
         "0.30 ± 0.01, true",
         "0.20 ± 0.01, true",
@@ -218,7 +271,9 @@ def test_a_claim_without_a_number_is_undecided_and_no_claims_are_an_empty_table(
     (row,) = pd.read_csv(tmp_path / "published/claims.csv").to_dict("records")
     assert row["verdict"] == "undecided" and math.isnan(row["margin"]) and row["evidence"].endswith("> 0: no number")
     claims.write(study_but("published", tables=[], figures=[]), tmp_path)
-    assert (tmp_path / "published/claims.csv").read_text() == "claim,section,sentence,verdict,margin,evidence\n"
+    assert (tmp_path / "published/claims.csv").read_text() == (
+        "claim,section,sentence,verdict,margin,evidence,spread,flips_at\n"
+    )
 
 
 @pytest.mark.parametrize(

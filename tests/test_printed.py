@@ -40,6 +40,25 @@ def test_a_row_of_the_ledger_becomes_a_cell(small):
     assert [cell.value for cell in printed.cells_of(1, small)] == ["81.50", "70.1", "3"]
 
 
+def test_decimals_that_carry_no_information_are_said(tmp_path):
+    """A table whose values all end in 0 was rounded before it was printed: the value stands, its rounding is told."""
+    thirteenth = printed.cells_of(13, PAPER)
+    assert all(cell.informative == 1 < cell.decimals and cell.value.endswith("0") for cell in thirteenth)
+    assert {cell.rounded_to for cell in printed.cells(PAPER) if cell.table != 13} == {None}
+    text = CELLS.replace("quantity", "quantity,rounded_to").replace("rm90 | top1\n", "rm90 | top1,{}\n")
+    for told, value in (("", None), ("0", 0), ("1", 1)):
+        study = study_but(
+            "published",
+            tmp_path / f"says {told}",
+            files={"tables.csv": text.replace("81.5,", "81.0,").replace("81.50,", "81.00,").format(told, told, "")},
+        )
+        assert printed.cells(study.paper)[0].rounded_to == value
+    for wrong in ("3", "0", "-1", "one"):
+        study = study_but("published", tmp_path / f"wrong {wrong}", files={"tables.csv": text.format(wrong, "", "")})
+        with pytest.raises(UserError, match=rf"table 2, '.*': rounded_to: {wrong} does not fit 81.5"):
+            printed.cells(study.paper)
+
+
 def test_a_value_printed_twice_counts_with_its_most_decimals(small):
     values = printed.printed_values(small)
     top1, auc, theirs = (

@@ -364,16 +364,26 @@ def test_the_page_speaks_in_its_paper_s_words(small, hand_made, tmp_path):
     assert "<h3>Behind the claims</h3>" in text and "pgd | median</td><td>0.13</td>" in text
 
 
-def test_the_page_tells_the_power_in_the_first_table_with_cells(hand_made):
+def test_the_page_tells_power_shift_and_assumption(hand_made):
     study = study_but("demo", tables=[3, 6], figures=[], also=[], comparable=True)
     text = page_of(study, hand_made)
-    chance = page.verdicts.power(2, TABLE_6, study)
-    assert f"A true loss of 2 points in one cell of Table 6 is found with probability {chance:.2f}." in text
-    assert "of a false alarm in a table at 5 %" in text and "top1 0.9, top5 0.4, auc 0.01, label shift 1.5;" in text
-    assert "<b>0 of 4</b> cells within" in text or "of 4</b> cells within" in text
-    assert '<span class="badge better"' in text or '<span class="badge worse"' in text
-    without = study_but("demo", tables=[3], figures=[], also=[], comparable=True)
-    assert "A true loss of" not in page_of(without, hand_made)
+    ours = [Measurements(study, hand_made).of(cell.quantity) for cell in TABLE_6]
+    chances = ", ".join(f"{100 * page.verdicts.power(points, TABLE_6, study, ours):.0f}" for points in (1, 2, 3))
+    assert f"A true loss of 1, 2, 3 points in one cell is found with a chance of {chances} %." in text
+    assert "of a false alarm in a table at 5 %" in text and "label shift 1.5, head top1 0.9" in text
+    assert "<b>2 of 4</b> cells within, spread assumed<br>" in text
+    assert "with a chance of about 5 %" in text and page.family(13) == "49" and page.family(0) is None
+    found = page.shift.of_table(TABLE_6, ours, study)
+    assert f"<strong>{found.words.capitalize()}</strong>: mean difference {page.signed(found.mean, 3)}" in text
+    assert f"<strong>All tables: {found.words}</strong>" in text and "over 4 quantities" in text
+    judged, flips = (of(TABLE_6, ours, study) for of in (page.verdicts.of_table, page.verdicts.flips))
+    assert all(f"<dd>{each.words} (z = {each.z:.1f}" in text for each in judged)
+    assert {each.words for each in judged} > {"within, spread assumed"}
+    assert all(f"<dt>Spread</dt><dd>{page.flip_of(*each)}</dd>" in text for each in zip(flips, judged, strict=True))
+    assert page.flip_of(page.Flip(0.3, 0.456), judged[0]) == "0.3, assumed; the verdict flips at 0.46"
+    assert page.flip_of(page.Flip(0.3, None), judged[0]) == "0.3, assumed; the verdict flips at none"
+    without = page_of(study_but("demo", tables=[3], figures=[], also=[], comparable=True), hand_made)
+    assert "A true loss of" not in without and "All tables:" not in without and "assumed:" in without
 
 
 def test_the_page_says_where_numbers_come_from(small, hand_made):
@@ -401,7 +411,8 @@ def test_the_page_says_what_holds_and_where_a_study_departs(small, hand_made):
     assert "1 of 2 comparisons true" in row
     assert '<small>+0.03 ± 0.02</small></td><td><span class="badge open">open' in row
     assert '<small>+0.08 ± 0.02</small></td><td><span class="badge true">true' in row
-    assert '<span class="badge undecided">undecided</span></td>\n<td>−0.02</td>' in row
+    assert 'undecided</span><br><small class="muted">spread assumed</small></td>\n<td>−0.02</td>' in row
+    assert "1 of 2 comparisons true; flips at no spread" in row
     published = page.published_verdicts(PUBLISHED)["transfer-covid-auc"]
     assert f'<td><span class="badge {published}">{published}</span></td>' in row
     assert "<tr><td><code>image_size</code></td><td>48</td><td>224</td></tr>" in text
@@ -415,9 +426,14 @@ def test_another_run_stands_beside_ours(small, hand_made, tmp_path):
     measured = Measurements(twice, other)
     with pytest.raises(UserError, match="holds no"):
         measured.of(replace(TABLE_6[1].quantity, metric="top1"))
-    cell = page.cell_of(TABLE_6[1], ("within", 0.0), Measurements(small, hand_made), measured)
+    cell = page.cell_of(TABLE_6[1], page.Judgement("within", 0.0, 9.0), None, Measurements(small, hand_made), measured)
     assert cell["other"] == "0.600±0.1000" and cell["ours"] == "0.940±0.0100"
-    assert page.cell_of(TABLE_6[1], ("within", 0.0), Measurements(small, hand_made), None)["other"] is None
+    assert (
+        page.cell_of(TABLE_6[1], page.Judgement("within", 0.0, 9.0), None, Measurements(small, hand_made), None)[
+            "other"
+        ]
+        is None
+    )
 
 
 def test_what_a_study_says_is_escaped(hand_made):

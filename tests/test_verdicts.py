@@ -1,4 +1,4 @@
-"""The statistics of estimates and verdicts: by hand, by scipy, and on simulated retrainings."""
+"""The statistics of estimates and verdicts, by hand and by scipy; test_statistics.py has simulated worlds."""
 
 import itertools
 import math
@@ -11,13 +11,14 @@ from scipy import stats
 
 from contrastive_inversion import papers
 from contrastive_inversion.base.errors import UserError
-from contrastive_inversion.ledger import cells, printed, verdicts
+from contrastive_inversion.ledger import cells, printed, spreads, verdicts
 from contrastive_inversion.ledger.estimates import Estimate, over_trainings, standard_error
 from contrastive_inversion.ledger.quantities import parse
+from contrastive_inversion.ledger.spreads import Part, Spread
+from contrastive_inversion.ledger.verdicts import Judgement
 from ledgers import measure, study_but
 
 STUDY = papers.study("paper")
-SPREAD = STUDY.settings.training_spread["top1"]
 TABLE_1, TABLE_10 = (printed.cells_of(number, STUDY.paper) for number in (1, 10))
 CELL = TABLE_1[0]  # 77.53±0.06
 
@@ -48,8 +49,9 @@ def test_trainings_are_averaged_with_their_spread():
 # --- the uncertainty of one cell ------------------------------------------------------------------------------------
 
 
-def variance(cell, ours, **changes):
-    return verdicts.uncertainty(cell, ours, STUDY, **changes) ** 2
+def variance(cell, ours, measured=None, study=STUDY):
+    known = {} if measured is None else {"top1": Spread(measured, 4, assumed=False)}
+    return verdicts.score(cell, ours, study, known).se ** 2
 
 
 def test_the_uncertainty_of_a_cell_by_hand():
@@ -57,18 +59,79 @@ def test_the_uncertainty_of_a_cell_by_hand():
     ours = Estimate(77, 0.08, 10, trainings=4)
     rounding = 1e-4 / 12
     assert variance(CELL, ours) == pytest.approx(0.0036 + 0.0064 + 0.09 * 1.25 + rounding, rel=1e-12)
-    assert variance(CELL, Estimate(77, None, 1)) == pytest.approx(0.0036 + 0.09 * 2 + rounding, rel=1e-12)
-    assert variance(replace(CELL, se=""), ours) == pytest.approx(0.0064 + 0.09 * 1.25 + rounding, rel=1e-12)
     assert variance(replace(CELL, decimals=0), ours) == pytest.approx(0.01 + 0.09 * 1.25 + 1 / 12, rel=1e-12)
-    assert variance(CELL, ours, measured_spread=2.0) == pytest.approx(0.01 + 4 * 1.25 + rounding, rel=1e-12)
-    assert variance(CELL, ours, measured_spread=0.0) == pytest.approx(0.01 + rounding, rel=1e-12)
+    assert variance(replace(CELL, rounded_to=1), ours) == pytest.approx(0.01 + 0.09 * 1.25 + 0.01 / 12, rel=1e-12)
+    assert variance(CELL, ours, measured=2.0) == pytest.approx(0.01 + 4 * 1.25 + rounding, rel=1e-12)
+    assert variance(CELL, ours, measured=0.0) == pytest.approx(0.01 + rounding, rel=1e-12)
+
+
+def test_a_side_without_a_standard_error_is_given_the_other_s():
+    """Both drew distortions; where neither has one, nothing was drawn."""
+    rounding, once = 1e-4 / 12, Estimate(77, None, 1)
+    assert variance(CELL, once) == pytest.approx(2 * 0.0036 + 0.09 * 2 + rounding, rel=1e-12)
+    assert variance(replace(CELL, se=""), Estimate(77, 0.08, 10)) == pytest.approx(
+        2 * 0.0064 + 0.09 * 2 + rounding, rel=1e-12
+    )
+    assert variance(replace(CELL, se=""), once) == pytest.approx(0.09 * 2 + rounding, rel=1e-12)
+
+
+def cell_of(text, **changes):
+    return replace(CELL, quantity=parse(text), **changes)
+
+
+MOVED = "student-rm50 | teacher probe 100% on clean | imagenet100 | rm50 | top1"
+RESTORED = "resnet | probe 100% on clean | imagenet100 | dd-rm50 | top1"
+
+
+@pytest.mark.parametrize(
+    ("text", "spread"),
+    [
+        ("teacher | probe 100% on rm50 | imagenet100 | rm50 | top1", [("head_top1", 0.04, 2)]),
+        ("resnet | probe 100% on clean | imagenet100 | nlm-gn10 | top1", [("head_top1", 0.04, 2)]),
+        (RESTORED, [("head_top1", 0.04, 2), ("restoration", 0.36, 2)]),
+        (MOVED, [("top1", 0.09, 1.25), ("head_top1", 0.04, 2)]),
+        ("student-rm50 | probe 100% | imagenet100 | dd-rm50 | top1", [("top1", 0.09, 1.25), ("restoration", 0.36, 2)]),
+        ("resnet | own | imagenet100 | clean | top1", []),
+    ],
+)
+def test_heads_and_restorations_have_spreads_of_their_own(text, spread):
+    """Of four trainings, a head that is moved and a restoration are one; a head on fixed weights is fitted alone."""
+    ours = Estimate(77, 0.08, 10, trainings=4 if text.startswith("student") else 1)
+    parts = spreads.parts(parse(text), ours, STUDY, {}, others=1)
+    assert [(p.drawn.kind, pytest.approx(p.variance)) for p in parts] == [(k, v * n) for k, v, n in spread]
+    assert all(part.spread.assumed for part in parts)
+
+
+def test_what_was_measured_once_and_has_no_spread_is_refused():
+    cell = cell_of("resnet | own | imagenet100 | clean | top1", se="")
+    with pytest.raises(UserError, match="study paper: 'resnet .* has neither a standard error nor a spread"):
+        verdicts.score(cell, Estimate(77, None, 1), STUDY)
+    exact = study_but("paper", training_spread={"head_top1": 0, "restoration": 0})
+    with pytest.raises(UserError, match="no evaluation is exact"):
+        verdicts.score(cell_of(RESTORED, se=""), Estimate(23, None, 1, images=5000), exact)
+
+
+@pytest.mark.parametrize(
+    ("images", "sampling"),
+    [(None, 0), (5000, 0), (40, 1 / 40 - 1 / 5000), (20000, 1 / 5000 - 1 / 20000)],
+)
+def test_other_test_images_than_the_print_s_add_their_draw(images, sampling):
+    """The smaller set is a part of the larger, whose share tells p; of an area under a curve nothing is known."""
+    ours = Estimate(70, 0.08, 10, images=images)
+    share = {40: (1 + 40 * 0.7753) / 42, 20000: (1 + 20000 * 0.7) / 20002}.get(images, 0)
+    drawn = 1e4 * share * (1 - share) * sampling
+    assert variance(CELL, ours) == pytest.approx(0.01 + 0.18 + 1e-4 / 12 + drawn, rel=1e-12)
+    area = cell_of("student-rm50to95 | probe 100% | covid | rm50to95 | auc", value="0.9")
+    assert variance(area, ours) == variance(area, replace(ours, images=None))
+    none_right = spreads.sampling(CELL.quantity, (20, 40), 0, STUDY)
+    assert none_right[0].variance == pytest.approx(1e4 / 22 * 21 / 22 / 40)
 
 
 @pytest.mark.parametrize(
     ("encoder", "data", "metric", "spread"),
     [
-        ("teacher", "imagenet100", "top1", 0),
-        ("resnet", "imagenet100", "top1", 0),
+        ("teacher", "imagenet100", "top1", 0.2),
+        ("resnet", "imagenet100", "top1", 0.2),
         ("resnet100", "imagenet100", "top1", 0.3),
         ("baseline-rm90", "imagenet100", "top1", 0.3),
         ("student-rm90", "imagenet100", "top1", 0.3),
@@ -77,14 +140,11 @@ def test_the_uncertainty_of_a_cell_by_hand():
         ("student-rm90", "covid", "auc", 0.005),
     ],
 )
-def test_only_what_a_study_trains_has_a_spread_over_trainings(encoder, data, metric, spread):
-    quantity = parse(f"{encoder} | probe 100% on rm90 | {data} | rm90 | {metric}")
-    assert verdicts.training_spread(quantity, STUDY) == spread
+def test_what_is_trained_or_fitted_anew_has_a_spread(encoder, data, metric, spread):
+    quantity = parse(f"{encoder} | probe 100% | {data} | rm90 | {metric}".replace("100% |", "100% on rm90 |"))
     cell = replace(CELL, quantity=quantity)
     known = 0.0036 + 0.01 + 1e-4 / 12
-    ours = Estimate(77, 0.1, 10, trainings=2)
-    assert variance(cell, ours) == pytest.approx(known + 1.5 * spread**2, rel=1e-12)
-    assert variance(cell, ours, measured_spread=7.0) == pytest.approx(known + (1.5 * 49 if spread else 0), rel=1e-12)
+    assert variance(cell, Estimate(77, 0.1, 10, trainings=2)) == pytest.approx(known + 1.5 * spread**2, rel=1e-12)
 
 
 def test_a_spread_that_a_study_does_not_declare_is_asked_for():
@@ -92,16 +152,86 @@ def test_a_spread_that_a_study_does_not_declare_is_asked_for():
     with pytest.raises(
         UserError, match=r"study paper: training_spread.top1: missing, 'b.*top1' needs it; did you mean 'top5'"
     ):
-        verdicts.training_spread(CELL.quantity, study)
+        spreads.declared("top1", CELL.quantity, study)
 
 
-def test_the_spread_of_a_table_is_pooled_over_its_cells():
-    several = [Estimate(80, 0.1, 10, trainings=3, training_sd=sd) for sd in (0.1, 0.7)]
-    assert verdicts.pooled_spread([*several, None, Estimate(80, 0.1, 10)]) == pytest.approx(0.5)  # (0.01 + 0.49) / 2
-    assert verdicts.pooled_spread([None, Estimate(80, 0.1, 10)]) is None
-    judged = verdicts.of_table(TABLE_1[:2], [replace(e, mean=float(TABLE_1[0].value)) for e in several], STUDY)
-    z = (77.53 - 85.87) / math.sqrt(0.08**2 + 0.01 + 0.25 * 4 / 3 + 1e-4 / 12)
-    assert judged[1][1] == pytest.approx(z, rel=1e-12)
+def several(sd, trainings=3):
+    return Estimate(80, 0.1, 10, trainings=trainings, training_sd=sd)
+
+
+def test_spreads_are_pooled_by_kind_with_degrees_of_freedom_by_encoder():
+    """(0.01 * 2 + 0.49 * 4) / 6; a second cell of the same encoder adds to the variance, not to its certainty."""
+    baseline, ours, tenth = (cell.quantity for cell in TABLE_1[:3])
+    assert ours.encoder == tenth.encoder != baseline.encoder
+    found = spreads.pooled([(baseline, several(0.1)), (ours, several(0.7, 5)), (tenth, None)], STUDY)
+    assert found == {"top1": Spread(pytest.approx(math.sqrt(0.33)), 6, assumed=False)}
+    both = spreads.pooled([(ours, several(0.1)), (tenth, several(0.7))], STUDY)
+    assert both == {"top1": Spread(pytest.approx(0.5), 2, assumed=False)}
+    other = replace(ours, metric="top5")
+    assert set(spreads.pooled([(ours, several(0.1)), (other, several(0.7))], STUDY)) == {"top1", "top5"}
+    assert spreads.pooled([(ours, None), (tenth, Estimate(80, 0.1, 10))], STUDY) == {}
+    head = parse("teacher | probe 100% on rm50 | imagenet100 | rm50 | top1")
+    assert spreads.pooled([(head, several(0.3)), (parse(MOVED), several(0.5))], STUDY) == {
+        "head_top1": Spread(pytest.approx(0.3), 2, assumed=False), "top1": Spread(pytest.approx(0.5), 2, assumed=False),
+    }  # fmt: skip
+    fixed = parse("teacher | own | imagenet100 | clean | top1")
+    assert spreads.pooled([(fixed, several(0.3))], STUDY) == {}
+
+
+def test_a_table_is_judged_by_its_pooled_spread_and_student_s_t():
+    estimates = [replace(several(sd), mean=77.53) for sd in (0.1, 0.7)]
+    judged = verdicts.of_table(TABLE_1[:2], estimates, STUDY)[1]
+    parts = [(0.0064, 9), (0.01, 27), (0.25 * 4 / 3, 4), (1e-4 / 12, math.inf)]
+    variance = sum(v for v, _ in parts)
+    assert judged.z == pytest.approx((77.53 - 85.87) / math.sqrt(variance), rel=1e-12)
+    assert judged.df == pytest.approx(variance**2 / sum(v**2 / df for v, df in parts), rel=1e-12)
+    assert (judged.spread, judged.words) == ("measured", "worse")
+
+
+def test_a_declared_and_a_measured_part_are_added_by_welch_and_satterthwaite():
+    """A moved head's declared 2 · 0.04 beside a measured 0.25 · 4/3 of 2 degrees of freedom: it stays assumed."""
+    scored = verdicts.score(cell_of(MOVED, se=""), replace(several(0.5), se=None), STUDY, {"top1": Spread(0.5, 2)})
+    total = 0.08 + 1 / 3 + 1e-4 / 12
+    assert scored.se == pytest.approx(math.sqrt(total)) and scored.df == pytest.approx(total**2 / ((1 / 3) ** 2 / 2))
+    assert scored.spread == "assumed"
+
+
+def test_the_degrees_of_freedom_of_a_sum_by_hand():
+    """Welch's: (1 + 3)² / (1/5 + 9/10) = 14.5; two parts of one kind are one estimate: (1 + 3)² / (16/5) = 5."""
+    drawn = spreads.Drawn("top1", "a")
+    assert spreads.degrees_of_freedom([Part(1, 5), Part(3, 10)]) == pytest.approx(16 / 1.1)
+    assert spreads.degrees_of_freedom([Part(1, 5), Part(1, 5)]) == pytest.approx(10)
+    assert spreads.degrees_of_freedom([Part(1, 5, drawn), Part(3, 5, replace(drawn, source="b"))]) == pytest.approx(5)
+    assert spreads.degrees_of_freedom([Part(1)]) == spreads.degrees_of_freedom([]) == math.inf
+
+
+# --- the spread at which a verdict flips ----------------------------------------------------------------------------
+
+
+def test_each_verdict_tells_the_spread_at_which_it_would_flip():
+    """Just below and above it the study's own spread gives the two verdicts."""
+    cells = TABLE_1[:3]
+    estimates = [Estimate(float(c.value) + d, 0.08, 10) for c, d in zip(cells, (-0.8, 1.4, 0.0), strict=True)]
+    flips = verdicts.flips(cells, estimates, STUDY)
+    assert [each.verdict for each in verdicts.of_table(cells, estimates, STUDY)] == ["within", "better", "within"]
+    assert flips[2] == verdicts.Flip(0.3, None)
+    for place, (low, high) in enumerate([("worse", "within"), ("better", "within")]):
+        for nudge, verdict in ((0.99, low), (1.01, high)):
+            study = study_but("paper", training_spread={"top1": flips[place].at * nudge})
+            assert verdicts.of_table(cells, estimates, study)[place].verdict == verdict
+    assert flips[0].at < 0.3 < flips[1].at and flips[0].spread == flips[1].spread == 0.3
+
+
+def test_what_is_not_judged_or_has_no_spread_does_not_flip():
+    fixed = cell_of("resnet | own | imagenet100 | clean | top1")
+    assert verdicts.flips([CELL, fixed], [None, Estimate(77, 0.1, 10)], STUDY) == [None, None]
+    assert verdicts.flips(TABLE_10[:1], [Estimate(77, 0.1, 10)], STUDY) == [None]
+
+
+def test_a_flip_is_looked_for_between_no_spread_and_a_hundred_times_it():
+    for change in (0.02, 0.7, 1.5, 63.0):
+        assert spreads.flip_factor(lambda f, c=change: f < c) == pytest.approx(change, abs=2e-3)
+    assert spreads.flip_factor(lambda f: f < 101) is None
 
 
 # --- Holm's method, p-values, power ---------------------------------------------------------------------------------
@@ -110,6 +240,8 @@ def test_the_spread_of_a_table_is_pooled_over_its_cells():
 @pytest.mark.parametrize("z", [-4.2, -1.96, 0, 0.3, 2.5758])
 def test_p_values_are_scipy_s(z):
     assert verdicts.p_value(z) == pytest.approx(2 * stats.norm.sf(abs(z)), rel=1e-12)
+    for df in (1, 2.5, 9):
+        assert verdicts.p_value(z, df) == pytest.approx(2 * stats.t.sf(abs(z), df), rel=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -153,12 +285,13 @@ def test_holm_is_the_shortcut_of_closed_testing():
 
 def test_power_is_that_of_a_shifted_normal():
     """Two-sided at alpha over three cells; the median over cells is the one in the middle."""
-    three = [CELL, replace(CELL, se="0.5"), replace(CELL, se="")]
+    three = [CELL, replace(CELL, se="0.02"), replace(CELL, se="")]
+    # so many degrees of freedom that a normal is near
     errors = [math.sqrt(2 * float(c.se or 0) ** 2 + 2 * 0.3**2 + 1e-4 / 12) for c in three]
     threshold = stats.norm.isf(0.05 / 6)
     chances = [stats.norm.sf(threshold, loc=1 / e) + stats.norm.cdf(-threshold, loc=1 / e) for e in errors]
-    assert verdicts.power(1, three, STUDY) == pytest.approx(sorted(chances)[1], rel=1e-9)
-    assert verdicts.power(0, three, STUDY) == pytest.approx(0.05 / 3, rel=1e-9)
+    assert verdicts.power(1, three, STUDY) == pytest.approx(sorted(chances)[1], rel=2e-3)
+    assert verdicts.power(0, three, STUDY) == pytest.approx(0.05 / 3, rel=2e-3)
 
 
 # --- verdicts -------------------------------------------------------------------------------------------------------
@@ -168,17 +301,18 @@ def test_verdicts_name_direction_and_absence():
     def judged(estimate):
         return verdicts.of_table([CELL], [estimate], STUDY)[0]
 
-    error = verdicts.uncertainty(CELL, Estimate(90.0, 0.1, 10), STUDY)
-    assert judged(Estimate(90.0, 0.1, 10)) == ("better", pytest.approx(12.47 / error))
-    assert judged(Estimate(60.0, 0.1, 10)) == ("worse", pytest.approx(-17.53 / error))
-    assert judged(Estimate(77.6, 0.1, 10)) == ("within", pytest.approx(0.07 / error))
-    assert judged(None) == ("missing", None)
+    score = verdicts.score(CELL, Estimate(90.0, 0.1, 10), STUDY)
+    for value, verdict, delta in ((90, "better", 12.47), (60, "worse", -17.53), (77.6, "within", 0.07)):
+        z = pytest.approx(delta / score.se)
+        assert judged(Estimate(value, 0.1, 10)) == Judgement(verdict, z, pytest.approx(score.df), "assumed")
+    assert judged(Estimate(90, 0.1, 10)).words == "better, spread assumed"
+    assert judged(None) == Judgement("missing") and judged(None).words == "missing"
 
 
 def test_missing_cells_leave_the_others_verdicts_in_place():
     estimates = [None, Estimate(99, 0.1, 10), None, Estimate(float(TABLE_1[3].value), 0.1, 10)]
     judged = verdicts.of_table(TABLE_1[:4], estimates, STUDY)
-    assert [verdict for verdict, _ in judged] == ["missing", "better", "missing", "within"]
+    assert [each.verdict for each in judged] == ["missing", "better", "missing", "within"]
     assert set(cells.verdicts.VERDICTS) == {"within", "better", "worse", "not comparable", "missing"}
     with pytest.raises(ValueError, match="zip"):
         verdicts.of_table(TABLE_1[:2], estimates[:1], STUDY)
@@ -186,7 +320,7 @@ def test_missing_cells_leave_the_others_verdicts_in_place():
 
 def test_a_study_that_is_not_comparable_judges_no_cell():
     small = replace(STUDY, settings=STUDY.settings.model_copy(update={"comparable": False}))
-    assert verdicts.of_table([CELL], [Estimate(60, 0.1, 10)], small) == [("not comparable", None)]
+    assert verdicts.of_table([CELL], [Estimate(60, 0.1, 10)], small) == [Judgement("not comparable")]
 
 
 def layouts(about_table_1):
@@ -195,36 +329,40 @@ def layouts(about_table_1):
 
 def test_a_layout_that_is_not_comparable_switches_off_its_table_s_verdicts(tmp_path):
     study = study_but("paper", tmp_path, files={"tables.yaml": layouts(", comparable: false")})
-    assert verdicts.of_table([CELL], [Estimate(60, 0.1, 10)], study) == [("not comparable", None)]
-    assert verdicts.of_table(TABLE_10[:1], [Estimate(60, 0.1, 10)], STUDY) == [("not comparable", None)]
+    assert verdicts.of_table([CELL], [Estimate(60, 0.1, 10)], study) == [Judgement("not comparable")]
+    assert verdicts.of_table(TABLE_10[:1], [Estimate(60, 0.1, 10)], STUDY) == [Judgement("not comparable")]
 
 
 def test_a_note_switches_off_no_verdict(tmp_path):
     study = study_but("paper", tmp_path, files={"tables.yaml": layouts(", notes: [{text: Odd.}]")})
     assert printed.notes_of(1, study) == ["Odd."]
-    assert verdicts.of_table([CELL], [Estimate(60, 0.1, 10)], study)[0][0] == "worse"
+    assert verdicts.of_table([CELL], [Estimate(60, 0.1, 10)], study)[0].verdict == "worse"
 
 
 def test_several_training_seeds_take_the_place_of_the_declared_spread():
     wide = [Estimate(float(cell.value) + 2, 0.1, 10, trainings=3, training_sd=2.0) for cell in TABLE_1]
     narrow = [Estimate(float(cell.value) + 2, 0.1, 10, trainings=3, training_sd=0.1) for cell in TABLE_1]
-    assert {verdict for verdict, _ in verdicts.of_table(TABLE_1, wide, STUDY)} == {"within"}
-    assert {verdict for verdict, _ in verdicts.of_table(TABLE_1, narrow, STUDY)} == {"better"}
+    assert {each.verdict for each in verdicts.of_table(TABLE_1, wide, STUDY)} == {"within"}
+    assert {each.verdict for each in verdicts.of_table(TABLE_1, narrow, STUDY)} == {"better"}
 
 
 def test_a_row_of_cells_csv_says_ours_theirs_and_the_verdict():
     ours = Estimate(77.123456, 0.098765, 10)
-    row = cells.row(CELL, ours, ("within", -1.23456))
+    judged = Judgement("within", -1.23456, 12.345, "measured")
+    row = cells.row(CELL, ours, judged, verdicts.Flip(0.3, 0.123456))
     assert (row["table"], row["row"], row["column"]) == (1, CELL.row, CELL.column)
     assert row["quantity"] == str(CELL.quantity)
     assert (row["published"], row["published_se"]) == ("77.53", "0.06")
     assert (row["reproduced"], row["reproduced_se"], row["n"]) == (77.1235, 0.0988, 10)
     assert (row["delta"], row["verdict"], row["z"]) == (-0.4065, "within", -1.23)
-    empty = cells.row(replace(CELL, se=""), None, ("missing", None))
+    assert (row["df"], row["spread_is"], row["spread"], row["flips_at"]) == (12.3, "measured", 0.3, 0.1235)
+    never = cells.row(CELL, ours, judged, verdicts.Flip(0.3, None))
+    assert (never["spread"], never["flips_at"]) == (0.3, None)
+    empty = cells.row(replace(CELL, se=""), None, Judgement("missing"))
     assert {key for key, value in empty.items() if value is None} == {
-        "published_se", "reproduced", "reproduced_se", "n", "delta", "z",
+        "published_se", "reproduced", "reproduced_se", "n", "delta", "z", "df", "spread_is", "spread", "flips_at",
     }  # fmt: skip
-    assert cells.row(CELL, Estimate(77, None, 1), ("within", 0.0))["reproduced_se"] is None
+    assert cells.row(CELL, Estimate(77, None, 1), Judgement("within", 0.0))["reproduced_se"] is None
 
 
 def test_cells_csv_has_a_row_for_each_printed_cell_of_a_study_s_tables(tmp_path):
@@ -238,56 +376,5 @@ def test_cells_csv_has_a_row_for_each_printed_cell_of_a_study_s_tables(tmp_path)
     assert written["reproduced_se"].tolist() == [0, 0.05, 0.1, 0.15] and written["z"].isna().all()
     assert list(written.columns) == [
         "table", "row", "column", "quantity", "published", "published_se", "reproduced", "reproduced_se", "n", "delta",
-        "verdict", "z",
+        "verdict", "z", "df", "spread_is", "spread", "flips_at",
     ]  # fmt: skip
-
-
-# --- the whole method, on simulated retrainings ---------------------------------------------------------------------
-
-
-def retrained(random, spread, shift=0.0, trainings=1, evaluation_se=0.08):
-    """What a faithful (or shifted) retraining of Table 1 would report: both sides drawn around one truth."""
-    drawn = []
-    for cell in TABLE_1:
-        theirs = float(cell.value)  # truth + their training + their evaluation, already drawn
-        se = evaluation_se if cell.se else 0.0
-        noise = random.normal(0, spread * np.sqrt(1 + 1 / trainings))
-        noise += random.normal(0, np.hypot(se, float(cell.se or 0)))
-        drawn.append(Estimate(theirs + noise + shift, se or None, 10, trainings=trainings))
-    return drawn
-
-
-def alarms(spread, shift=0.0, runs=400, trainings=1):
-    """The share of simulated reproductions of Table 1 with any cell outside, and the share of cells outside."""
-    random = np.random.default_rng(0)
-    outside = []
-    for _ in range(runs):
-        judged = verdicts.of_table(TABLE_1, retrained(random, spread, shift, trainings), STUDY)
-        outside.append([verdict in ("better", "worse") for verdict, _ in judged])
-    return np.any(outside, axis=1).mean(), np.mean(outside)
-
-
-@pytest.mark.parametrize("trainings", [1, 5])
-def test_faithful_retrainings_are_rarely_rejected(trainings):
-    any_alarm, _ = alarms(SPREAD, trainings=trainings)
-    assert any_alarm == pytest.approx(verdicts.FALSE_ALARM_RATE, abs=0.025)
-
-
-def test_the_evaluation_error_alone_would_reject_most_of_them(monkeypatch):
-    monkeypatch.setattr(verdicts, "training_spread", lambda quantity, study: 0.0)
-    assert alarms(SPREAD)[0] > 0.8
-
-
-def test_a_true_loss_of_two_points_is_noticed():
-    any_alarm, outside = alarms(SPREAD, shift=-2.0)
-    assert any_alarm > 0.99 and outside > 0.8
-
-
-def test_the_power_that_the_page_states_is_the_power_that_simulations_have():
-    random, noticed = np.random.default_rng(1), []
-    for _ in range(400):
-        estimates = retrained(random, SPREAD)
-        i = random.integers(len(TABLE_1))
-        estimates[i] = replace(estimates[i], mean=estimates[i].mean - 2)
-        noticed.append(verdicts.of_table(TABLE_1, estimates, STUDY)[i][0] == "worse")
-    assert np.mean(noticed) == pytest.approx(verdicts.power(2, TABLE_1, STUDY), abs=0.04)

@@ -11,7 +11,7 @@ from contrastive_inversion.ledger.estimates import Estimate
 from contrastive_inversion.ledger.measurements import Measurements
 from contrastive_inversion.ledger.printed import Cell
 from contrastive_inversion.ledger.study import Study
-from contrastive_inversion.ledger.verdicts import Judgement
+from contrastive_inversion.ledger.verdicts import Flip, Judgement
 
 
 def of_study(study: Study[Any], results: Path) -> pd.DataFrame:
@@ -21,13 +21,16 @@ def of_study(study: Study[Any], results: Path) -> pd.DataFrame:
         cells = printed.cells_of(number, study.paper)
         estimates = [measured.of(cell.quantity) for cell in cells]
         judged = verdicts.of_table(cells, estimates, study)
-        rows += [row(*judgement) for judgement in zip(cells, estimates, judged, strict=True)]
+        flips = verdicts.flips(cells, estimates, study)
+        rows += [row(*each) for each in zip(cells, estimates, judged, flips, strict=True)]
     return pd.DataFrame(rows)
 
 
-def row(cell: Cell, ours: Estimate | None, judged: Judgement) -> dict[str, Any]:
-    """One printed cell, our Estimate of its quantity, and the verdict with its z."""
-    verdict, z = judged
+def row(cell: Cell, ours: Estimate | None, judged: Judgement, flip: Flip | None = None) -> dict[str, Any]:
+    """One printed cell, our Estimate of its quantity, the verdict and the spread at which it would flip.
+
+    spread_is: assumed or measured; spread and flips_at: in the quantity's unit.
+    """
     return {
         "table": cell.table, "row": cell.row, "column": cell.column, "quantity": str(cell.quantity),
         "published": cell.value, "published_se": cell.se or None,
@@ -35,7 +38,9 @@ def row(cell: Cell, ours: Estimate | None, judged: Judgement) -> dict[str, Any]:
         "reproduced_se": None if ours is None or ours.se is None else round(ours.se, 4),
         "n": None if ours is None else ours.n,
         "delta": None if ours is None else round(ours.mean - float(cell.value), 4),
-        "verdict": verdict, "z": None if z is None else round(z, 2),
+        "verdict": judged.verdict, "z": None if judged.z is None else round(judged.z, 2),
+        "df": None if judged.df is None else round(judged.df, 1), "spread_is": judged.spread or None,
+        "spread": flip and round(flip.spread, 4), "flips_at": flip and flip.at and round(flip.at, 4),
     }  # fmt: skip
 
 

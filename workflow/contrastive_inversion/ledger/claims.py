@@ -2,15 +2,24 @@
 
 A claim in a paper's `printed/claims.yaml` is a list of comparisons and how many of them must be true. A
 comparison is a contrast of quantities, `plus` minus `minus`, that must lie above a bound (`above`), or between a
-bound and its negative (`within`). It is true or false if the contrast is beyond its bounds by Z standard errors,
-and open otherwise; the claim then holds, fails or is undecided according to how many are surely or possibly true.
-Imports no torch.
+bound and its negative (`within`). It is true or false if the contrast is beyond its bounds by a one-sided t test at
+LEVEL, and open otherwise; the claim then holds, fails or is undecided according to how many are surely or possibly
+true.
+
+The variance of a contrast is the sum, over its quantities, of
+
+    standard error^2            the draw of the distortions, with n - 1 degrees of freedom
+    spread^2 / n                what a repetition draws anew (`ledger.spreads`), n our trainings; measured spreads are
+                                pooled over the claim's quantities of a kind
+    p (1 - p) (1/m - 1/M)       the draw of the test images, where others in the contrast are measured on M > m of them
+
+and its degrees of freedom are those of Welch and Satterthwaite. Imports no torch.
 """
 
 import functools
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -18,17 +27,19 @@ from typing import Any, Literal, Self
 import pandas as pd
 from pydantic import Field, RootModel, model_validator
 from pydantic_core import PydanticCustomError
+from scipy import special
 
 from contrastive_inversion.base import files
 from contrastive_inversion.base.settings import NotNegative, Settings, checked, read_yaml
-from contrastive_inversion.ledger import plan, quantities, verdicts
+from contrastive_inversion.ledger import plan, quantities, spreads
 from contrastive_inversion.ledger.estimates import Estimate
 from contrastive_inversion.ledger.measurements import Measurements
 from contrastive_inversion.ledger.paper import Paper
 from contrastive_inversion.ledger.quantities import Quantity
+from contrastive_inversion.ledger.spreads import Part, Pooled
 from contrastive_inversion.ledger.study import Study
 
-Z = 1.645  # one-sided 5 % for each comparison
+LEVEL = 0.05  # one-sided, of each comparison
 Value = Callable[[Quantity], Estimate | None]
 
 
@@ -95,12 +106,39 @@ class Claims(RootModel[list[Claim]]):
 
 @dataclass(frozen=True)
 class Outcome:
-    """One contrast of a claim: its value, standard error, and whether it is True, False or None for open."""
+    """One contrast of a claim: its value, standard error, and whether it is True, False or None for open.
+
+    df: degrees of freedom; spread: whether what it rests on was measured or assumed, empty where it has none.
+    """
 
     text: str
     value: float | None
     se: float | None
     truth: bool | None
+    df: float | None = None
+    spread: str = ""
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """The value of a comparison's contrast and the parts of its variance."""
+
+    value: float
+    parts: tuple[Part, ...]
+
+    @property
+    def se(self) -> float:
+        """Its standard error."""
+        return math.sqrt(sum(part.variance for part in self.parts))
+
+    @property
+    def df(self) -> float:
+        """The degrees of freedom of that."""
+        return spreads.degrees_of_freedom(self.parts)
+
+    def at(self, factor: float) -> "Contrast":
+        """The contrast with spreads so many times as large."""
+        return Contrast(self.value, tuple(part.at(factor) for part in self.parts))
 
 
 @functools.cache
@@ -115,35 +153,50 @@ def quantities_of(claim: Claim) -> list[Quantity]:
     return [quantities.parse(text) for each in claim.comparisons for text in [*each.plus, *each.minus]]
 
 
-def contrast(comparison: Comparison, value: Value, study: Study[Any]) -> tuple[float | None, float | None]:
-    """The contrast of a comparison and its standard error: evaluation and training spread of every quantity.
-
-    (None, None) where a quantity has no value.
-    """
-    total, variance = 0.0, 0.0
-    for sign, texts in ((1, comparison.plus), (-1, comparison.minus)):
-        for quantity in map(quantities.parse, texts):
-            estimate = value(quantity)
-            if estimate is None:
-                return None, None
-            total += sign * estimate.mean
-            variance += (estimate.se or 0.0) ** 2 + training_variance(quantity, estimate, study)
-    return total, math.sqrt(variance)
-
-
-def training_variance(quantity: Quantity, estimate: Estimate, study: Study[Any]) -> float:
-    """The variance of a mean over trainings: measured where there were several, else the declared spread's."""
-    if estimate.training_se is not None:
-        return estimate.training_se**2
-    return verdicts.training_spread(quantity, study) ** 2
+def contrast(
+    comparison: Comparison, value: Value, study: Study[Any], measured: Pooled | None = None
+) -> Contrast | None:
+    """The contrast of a comparison, None where a value lacks; measured: the spreads by kind that trainings showed."""
+    signs = [(1, text) for text in comparison.plus] + [(-1, text) for text in comparison.minus]
+    known = [(sign, quantity, value(quantity)) for sign, quantity in ((s, quantities.parse(text)) for s, text in signs)]
+    terms = [(sign, quantity, estimate) for sign, quantity, estimate in known if estimate is not None]
+    if len(terms) < len(known):
+        return None
+    most = most_images([(quantity, estimate) for _, quantity, estimate in terms])
+    parts = [
+        part
+        for _, quantity, estimate in terms
+        for part in uncertain(quantity, estimate, most[quantity.data], study, measured or {})
+    ]
+    return Contrast(sum(sign * estimate.mean for sign, _, estimate in terms), tuple(parts))
 
 
-def truth(comparison: Comparison, value: float | None, se: float | None) -> bool | None:
-    """Whether a contrast is beyond its bound by Z standard errors: True, False, or None where it is open."""
+def most_images(terms: Sequence[tuple[Quantity, Estimate]]) -> Mapping[str, int]:
+    """The most test images of each data set that a contrast's quantities are measured on; 0 where none says."""
+    most: dict[str, int] = {}
+    for quantity, estimate in terms:
+        most[quantity.data] = max(most.get(quantity.data, 0), estimate.images or 0)
+    return most
+
+
+def uncertain(quantity: Quantity, estimate: Estimate, images: int, study: Study[Any], measured: Pooled) -> list[Part]:
+    """The variances of one quantity in a contrast whose largest set of test images has so many."""
+    known = spreads.parts(quantity, estimate, study, measured, others=0)
+    known += spreads.sampling(quantity, (estimate.images, images), estimate.mean, study)
+    return known if estimate.se is None else [spreads.evaluation(estimate), *known]
+
+
+def truth(comparison: Comparison, value: float | None, se: float | None, df: float = math.inf) -> bool | None:
+    """Whether a contrast is beyond its bound by a t test at LEVEL: True, False, or None where it is open."""
     if value is None or se is None:
         return None
     distance = comparison.distance(value)
-    return None if abs(distance) <= Z * se else distance > 0
+    return None if abs(distance) <= quantile(df) * se else distance > 0
+
+
+def quantile(df: float) -> float:
+    """The one-sided quantile at LEVEL of Student's t; of a standard normal for infinitely many degrees of freedom."""
+    return float(special.ndtri(1 - LEVEL) if math.isinf(df) else special.stdtrit(df, 1 - LEVEL))
 
 
 def decide(claim: Claim, truths: Sequence[bool | None]) -> str:
@@ -162,11 +215,33 @@ def judge(claim: Claim, value: Value, study: Study[Any]) -> tuple[str, list[Outc
 
     value: a function from a Quantity to its Estimate or None.
     """
-    outcomes = []
-    for comparison in claim.comparisons:
-        contrasted, se = contrast(comparison, value, study)
-        outcomes.append(Outcome(str(comparison), contrasted, se, truth(comparison, contrasted, se)))
+    outcomes = outcomes_of(claim, contrasts(claim, value, study))
     return decide(claim, [outcome.truth for outcome in outcomes]), outcomes, margin(claim, outcomes)
+
+
+def contrasts(claim: Claim, value: Value, study: Study[Any]) -> list[Contrast | None]:
+    """The contrasts of a claim's comparisons, spreads pooled over them."""
+    measured = spreads.pooled({q: value(q) for q in quantities_of(claim)}.items(), study)
+    return [contrast(comparison, value, study, measured) for comparison in claim.comparisons]
+
+
+def outcomes_of(claim: Claim, found: Sequence[Contrast | None], factor: float = 1.0) -> list[Outcome]:
+    """The outcomes of a claim's comparisons, spreads being so many times as large."""
+    return [outcome(comparison, c and c.at(factor)) for comparison, c in zip(claim.comparisons, found, strict=True)]
+
+
+def outcome(comparison: Comparison, found: Contrast | None) -> Outcome:
+    """A comparison's contrast and whether it is beyond its bound."""
+    if found is None:
+        return Outcome(str(comparison), None, None, None)
+    decided = truth(comparison, found.value, found.se, found.df)
+    return Outcome(str(comparison), found.value, found.se, decided, found.df, spreads.resting_on(found.parts))
+
+
+def flip(claim: Claim, value: Value, study: Study[Any]) -> float | None:
+    """By how much all spreads must be multiplied for a claim's verdict to change; None where it stays."""
+    found = contrasts(claim, value, study)
+    return spreads.flip_factor(lambda f: decide(claim, [each.truth for each in outcomes_of(claim, found, f)]))
 
 
 def margin(claim: Claim, outcomes: Sequence[Outcome]) -> float | None:
@@ -185,10 +260,16 @@ def relevant(study: Study[Any]) -> list[Claim]:
     return [claim for claim in of_paper(study.paper) if set(quantities_of(claim)) <= wanted]
 
 
-def of_study(study: Study[Any], results: Path) -> list[tuple[Claim, str, list[Outcome], float | None]]:
-    """For each claim that the study can judge: the claim, its verdict, outcomes and margin."""
-    measured = Measurements(study, results)
-    return [(claim, *judge(claim, measured.of, study)) for claim in relevant(study)]
+def of_study(study: Study[Any], results: Path) -> list[tuple[Claim, str, list[Outcome], float | None, float | None]]:
+    """For each claim that the study can judge: the claim, its verdict, outcomes, margin and flip."""
+    value = Measurements(study, results).of
+    return [(claim, *judge(claim, value, study), flip(claim, value, study)) for claim in relevant(study)]
+
+
+def resting_on(outcomes: Sequence[Outcome]) -> str:
+    """What the spreads behind a claim rest on: `assumed` where any does, else `measured`; empty without any."""
+    known = {outcome.spread for outcome in outcomes}
+    return next((word for word in ("assumed", "measured") if word in known), "")
 
 
 def evidence(outcome: Outcome) -> str:
@@ -206,8 +287,10 @@ def write(study: Study[Any], results: Path) -> None:
             "claim": claim.id, "section": claim.section, "sentence": claim.sentence, "verdict": verdict,
             "margin": None if margin is None else round(margin, 4),
             "evidence": "; ".join(evidence(outcome) for outcome in outcomes),
+            "spread": resting_on(outcomes), "flips_at": None if flip is None else round(flip, 2),
         }
-        for claim, verdict, outcomes, margin in of_study(study, results)
+        for claim, verdict, outcomes, margin, flip in of_study(study, results)
     ]  # fmt: skip
-    table = pd.DataFrame(lines, columns=["claim", "section", "sentence", "verdict", "margin", "evidence"])
+    columns = ["claim", "section", "sentence", "verdict", "margin", "evidence", "spread", "flips_at"]
+    table = pd.DataFrame(lines, columns=columns)
     files.write_text(results / study.name / "claims.csv", table.to_csv(index=False, lineterminator="\n"))

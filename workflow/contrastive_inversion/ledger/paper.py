@@ -32,10 +32,15 @@ class Family:
 
 @dataclass(frozen=True)
 class Metric:
-    """What is measured: the label of its axis, and whether its name takes a value, as in `all@0.25`."""
+    """What is measured: the label of its axis, and whether its name takes a value, as in `all@0.25`.
+
+    share: whether it is a percentage of the images; point: what one point is in its unit.
+    """
 
     label: str
     takes_value: bool = False
+    share: bool = False
+    point: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -81,9 +86,10 @@ class Paper:
 
     settings: the class of its studies' settings; products and jobs: by folder and by kind; check_level: raises
     UserError for a distortion or an attack that the study does not know; level_label: what people read for one;
-    position: its place on an axis; spread: which of the study's `training_spread` a quantity has; raw: the authors'
-    raw results behind the print; tables: those that are no grid of quantities; sentences: of the page, formatted with
-    the study's `settings`.
+    position: its place on an axis; spread: which of the study's `training_spread` a quantity has; redrawn: which more
+    of them, for what is drawn anew besides encoder and head; images: how many test images are behind the print, by data
+    set, where that is known; raw: the authors' raw results behind the print; tables: those that are no grid of
+    quantities; sentences: of the page, formatted with the study's `settings`.
     """
 
     name: str
@@ -99,6 +105,8 @@ class Paper:
     spread: Callable[["Quantity"], str]
     level_label: Callable[[str, "Study[Any]"], str] = lambda name, study: name
     position: Callable[[str], float] = float
+    redrawn: Callable[["Quantity"], tuple[str, ...]] = lambda quantity: ()
+    images: Mapping[str, int] = field(default_factory=dict)
     raw: Callable[[], Mapping["Quantity", Estimate]] = dict
     tables: Mapping[int, Callable[["Study[Any]"], pd.DataFrame]] = field(default_factory=dict)
     sentences: Mapping[str, str] = field(default_factory=dict)

@@ -4,11 +4,13 @@ import csv
 import functools
 from collections.abc import Iterable
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, RootModel
 
+from contrastive_inversion.base.errors import UserError
 from contrastive_inversion.base.job import Job
 from contrastive_inversion.base.recipe import Recipe
 from contrastive_inversion.base.settings import Count, Settings, checked, read_yaml
@@ -22,7 +24,10 @@ INSTANTIATIONS = 10  # behind a printed standard error
 
 @dataclass(frozen=True)
 class Cell:
-    """One printed number: where it stands, what it says, what it claims to measure."""
+    """One printed number: where it stands, what it says, what it claims to measure.
+
+    rounded_to: the decimals that carry information, where they are fewer than those printed.
+    """
 
     table: int
     row: str
@@ -33,6 +38,12 @@ class Cell:
     se_decimals: int
     bold: bool
     quantity: Quantity
+    rounded_to: int | None = None
+
+    @property
+    def informative(self) -> int:
+        """The decimals that carry information."""
+        return self.decimals if self.rounded_to is None else self.rounded_to
 
 
 class Note(Settings):
@@ -98,13 +109,27 @@ def read_csv(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+def rounding(row: dict[str, str]) -> int | None:
+    """The decimals that a row of the ledger says to carry information; None where all do, or it has no such column.
+
+    Raises UserError where they are no number of decimals that are printed, or the value says more.
+    """
+    text = row.get("rounded_to") or ""
+    if not text:
+        return None
+    value, printed = Decimal(row["value"]), int(row["decimals"])
+    if not text.isdecimal() or int(text) > printed or value != round(value, int(text)):
+        raise UserError(f"table {row['table']}, '{row['quantity']}': rounded_to: {text} does not fit {row['value']}")
+    return int(text)
+
+
 @functools.cache
 def cells(paper: Paper) -> tuple[Cell, ...]:
     """Every printed number of a paper's tables, in printed order."""
     return tuple(
         Cell(
             int(row["table"]), row["row"], row["column"], row["value"], row["se"], int(row["decimals"]),
-            int(row["se_decimals"] or 0), row["bold"] == "yes", parse(row["quantity"]),
+            int(row["se_decimals"] or 0), row["bold"] == "yes", parse(row["quantity"]), rounding(row),
         )
         for row in read_csv(paper.printed / "tables.csv")
     )  # fmt: skip

@@ -25,7 +25,8 @@ class StudySettings(Settings):
     measured: bool = Field(description="false: published numbers stand in for measurements")
     comparable: bool = Field(description="whether its numbers may be judged against the printed ones")
     training_spread: dict[str, NotNegative] = Field(
-        description="assumed standard deviation over training seeds, by kind of quantity, in its unit"
+        description="assumed standard deviation over training seeds, by kind of quantity, in its unit; `head_` and a "
+        "kind: over fits of a head on weights that are not trained"
     )
     tables: list[int] = Field(description="the paper's tables that the study fills")
     figures: list[int] = Field(description="the paper's figures that the study draws")

@@ -2,70 +2,138 @@
 
 A cell is judged by z = delta / s, with s^2 the sum of
 
-    the published standard error^2 and ours^2     the draw of the test images' distortions
-    sigma_train^2 (1 + 1/n)                       a retrained model: their one training and the mean of our n
-    step^2 / 12                                   the rounding of the print to `step`
+    the published standard error^2 and ours^2     the draw of the test images' distortions, each with its n - 1 degrees
+                                                  of freedom; the side without one is given the other's
+    spread^2 (1 + 1/n)                            what a repetition draws anew (`ledger.spreads`): their one training
+                                                  and the mean of our n; so for heads and for what else is drawn
+    p (1 - p) |1/m - 1/M|                         the draw of the test images, where ours are not the print's
+    step^2 / 12                                   the rounding of the print, to the decimals that carry information
 
 The evaluation's standard error alone would reject most faithful retrainings (at a training spread of 0.3 points,
-84 % of them). sigma_train is measured where the study has several training seeds, pooled over a table's cells;
-otherwise it is the study's declared `training_spread` of the kind of quantity. A quantity whose encoder is not trained
-by the study has none. Within a table, Holm's method keeps the chance of any false alarm at 5 %.
-Imports no torch.
+84 % of them). The draw of the test images is common to both sides, and cancels, only where the very same images were
+used: that is taken to be so where their numbers agree or the print's is not known. What was measured once on both
+sides is never taken as exact: it has a spread, or it is not judged.
+
+z has Student's t with the degrees of freedom of Welch and Satterthwaite, so a spread measured on two or three
+trainings counts for what it is worth. Within a table, Holm's method (1979, Scand. J. Statist. 6) keeps the chance of
+any false alarm at 5 % whatever the dependence between cells; over k tables together it is at most 1 - 0.95^k where
+the tables are independent, and is not controlled. A verdict that rests on a declared spread says that it is assumed,
+and each tells the spread at which it would flip, all spreads of its table being scaled together.
+docs/statistics.md has the measured rates. Imports no torch.
 """
 
+import functools
 import math
-import statistics
-from collections.abc import Sequence
-from statistics import NormalDist
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from contrastive_inversion.base.errors import UserError, nearest
-from contrastive_inversion.ledger import printed
+import numpy as np
+from scipy import special
+
+from contrastive_inversion.base.errors import UserError
+from contrastive_inversion.ledger import printed, spreads
 from contrastive_inversion.ledger.estimates import Estimate
 from contrastive_inversion.ledger.printed import Cell
-from contrastive_inversion.ledger.quantities import Quantity
+from contrastive_inversion.ledger.spreads import Part, Pooled
 from contrastive_inversion.ledger.study import Study
 
 FALSE_ALARM_RATE = 0.05
+LARGE = 1e5  # degrees of freedom, above which Student's t is taken for a normal
+QUANTILES = (np.arange(200) + 0.5) / 200  # over which the power's doubt about a standard error is averaged
 VERDICTS = ("within", "better", "worse", "not comparable", "missing")
-Judgement = tuple[str, float | None]  # the verdict and its z
 
 
-def training_spread(quantity: Quantity, study: Study[Any]) -> float:
-    """The declared spread over training seeds of a quantity, in its units: 0 where only a linear head is trained.
+@dataclass(frozen=True)
+class Judgement:
+    """The verdict on a cell, its z and degrees of freedom, and whether the spread behind it was measured or assumed.
 
-    Raises UserError where the study declares none for this kind of quantity.
+    z and df are None where the cell is not judged; spread is empty where it has none.
     """
-    if not study.paper.family(quantity.encoder)[0].retrained:
-        return 0.0
-    kind, declared = study.paper.spread(quantity), study.settings.training_spread
-    if kind not in declared:
+
+    verdict: str
+    z: float | None = None
+    df: float | None = None
+    spread: str = ""
+
+    @property
+    def words(self) -> str:
+        """The verdict as people read it."""
+        return f"{self.verdict}, spread assumed" if self.spread == "assumed" else self.verdict
+
+
+@dataclass(frozen=True)
+class Score:
+    """How far our value lies from the printed one, in the quantity's units, and the variances of that difference."""
+
+    delta: float
+    parts: tuple[Part, ...]
+
+    def at(self, factor: float) -> "Score":
+        """The score with spreads so many times as large."""
+        return Score(self.delta, tuple(part.at(factor) for part in self.parts))
+
+    @property
+    def se(self) -> float:
+        """The standard error of the difference."""
+        return math.sqrt(sum(part.variance for part in self.parts))
+
+    @property
+    def df(self) -> float:
+        """The degrees of freedom of that."""
+        return spreads.degrees_of_freedom(self.parts)
+
+    @property
+    def z(self) -> float:
+        """The difference in standard errors."""
+        return self.delta / self.se
+
+    @property
+    def p(self) -> float:
+        """Two-sided p-value of z by Student's t."""
+        return p_value(self.z, self.df)
+
+    @property
+    def spread(self) -> str:
+        """What the spread rests on: assumed where any part of it is, else measured; empty where there is none."""
+        return spreads.resting_on(self.parts)
+
+
+def score(cell: Cell, ours: Estimate, study: Study[Any], measured: Pooled | None = None) -> Score:
+    """Our value minus the printed one with its variances; measured: the spreads by kind that trainings showed.
+
+    Raises UserError for what was measured once on both sides and has no spread.
+    """
+    known = draws(cell, ours) + spreads.parts(cell.quantity, ours, study, measured or {}, others=1)
+    images = (ours.images, study.paper.images.get(cell.quantity.data))
+    known += spreads.sampling(cell.quantity, images, larger(images, ours.mean, float(cell.value)), study)
+    if not any(part.variance for part in known):
         raise UserError(
-            f"study {study.name}: training_spread.{kind}: missing, '{quantity}' needs it{nearest(kind, declared)}"
+            f"study {study.name}: '{cell.quantity}' has neither a standard error nor a spread: declare one in "
+            "training_spread, no evaluation is exact"
         )
-    return declared[kind]
+    rounding = Part(10.0 ** (-2 * cell.informative) / 12)
+    return Score(ours.mean - float(cell.value), (*known, rounding))
 
 
-def pooled_spread(estimates: Sequence[Estimate | None]) -> float | None:
-    """The spread over training seeds that a table's cells show together; None where there was one training."""
-    variances = [e.training_sd**2 for e in estimates if e is not None and e.training_sd is not None]
-    return math.sqrt(sum(variances) / len(variances)) if variances else None
+def larger(images: tuple[int | None, int | None], ours: float, theirs: float) -> float:
+    """The value that was measured on more images."""
+    return ours if (images[0] or 0) > (images[1] or 0) else theirs
 
 
-def uncertainty(cell: Cell, ours: Estimate, study: Study[Any], measured_spread: float | None = None) -> float:
-    """The standard error of our value minus the printed one."""
-    published_se = float(cell.se) if cell.se else 0.0
-    rounding = 10.0**-cell.decimals / math.sqrt(12)
-    spread = training_spread(cell.quantity, study)
-    if spread and measured_spread is not None:
-        spread = measured_spread
-    retraining = spread**2 * (1 + 1 / ours.trainings)
-    return math.sqrt(published_se**2 + (ours.se or 0.0) ** 2 + retraining + rounding**2)
+def draws(cell: Cell, ours: Estimate) -> list[Part]:
+    """The variances of both sides' evaluations; none where nothing was drawn on either."""
+    sides = []
+    if cell.se:
+        sides.append(Part(float(cell.se) ** 2, printed.INSTANTIATIONS - 1))
+    if ours.se is not None:
+        sides.append(spreads.evaluation(ours))
+    return [Part(2 * side.variance, side.df) for side in sides] if len(sides) == 1 else sides
 
 
-def p_value(z: float) -> float:
-    """Two-sided p-value of a standard normal."""
-    return math.erfc(abs(z) / math.sqrt(2))
+def p_value(z: float, df: float = math.inf) -> float:
+    """Two-sided p-value of Student's t; of a standard normal for infinitely many degrees of freedom."""
+    return float(2 * (special.ndtr(-abs(z)) if math.isinf(df) else special.stdtr(df, -abs(z))))
 
 
 def holm(p_values: Sequence[float], alpha: float = FALSE_ALARM_RATE) -> list[bool]:
@@ -79,16 +147,34 @@ def holm(p_values: Sequence[float], alpha: float = FALSE_ALARM_RATE) -> list[boo
     return rejected
 
 
-def power(loss: float, cells: Sequence[Cell], study: Study[Any]) -> float:
+def power(
+    loss: float, cells: Sequence[Cell], study: Study[Any], estimates: Sequence[Estimate | None] | None = None
+) -> float:
     """The chance that a true loss of `loss` points in one cell of a table is found: the median over its cells.
 
     Holm's first step tests the largest |z| against alpha over the number of cells; the other cells are faithful.
+    estimates: ours, for their errors; without, those of a study that measures as the print did, once.
     """
-    normal = NormalDist()
-    threshold = normal.inv_cdf(1 - FALSE_ALARM_RATE / (2 * len(cells)))
-    faithful = [Estimate(float(cell.value), float(cell.se) if cell.se else None, 1) for cell in cells]
-    shifts = [loss / uncertainty(cell, ours, study) for cell, ours in zip(cells, faithful, strict=True)]
-    return statistics.median(normal.cdf(shift - threshold) + normal.cdf(-shift - threshold) for shift in shifts)
+    if estimates is None:
+        estimates = [Estimate(float(c.value), float(c.se) if c.se else None, printed.INSTANTIATIONS) for c in cells]
+    losses = [loss * study.paper.metric(cell.quantity.metric).point for cell in cells]
+    scored = scores(cells, estimates, study)
+    alpha = FALSE_ALARM_RATE / max(len(scored), 1)
+    return float(np.median([found(losses[i], each, alpha) for i, each in scored.items()])) if scored else math.nan
+
+
+def found(loss: float, scored: Score, alpha: float) -> float:
+    """The chance that a two-sided t test at alpha finds a loss, in the quantity's unit.
+
+    P(|T| > t) of a noncentral t: a shifted normal against t s, the mean over the quantiles of s = sqrt(chi^2_df / df).
+    """
+    df, shift = scored.df, loss / scored.se
+    if df > LARGE:
+        threshold, doubt = special.ndtri(1 - alpha / 2), np.ones(1)
+    else:
+        threshold = special.stdtrit(df, 1 - alpha / 2)
+        doubt = np.sqrt(2 / df * special.gammaincinv(df / 2, QUANTILES))
+    return float(np.mean(special.ndtr(shift - threshold * doubt) + special.ndtr(-shift - threshold * doubt)))
 
 
 def comparable(cell: Cell, study: Study[Any]) -> bool:
@@ -96,26 +182,54 @@ def comparable(cell: Cell, study: Study[Any]) -> bool:
     return study.settings.comparable and printed.tables(study.paper)[cell.table].comparable
 
 
-def of_table(cells: Sequence[Cell], estimates: Sequence[Estimate | None], study: Study[Any]) -> list[Judgement]:
-    """The verdict on each cell of one table, and its z (None where it is not judged), in the cells' order."""
+def scores(cells: Sequence[Cell], estimates: Sequence[Estimate | None], study: Study[Any]) -> dict[int, Score]:
+    """The scores of those cells of a table that are judged, by their places; spreads are pooled over the table."""
     pairs = list(zip(cells, estimates, strict=True))
-    spread = pooled_spread(estimates)
-    z = {i: z_score(c, e, study, spread) for i, (c, e) in enumerate(pairs) if e is not None and comparable(c, study)}
-    rejected = dict(zip(z, holm([p_value(score) for score in z.values()]), strict=True))
-    return [verdict(estimates[i], z.get(i), rejected.get(i, False)) for i in range(len(cells))]
+    measured = spreads.pooled([(cell.quantity, estimate) for cell, estimate in pairs], study)
+    return {i: score(c, e, study, measured) for i, (c, e) in enumerate(pairs) if e is not None and comparable(c, study)}
 
 
-def z_score(cell: Cell, ours: Estimate, study: Study[Any], spread: float | None) -> float:
-    """Our value minus the printed one, in standard errors."""
-    return (ours.mean - float(cell.value)) / uncertainty(cell, ours, study, spread)
+def rejections(scored: dict[int, Score], factor: float = 1.0) -> dict[int, bool]:
+    """Which scores of a table Holm's method rejects, the spreads being so many times as large."""
+    return dict(zip(scored, holm([each.at(factor).p for each in scored.values()]), strict=True))
 
 
-def verdict(estimate: Estimate | None, z: float | None, rejected: bool) -> Judgement:
-    """One of VERDICTS, and the z that it rests on."""
+def of_table(cells: Sequence[Cell], estimates: Sequence[Estimate | None], study: Study[Any]) -> list[Judgement]:
+    """The judgement of each cell of one table, in the cells' order."""
+    scored = scores(cells, estimates, study)
+    rejected = rejections(scored)
+    return [judgement(each, scored.get(i), rejected.get(i, False)) for i, each in enumerate(estimates)]
+
+
+def judgement(estimate: Estimate | None, scored: Score | None, rejected: bool) -> Judgement:
+    """One of VERDICTS, and what it rests on."""
     if estimate is None:
-        return "missing", None
-    if z is None:
-        return "not comparable", None
-    if not rejected:
-        return "within", z
-    return ("better" if z > 0 else "worse"), z
+        return Judgement("missing")
+    if scored is None:
+        return Judgement("not comparable")
+    verdict = ("better" if scored.delta > 0 else "worse") if rejected else "within"
+    return Judgement(verdict, scored.z, scored.df, scored.spread)
+
+
+@dataclass(frozen=True)
+class Flip:
+    """The spread behind a verdict, in the quantity's units, and the one at which it would flip; None where at none."""
+
+    spread: float
+    at: float | None
+
+
+def flips(cells: Sequence[Cell], estimates: Sequence[Estimate | None], study: Study[Any]) -> list[Flip | None]:
+    """For each cell of a table the spread at which its verdict would flip; None where it is not judged or has none.
+
+    All spreads of the table are scaled by one factor; a cell is told its own spread times that.
+    """
+    scored = scores(cells, estimates, study)
+    at = functools.cache(functools.partial(rejections, scored))
+    return [flip(i, each, at) if (each := scored.get(i)) and each.spread else None for i in range(len(cells))]
+
+
+def flip(place: int, scored: Score, at: Callable[[float], dict[int, bool]]) -> Flip:
+    """The Flip of one cell; at: Holm's rejections at a factor of all spreads."""
+    own, factor = spreads.own_spread(scored.parts), spreads.flip_factor(lambda f: at(f)[place])
+    return Flip(own, None if factor is None else own * factor)

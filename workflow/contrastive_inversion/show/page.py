@@ -13,20 +13,21 @@ import jinja2
 from contrastive_inversion import papers
 from contrastive_inversion.base import files
 from contrastive_inversion.base.job import file_of
-from contrastive_inversion.ledger import claims, plan, printed, quantities, verdicts
+from contrastive_inversion.ledger import claims, plan, printed, quantities, shift, verdicts
 from contrastive_inversion.ledger.claims import Claim, Outcome
 from contrastive_inversion.ledger.estimates import Estimate
 from contrastive_inversion.ledger.measurements import Measurements, Record
 from contrastive_inversion.ledger.printed import Cell
 from contrastive_inversion.ledger.quantities import Quantity
+from contrastive_inversion.ledger.shift import Shift
 from contrastive_inversion.ledger.study import Study, differences
-from contrastive_inversion.ledger.verdicts import Judgement
+from contrastive_inversion.ledger.verdicts import Flip, Judgement
 from contrastive_inversion.show import tables
 
 Part = dict[str, Any]  # of what the template shows
 TEMPLATE = Path(__file__).with_name("page.html.j2")
 LOCK = Path(__file__).parents[3] / "requirements.lock"
-LOSS_OF_INTEREST = 2  # points: the page says how likely a loss of this size is found
+LOSSES = (1, 2, 3)  # points: the page says how likely losses of these sizes are found in a cell of each table
 SENTENCES = {"cells": "ours", "also": "Also measured", "how": ""}  # where a paper has no word of its own
 TRUTHS = {True: "true", False: "false", None: "open"}
 
@@ -42,7 +43,7 @@ def write(study: Study[Any], results: Path, figures: Path, compare: Path | None 
     content = template.render(
         name=study.name, study=study.settings, compare=compare and str(compare), figures=drawn_figures(study, figures),
         provenance=provenance(study, measured), differences=differences(study, papers.study(study.settings.root)),
-        **sentences(study), **power(study), **claims_part(study, results), **tables_part(study, measured, compare),
+        **sentences(study), **levels(), **claims_part(study, results), **tables_part(study, measured, compare),
     )  # fmt: skip
     files.write_text(results / study.name / "report.html", content)
 
@@ -53,14 +54,9 @@ def sentences(study: Study[Any]) -> Part:
     return {"sentences": said}
 
 
-def power(study: Study[Any]) -> Part:
-    """How sure verdicts and claims are, and how likely a loss is found in the study's first table with cells."""
-    tables_of_cells = (printed.cells_of(number, study.paper) for number in study.settings.tables)
-    first = next(filter(None, tables_of_cells), None)
-    return {
-        "loss_of_interest": LOSS_OF_INTEREST, "alpha": verdicts.FALSE_ALARM_RATE, "z": claims.Z,
-        "first_table": first and first[0].table, "power": first and verdicts.power(LOSS_OF_INTEREST, first, study),
-    }  # fmt: skip
+def levels() -> Part:
+    """How sure verdicts and claims are."""
+    return {"alpha": verdicts.FALSE_ALARM_RATE, "level": claims.LEVEL}
 
 
 def claims_part(study: Study[Any], results: Path) -> Part:
@@ -69,7 +65,9 @@ def claims_part(study: Study[Any], results: Path) -> Part:
     return {"claims": judged, "claim_counts": Counter(claim["verdict"] for claim in judged)}
 
 
-def claim_of(claim: Claim, verdict: str, outcomes: Sequence[Outcome], margin: float | None, study: Study[Any]) -> Part:
+def claim_of(
+    claim: Claim, verdict: str, outcomes: Sequence[Outcome], margin: float | None, flip: float | None, study: Study[Any]
+) -> Part:
     """A claim, the outcomes of its comparisons, and what the published numbers themselves say of it."""
     return {
         "section": claim.section, "sentence": claim.sentence, "verdict": verdict,
@@ -78,6 +76,7 @@ def claim_of(claim: Claim, verdict: str, outcomes: Sequence[Outcome], margin: fl
         ],
         "true": sum(outcome.truth is True for outcome in outcomes),
         "margin": "–" if margin is None else signed(margin, 2),
+        "assumed": claims.resting_on(outcomes) == "assumed", "flip": None if flip is None else f"{flip:.2g}",
         "published_verdict": published_verdicts(papers.study(study.settings.published))[claim.id],
     }  # fmt: skip
 
@@ -100,45 +99,100 @@ def published_verdicts(published: Study[Any]) -> dict[str, str]:
 
 
 def tables_part(study: Study[Any], measured: Measurements, compare: Path | None) -> Part:
-    """Every table, how many cells have which verdict, and what is measured besides."""
+    """Every table, how many cells have which verdict, whether all are shifted, and what is measured besides."""
     other = Measurements(papers.study(compare.name), compare.parent) if compare else None
     shown = [table_of(number, study, measured, other) for number in study.settings.tables]
     also = [(text, measured.of(quantities.parse(text))) for text in study.settings.also]
     return {
-        "tables": shown,
-        "cell_counts": Counter(cell["verdict"] for table in shown for row in table["rows"] for cell in row["cells"]),
+        "tables": shown, "cell_counts": Counter(cell["verdict"] for cell in cells_in(shown)),
+        "assumed": any(cell["assumed"] for cell in cells_in(shown)),
+        "overall": overall(study, measured), "family": family(sum(bool(table["shift"]) for table in shown)),
         "also": [(text, tables.rounded(estimate.mean, 2)) for text, estimate in also if estimate],
-    }
+    }  # fmt: skip
+
+
+def cells_in(shown: Sequence[Part]) -> list[Part]:
+    """The cells of some tables."""
+    return [cell for table in shown for row in table["rows"] for cell in row["cells"]]
+
+
+def overall(study: Study[Any], measured: Measurements) -> Part | None:
+    """The test of a shift over all tables' judged cells."""
+    cells = [cell for number in study.settings.tables for cell in printed.cells_of(number, study.paper)]
+    found = shift.of_all(cells, [measured.of(cell.quantity) for cell in cells], study)
+    return shift_of(found, 2) if found else None
+
+
+def shift_of(found: Shift, decimals: int) -> Part:
+    """A mean signed difference in words."""
+    return {
+        "words": found.words, "cells": found.cells, "p": f"{found.p:.2g}",
+        "mean": signed(found.mean, decimals), "se": f"{found.se:.{decimals}f}",
+    }  # fmt: skip
+
+
+def family(count: int) -> str | None:
+    """The chance, in percent, that a faithful page of so many independent tables shows a cell outside."""
+    return f"{100 * (1 - (1 - verdicts.FALSE_ALARM_RATE) ** count):.0f}" if count else None
 
 
 def table_of(number: int, study: Study[Any], measured: Measurements, other: Measurements | None) -> Part:
     """A table: its columns, and per row the cells with their verdicts and provenance."""
     layout, notes = printed.tables(study.paper)[number], printed.notes_of(number, study)
-    table = {"number": number, "title": layout.title, "heading": layout.rows, "notes": notes}
+    table: Part = {"number": number, "title": layout.title, "heading": layout.rows, "notes": notes, "shift": None}
     if number in study.paper.tables:
         frame = study.paper.tables[number](study)
         return table | {"columns": [], "rows": [], "plain": frame.to_html(index=False, border=0)}
     listed = printed.cells_of(number, study.paper)
-    judged = verdicts.of_table(listed, [measured.of(cell.quantity) for cell in listed], study)
-    shown = {cell: cell_of(cell, judgement, measured, other) for cell, judgement in zip(listed, judged, strict=True)}
+    shown = shown_cells(listed, study, measured, other)
     rows = [
         {"title": tables.row_title(row, of_row, study), "cells": [shown[cell] for cell in of_row.values()]}
         for row, of_row in printed.rows_of(number, study.paper).items()
     ]
-    return table | {"columns": list(dict.fromkeys(cell.column for cell in listed)), "rows": rows, "plain": None}
+    columns = list(dict.fromkeys(cell.column for cell in listed))
+    return table | {"columns": columns, "rows": rows, "plain": None} | tested(listed, study, measured)
 
 
-def cell_of(cell: Cell, judgement: Judgement, measured: Measurements, other: Measurements | None) -> Part:
+def shown_cells(
+    listed: Sequence[Cell], study: Study[Any], measured: Measurements, other: Measurements | None
+) -> dict[Cell, Part]:
+    """What the page shows of each cell of a table."""
+    estimates = [measured.of(cell.quantity) for cell in listed]
+    judged = zip(listed, verdicts.of_table(listed, estimates, study), strict=True)
+    flips = verdicts.flips(listed, estimates, study)
+    return {c: cell_of(c, each, flip, measured, other) for (c, each), flip in zip(judged, flips, strict=True)}
+
+
+def tested(listed: Sequence[Cell], study: Study[Any], measured: Measurements) -> Part:
+    """Whether a table as a whole is shifted, and the power to find losses in one of its cells."""
+    estimates = [measured.of(cell.quantity) for cell in listed]
+    found = shift.of_table(listed, estimates, study)
+    if found is None:
+        return {"shift": None}
+    chances = [(loss, f"{100 * verdicts.power(loss, listed, study, estimates):.0f}") for loss in LOSSES]
+    return {"shift": shift_of(found, max(cell.decimals for cell in listed)), "power": chances}
+
+
+def cell_of(
+    cell: Cell, judged: Judgement, flip: Flip | None, measured: Measurements, other: Measurements | None
+) -> Part:
     """One printed number beside ours, and where ours comes from."""
-    verdict, z = judgement
     ours = measured.of(cell.quantity)
     return {
-        "quantity": str(cell.quantity), "verdict": verdict, "z": z, "n": ours and ours.n,
+        "quantity": str(cell.quantity), "verdict": judged.verdict, "words": judged.words, "z": judged.z,
+        "df": judged.df, "assumed": judged.spread == "assumed", "flip": flip and flip_of(flip, judged),
+        "n": ours and ours.n,
         "published": cell.value + (f"±{cell.se}" if cell.se else ""), "ours": tables.as_printed(ours, cell),
         "delta": "" if ours is None else signed(ours.mean - float(cell.value), cell.decimals),
         "origin": ours and origin(cell.quantity, ours, measured),
         "other": other and tables.as_printed(other.find(cell.quantity), cell),
     }  # fmt: skip
+
+
+def flip_of(flip: Flip, judged: Judgement) -> str:
+    """The spread behind a verdict and the one at which it would flip."""
+    at = "at none" if flip.at is None else f"at {flip.at:.2g}"
+    return f"{flip.spread:.2g}, {judged.spread}; the verdict flips {at}"
 
 
 def origin(quantity: Quantity, ours: Estimate, measured: Measurements) -> Part:

@@ -24,10 +24,10 @@ EXAMPLES = ("supervised", "supervised-labels10", "contrastive-lambda0.1", "finet
 ATTACKS = ("clean", "pgd", "plb")  # where quantities have a distortion
 # `all@x`: misclassified within a distance x, of all images; `printed@x`: of those that the report's figure counts
 METRICS = {
-    "top1": Metric("Top-1 accuracy (%)"),
-    "all": Metric("Images misclassified (%)", takes_value=True),
+    "top1": Metric("Top-1 accuracy (%)", share=True),
+    "all": Metric("Images misclassified (%)", takes_value=True, share=True),
     "printed": Metric("Images misclassified (%), of those counted", takes_value=True),
-    "median": Metric("Median distance"),
+    "median": Metric("Median distance", point=0.01),
 }
 
 

@@ -51,6 +51,8 @@ PAPER = Paper(
     },
     check_level=names.check_level,
     spread=names.spread,
+    redrawn=names.redrawn,
+    images=names.IMAGES,
     level_label=names.level_label,
     position=position,
     raw=raw.results,

@@ -17,10 +17,15 @@ EXAMPLES = (
     "teacher", "resnet", "resnet100", "student-rm90", "student-mse-rm50to95", "baseline-rm90", "baseline100-rm90",
 )  # fmt: skip
 METRICS = {
-    "top1": Metric("Top-1 accuracy (%)"),
-    "top5": Metric("Top-5 accuracy (%)"),
-    "auc": Metric("Area under the ROC curve"),
+    "top1": Metric("Top-1 accuracy (%)", share=True),
+    "top5": Metric("Top-5 accuracy (%)", share=True),
+    "auc": Metric("Area under the ROC curve", point=0.01),
 }
+# test images behind the print (of ImageNet-C, of each severity); those under label shift are not said
+IMAGES = {
+    "imagenet100": 5000, "imagenet100b": 5000, "imagenet100c": 5000, "cifar10": 10000, "cifar100": 10000, "stl10": 8000,
+    "covid": 624,
+}  # fmt: skip
 
 
 def restored_from(distortion: str) -> str:
@@ -61,3 +66,11 @@ def level_label(name: str, study: Study[Any]) -> str:
 def spread(quantity: Quantity) -> str:
     """Which declared training spread a quantity has: that of its metric, but under label shift."""
     return "label_shift" if quantity.data == "label_shift" else quantity.metric
+
+
+def redrawn(quantity: Quantity) -> tuple[str, ...]:
+    """What more has a declared spread: a Deep Decoder's initial weights and input noise, fitted once to each image.
+
+    Non-local means draw nothing, and the noise below them is drawn ten times.
+    """
+    return ("restoration",) if restoration(quantity.distortion) == "dd" else ()

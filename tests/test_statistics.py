@@ -1,0 +1,159 @@
+"""How often verdicts are wrong, in worlds whose truth is known; docs/statistics.py draws them and has longer tables."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from contrastive_inversion.ledger import shift, spreads, verdicts
+from contrastive_inversion.ledger.estimates import Estimate
+from test_docs import DOCS, script
+
+WORLDS = 300
+worlds = script("statistics")
+
+
+def rate(event, **keys):
+    return worlds.rate(event, WORLDS, **keys)
+
+
+def level(share, chance=verdicts.FALSE_ALARM_RATE):
+    """Whether a share of worlds can be that of an event of this chance, on either side."""
+    low, high = worlds.bounds(chance, WORLDS)
+    return low <= share <= high
+
+
+def at_most(share, chance=verdicts.FALSE_ALARM_RATE):
+    return share <= worlds.bounds(chance, WORLDS)[1]
+
+
+# --- false alarms ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [1, 2, 6, 7, 8, 9, 13])
+def test_a_faithful_table_shows_a_cell_outside_in_five_percent_of_worlds(number):
+    """Those of probes on fixed weights and of restorations fitted once among them; nothing is taken as exact."""
+    assert level(rate(lambda random: worlds.alarmed(number, random, together=0.0)))
+    assert at_most(rate(lambda random: worlds.alarmed(number, random, together=1.0), seed=1))
+
+
+@pytest.mark.parametrize("trainings", [2, 3])
+@pytest.mark.parametrize("number", [1, 6, 9])
+def test_so_it_is_with_a_spread_measured_on_two_or_three_trainings(number, trainings):
+    for together in (0.0, 1.0):
+        found = rate(lambda random, t=together: worlds.alarmed(number, random, trainings=trainings, together=t))
+        assert at_most(found)
+
+
+def test_a_normal_in_place_of_student_s_t_would_raise_more_alarms(monkeypatch):
+    """At two trainings of two encoders, in a table of four cells: the simulation can tell the two apart."""
+    monkeypatch.setattr(spreads, "degrees_of_freedom", lambda found: np.inf)
+    assert not at_most(rate(lambda random: worlds.alarmed(6, random, trainings=2)))
+
+
+def test_a_part_of_the_images_adds_its_draw():
+    """On 40 of 5000 images; equal numbers are the same images, which both sides share."""
+    assert level(rate(lambda random: worlds.alarmed(7, random, images=40)))
+    assert at_most(rate(lambda random: worlds.alarmed(7, random, images=1000), seed=2))
+
+
+def test_a_declared_spread_that_is_too_small_raises_alarms_so_it_is_told():
+    assert rate(lambda random: worlds.alarmed(1, random, spread=1.5)) > 0.4
+    assert rate(lambda random: worlds.alarmed(1, random, spread=2.0)) > 0.9
+    theirs, ours = worlds.World(np.random.default_rng(0)).draw(worlds.table(1))
+    assert {each.spread for each in verdicts.of_table(theirs, ours, worlds.STUDY)} == {"assumed"}
+
+
+# --- power ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("points", [1, 2, 3])
+def test_the_power_that_is_stated_is_the_power_that_worlds_have(points):
+    found = rate(lambda random: worlds.lost(1, random, points))
+    assert level(found, verdicts.power(points, worlds.table(1), worlds.STUDY))
+
+
+def test_the_power_of_a_spread_measured_on_few_trainings_is_that_of_a_noncentral_t():
+    """scipy's, at 4, 9 and 40 degrees of freedom; a normal's with infinitely many."""
+    from scipy import stats
+
+    for df in (4, 9, 40):
+        part = spreads.Part(0.25, df)
+        for loss in (0, 0.5, 1, 2):
+            threshold, noncentral = stats.t.isf(0.005, df), stats.nct(df, loss / 0.5 or 1e-12)
+            exact = noncentral.sf(threshold) + noncentral.cdf(-threshold)
+            assert verdicts.found(loss, verdicts.Score(0, (part,)), 0.01) == pytest.approx(exact, abs=2e-3)
+
+
+# --- a shift of all cells -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [1, 8, 13])
+def test_no_shift_is_found_in_faithful_tables(number):
+    for together in (0.0, 1.0):
+        assert at_most(rate(lambda random, t=together: worlds.shifted(number, random, together=t)))
+
+
+def test_a_shift_that_no_cell_shows_is_found_by_the_mean():
+    """Of every cell of Table 1 by 0.3 points: most worlds have all cells within."""
+    cells = worlds.table(1)
+    both = []
+    for seed in range(WORLDS):
+        theirs, ours = worlds.World(np.random.default_rng(seed), drop=0.3).draw(cells)
+        within = all(each.verdict == "within" for each in verdicts.of_table(theirs, ours, worlds.STUDY))
+        both.append((within, shift.of_table(theirs, ours, worlds.STUDY).found))
+    within, found = np.mean(both, axis=0)
+    assert within > 0.7 and found > 0.65
+
+
+def test_all_tables_together_keep_their_level_and_find_a_shift():
+    few = 150
+    assert worlds.rate(worlds.page_shifted, few) <= worlds.bounds(0.05, few)[1]
+    assert worlds.rate(lambda random: worlds.page_shifted(random, drop=0.5), few) > 0.7
+
+
+def test_a_shift_by_hand():
+    """Cells of one encoder: 0.3 in both, so 0.3 in their mean, not 0.3 / √2; those of two encoders, the latter."""
+    first, _, third = worlds.table(1)[1:4]
+    alike = [first, replace(third, quantity=replace(first.quantity, head="probe 10%"))]
+    for cells, training in ((alike, 0.18), ([first, replace(first, quantity=third.quantity)], 0.09)):
+        cells = [replace(cell, se="", value="80.00") for cell in cells]
+        found = shift.of_table(cells, [Estimate(80.5, None, 1), Estimate(79.9, None, 1)], worlds.STUDY)
+        assert found.mean == pytest.approx(0.2) and found.cells == 2
+        assert found.se == pytest.approx(np.sqrt(training + 1e-4 / 12 / 2), rel=1e-9)
+        assert (found.words, found.found) == ("no shift found, spread assumed", False)
+    assert shift.of_table([], [], worlds.STUDY) is None
+    far = shift.of_table(cells, [Estimate(70, None, 1)] * 2, worlds.STUDY)
+    assert far.words == "shifted, below the print, spread assumed" and far.p < 1e-6
+
+
+def test_a_quantity_that_is_printed_twice_counts_once_in_a_shift():
+    cell = worlds.table(1)[1]
+    found = shift.of_all([cell, cell], [Estimate(86.5, 0.1, 10)] * 2, worlds.STUDY)
+    assert found.cells == 1 and found.mean == pytest.approx((86.5 - 85.87) / found_se(cell))
+
+
+def found_se(cell):
+    return verdicts.score(cell, Estimate(86.5, 0.1, 10), worlds.STUDY).se
+
+
+# --- claims ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("trainings", [1, 2, 3, 5])
+def test_a_tie_is_called_in_five_percent_of_worlds(trainings):
+    found = worlds.rate(lambda random: worlds.tie_called(random, trainings), 1000)
+    low, high = worlds.bounds(0.05, 1000)
+    assert low <= found <= high
+
+
+# --- the page -------------------------------------------------------------------------------------------------------
+
+
+def test_the_page_has_every_table_and_its_rates_are_those_of_the_code():
+    text = (DOCS / "statistics.md").read_text()
+    assert "{" not in text and text.count("\n| 8 |") == 3
+    (line,) = [line for line in text.split("## Power")[0].splitlines() if line.startswith("| 8 |")]
+    assert float(line.split("|")[2]) == pytest.approx(
+        100 * worlds.rate(lambda random: worlds.alarmed(8, random)), abs=0.05
+    )

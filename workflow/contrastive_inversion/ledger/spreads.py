@@ -1,0 +1,186 @@
+"""Spreads: how far a number moves when what is behind it is made once more, and how sure that spread is itself.
+
+A quantity has a spread for each thing behind it that a repetition of the study would draw anew:
+
+    its encoder         where the study trains it; its own head is fitted with it      kind: the paper's `spread`
+    its head            a probe on an encoder that is not trained, or moved here       kind: `head_` and the former
+    what else is drawn  such as a restoration's fits                                   kinds: the paper's `redrawn`
+
+A spread is measured where a quantity was measured on several trainings, pooled over the cells of one table (the
+comparisons of one claim) that have the same kind; otherwise it is the study's declared `training_spread`, which is
+assumed. Pooled, it has n - 1 degrees of freedom for each encoder, not for each cell: the cells of one encoder move
+together. A declared one is taken as known, with infinitely many.
+
+Sums of variances have the degrees of freedom of Welch (1947, Biometrika 34) and Satterthwaite (1946, Biometrics
+Bulletin 2): (sum v_i)^2 / sum (v_i^2 / df_i). Imports no torch.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from contrastive_inversion.base.errors import UserError, nearest
+from contrastive_inversion.ledger.estimates import Estimate
+from contrastive_inversion.ledger.quantities import Quantity, probe_of
+from contrastive_inversion.ledger.study import Study
+
+LARGEST_FACTOR = 100.0  # of the spread, at which a verdict is looked at
+STEPS = 16  # of a bisection
+
+
+@dataclass(frozen=True)
+class Spread:
+    """The standard deviation of a kind of quantity over repetitions, in its units; df: the estimate's own."""
+
+    value: float
+    df: float = math.inf
+    assumed: bool = True
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Something behind a quantity that is drawn: its kind of spread, and what it is.
+
+    Quantities that name the same source share the draw; repeated: whether a further training draws it anew.
+    """
+
+    kind: str
+    source: str
+    repeated: bool = True
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of a variance, in squared units of the quantity.
+
+    df: the degrees of freedom of its estimate; drawn, spread: behind it, None where it comes of no spread.
+    """
+
+    variance: float
+    df: float = math.inf
+    drawn: Drawn | None = None
+    spread: Spread | None = None
+
+    def at(self, factor: float) -> "Part":
+        """The part with spreads so many times as large; what is no spread stays as it is."""
+        return replace(self, variance=self.variance * factor**2) if self.spread else self
+
+
+Pooled = Mapping[str, Spread]
+
+
+def behind(quantity: Quantity, study: Study[Any]) -> list[Drawn]:
+    """What behind a quantity a repetition of the study would draw anew."""
+    retrained = study.paper.family(quantity.encoder)[0].retrained
+    kind, probe = study.paper.spread(quantity), probe_of(quantity, study.paper)
+    found = [Drawn(kind, quantity.encoder)] if retrained else []
+    if probe and (not retrained or probe.encoder != quantity.encoder):
+        source = f"{probe.encoder} | {probe.key} | {quantity.data}"
+        found.append(Drawn(f"head_{kind}", source, repeated=not retrained))
+    return found + [Drawn(each, str(quantity), repeated=False) for each in study.paper.redrawn(quantity)]
+
+
+def declared(kind: str, quantity: Quantity, study: Study[Any]) -> Spread:
+    """The spread that a study declares for a kind. Raises UserError where it declares none."""
+    known = study.settings.training_spread
+    if kind not in known:
+        raise UserError(
+            f"study {study.name}: training_spread.{kind}: missing, '{quantity}' needs it{nearest(kind, known)}"
+        )
+    return Spread(known[kind])
+
+
+def pooled(measured: Iterable[tuple[Quantity, Estimate | None]], study: Study[Any]) -> Pooled:
+    """The spreads that quantities of several trainings show together, by kind; empty where there was one training.
+
+    The variance is the mean of theirs, weighted with their degrees of freedom.
+    """
+    sums: dict[str, list[tuple[float, int]]] = {}
+    sources: dict[str, dict[str, int]] = {}
+    for quantity, estimate in measured:
+        drawn = [each for each in behind(quantity, study) if each.repeated]
+        if estimate is None or estimate.training_sd is None or not drawn:
+            continue
+        kind, df = drawn[0].kind, estimate.trainings - 1
+        sums.setdefault(kind, []).append((estimate.training_sd**2 * df, df))
+        sources.setdefault(kind, {})[drawn[0].source] = df
+    return {kind: Spread(mean_sd(each), sum(sources[kind].values()), assumed=False) for kind, each in sums.items()}
+
+
+def mean_sd(sums: Iterable[tuple[float, int]]) -> float:
+    """The standard deviation behind sums of squares and their degrees of freedom."""
+    squares, df = map(sum, zip(*sums, strict=True))
+    return math.sqrt(squares / df)
+
+
+def parts(quantity: Quantity, ours: Estimate, study: Study[Any], measured: Pooled, others: int) -> list[Part]:
+    """The variances of what was drawn behind an Estimate: s^2 (others + 1/n), others being repetitions elsewhere.
+
+    n: our trainings, for what each of them draws; otherwise 1.
+    """
+    found = []
+    for drawn in behind(quantity, study):
+        spread = measured.get(drawn.kind) or declared(drawn.kind, quantity, study)
+        variance = spread.value**2 * (others + 1 / (ours.trainings if drawn.repeated else 1))
+        found.append(Part(variance, spread.df, drawn, spread))
+    return found
+
+
+def evaluation(estimate: Estimate) -> Part:
+    """The variance of an Estimate's own standard error, of its n instantiations in each training."""
+    return Part((estimate.se or 0.0) ** 2, max((estimate.n - 1) * estimate.trainings, 1))
+
+
+def sampling(quantity: Quantity, images: tuple[int | None, int | None], mean: float, study: Study[Any]) -> list[Part]:
+    """The draw of the test images, where our share is of other images than the number beside it: p (1 - p) |1/m - 1/M|.
+
+    images: m, M, ours and those of the other side; none is known to be drawn where one is None. The smaller set is
+    taken for a part of the larger; the same number for the same images. mean: the share in percent, on the larger set
+    where that is known. p is (1 + m mean) / (2 + m), so that 0 and 100 % are not taken as exact.
+    """
+    m, other = images
+    if not (m and other and m != other and study.paper.metric(quantity.metric).share):
+        return []
+    p = (1 + m * mean / 100) / (2 + m)
+    return [Part(100**2 * p * (1 - p) * abs(1 / m - 1 / other))]
+
+
+def degrees_of_freedom(found: Iterable[Part]) -> float:
+    """Of the sum of some variances, by Welch and Satterthwaite; infinitely many where all are known, or are 0.
+
+    Parts of one kind rest on one estimate of its spread, so they count as one.
+    """
+    variances: dict[Any, float] = {}
+    for number, part in enumerate(found):
+        key = (part.drawn.kind if part.drawn else number, part.df)
+        variances[key] = variances.get(key, 0.0) + part.variance
+    doubt = sum(variance**2 / df for (_, df), variance in variances.items())
+    return sum(variances.values()) ** 2 / doubt if doubt else math.inf
+
+
+def resting_on(found: Iterable[Part]) -> str:
+    """What the spreads among some variances rest on: `assumed` where any does, else `measured`; empty without any."""
+    known = [part.spread for part in found if part.spread and part.variance]
+    return ("assumed" if any(spread.assumed for spread in known) else "measured") if known else ""
+
+
+def own_spread(found: Iterable[Part]) -> float:
+    """The standard deviation of one repetition of all that is drawn behind a number."""
+    return math.sqrt(sum(part.spread.value**2 for part in found if part.spread))
+
+
+def flip_factor(verdict_at: Callable[[float], object]) -> float | None:
+    """By how much spreads must be multiplied for a verdict to change; None where it stays from 0 to LARGEST_FACTOR.
+
+    verdict_at: the verdict at a factor. Found by bisection, to LARGEST_FACTOR / 2^STEPS.
+    """
+    now = verdict_at(1.0)
+    there = next((far for far in (0.0, LARGEST_FACTOR) if verdict_at(far) != now), None)
+    if there is None:
+        return None
+    here = 1.0
+    for _ in range(STEPS):
+        middle = (here + there) / 2
+        here, there = (middle, there) if verdict_at(middle) == now else (here, middle)
+    return there
