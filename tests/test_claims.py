@@ -263,10 +263,10 @@ def test_a_study_judges_the_claims_whose_quantities_it_measures(tmp_path):
 
 
 def test_a_claim_without_a_number_is_undecided_and_no_claims_are_an_empty_table(tmp_path):
-    text = "- {id: a, section: b, sentence: c, compare: [{plus: ['teacher | own | covid | clean | auc'], above: 0}]}"
-    also = {"tables": [], "figures": [], "also": ["teacher | own | covid | clean | auc"]}
+    text = "- {id: a, section: b, sentence: c, compare: [{plus: ['resnet | own | covid | clean | auc'], above: 0}]}"
+    also = {"tables": [], "figures": [], "also": ["resnet | own | covid | clean | auc"]}
     study = study_but("published", tmp_path, files={"claims.yaml": text}, **also)
-    write_rows(study, tmp_path, "measurements/teacher/covid", [])
+    write_rows(study, tmp_path, "measurements/resnet/covid", [])
     claims.write(study, tmp_path)
     (row,) = pd.read_csv(tmp_path / "published/claims.csv").to_dict("records")
     assert row["verdict"] == "undecided" and math.isnan(row["margin"]) and row["evidence"].endswith("> 0: no number")
@@ -288,8 +288,11 @@ def test_a_claim_without_a_number_is_undecided_and_no_claims_are_an_empty_table(
             "- {id: a, section: b, sentence: c, compare: [{plus: [x], abve: 0}]}",
             "0.compare.0: unknown key 'abve'; did you",
         ),
-        ("- {id: a, section: b, compare: [{plus: [x]}]}", "claims.yaml: 0.sentence: missing"),
-        ("- {id: a, section: b, sentence: c, compare: [{plus: [x]}], at_least: some}", "claims.yaml: 0.at_least"),
+        ("- {id: a, section: b, compare: [{plus: [x], above: 0}]}", "claims.yaml: 0.sentence: missing"),
+        (
+            "- {id: a, section: b, sentence: c, compare: [{plus: [x], above: 0}], at_least: some}",
+            "claims.yaml: 0.at_least",
+        ),
     ],
 )
 def test_a_mistake_in_claims_yaml_is_named_with_file_and_key(tmp_path, text, message):

@@ -144,8 +144,8 @@ def test_all_training_seeds_stand_behind_a_table():
 @pytest.mark.parametrize(
     ("said", "place"),
     [
-        ({"also": ["studnet-rm90 | own | covid | rm90 | top1"]}, "study demo, also: 'studnet-rm90 | own"),
-        ({"data": {"covid": None}}, "papers/inverse_problems/printed/tables.csv, table 2"),
+        ({"also": ["studnet-rm90 | own | covid | rm90 | top1"]}, "demo.yaml: also: 'studnet-rm90 | own"),
+        ({"data": {"covid": None}}, "inverse_problems/printed/tables.csv, table 2"),
         (
             {"tables": [], "figures": [9], "data": {"label_shift": None}},
             "inverse_problems/printed/figures.yaml, figure 9",

@@ -14,9 +14,9 @@ from ledgers import study_but
 
 PAPER = papers.paper("inverse_problems")
 CELLS = """table,row,column,value,se,decimals,se_decimals,bold,quantity
-2,Ours,A,81.5,,1,,,student-rm90 | own | covid | rm90 | top1
-1,Ours,A,81.50,0.25,2,2,yes,student-rm90 | own | covid | rm90 | top1
-1,Ours,B,70.1,0.3,1,1,,student-rm90 | own | covid | rm90 | auc
+2,Ours,A,81.5,,1,,,student-rm90 | probe 100% | covid | rm90 | top1
+1,Ours,A,81.50,0.25,2,2,yes,student-rm90 | probe 100% | covid | rm90 | top1
+1,Ours,B,70.1,0.3,1,1,,student-rm90 | probe 100% | covid | rm90 | auc
 1,Theirs,A,3,,0,,no,baseline-rm90 | own | covid | rm90 | top1
 """
 
@@ -31,7 +31,7 @@ def test_a_row_of_the_ledger_becomes_a_cell(small):
     assert (first.table, first.row, first.column, first.value, first.se) == (2, "Ours", "A", "81.5", "")
     assert (first.decimals, first.se_decimals, first.bold) == (1, 0, False)
     assert (second.se, second.se_decimals, second.bold) == ("0.25", 2, True)
-    assert second.quantity == quantities.parse("student-rm90|own|covid|rm90|top1")
+    assert second.quantity == quantities.parse("student-rm90|probe 100%|covid|rm90|top1")
     assert not printed.cells(small)[3].bold
     assert {row: list(cells) for row, cells in printed.rows_of(1, small).items()} == {
         "Ours": ["A", "B"],
@@ -55,15 +55,19 @@ def test_decimals_that_carry_no_information_are_said(tmp_path):
         assert printed.cells(study.paper)[0].rounded_to == value
     for wrong in ("3", "0", "-1", "one"):
         study = study_but("published", tmp_path / f"wrong {wrong}", files={"tables.csv": text.format(wrong, "", "")})
-        with pytest.raises(UserError, match=rf"table 2, '.*': rounded_to: {wrong} does not fit 81.5"):
+        with pytest.raises(UserError, match=rf"tables.csv: row 1: rounded_to: .*{wrong}"):
             printed.cells(study.paper)
 
 
 def test_a_value_printed_twice_counts_with_its_most_decimals(small):
     values = printed.printed_values(small)
     top1, auc, theirs = (
-        quantities.parse(f"{e} | own | covid | rm90 | {metric}")
-        for e, metric in (("student-rm90", "top1"), ("student-rm90", "auc"), ("baseline-rm90", "top1"))
+        quantities.parse(f"{e} | covid | rm90 | {metric}")
+        for e, metric in (
+            ("student-rm90 | probe 100%", "top1"),
+            ("student-rm90 | probe 100%", "auc"),
+            ("baseline-rm90 | own", "top1"),
+        )
     )
     assert values[top1] == Estimate(81.5, 0.25, 10, origin="printed in Table 1")
     assert values[auc] == Estimate(70.1, 0.3, 10, origin="printed in Table 1")
@@ -97,7 +101,7 @@ def test_a_transcription_holds_what_was_published_of_one_encoder_on_one_data_set
 
 def test_what_nobody_published_is_not_transcribed(tmp_path):
     study = study_but("published", tmp_path, files={"tables.csv": CELLS}, tables=[1], figures=[])
-    wanted = [*plan.measured(study), quantities.parse("student-rm90 | own | covid | rm90 | top5")]
+    wanted = [*plan.measured(study), quantities.parse("student-rm90 | probe 100% | covid | rm90 | top5")]
     rows = printed.transcription(study, "student-rm90", "covid", wanted=wanted).rows
     assert [row["metric"] for row in rows] == ["auc", "top1"]
     assert printed.transcription(study, "student-rm90", "stl10", wanted=wanted).rows == []

@@ -2,9 +2,9 @@
 
 import pytest
 import torch
+from pydantic import ValidationError
 from torch.optim import lr_scheduler
 
-from contrastive_inversion.base.errors import UserError
 from contrastive_inversion.learn.schedules import learning_rate
 from contrastive_inversion.learn.settings import Schedule
 
@@ -84,5 +84,5 @@ def test_a_stalled_cosine_may_be_held_at_first():
     ],
 )  # fmt: skip
 def test_a_schedule_says_which_of_its_settings_is_missing(settings, missing):
-    with pytest.raises(UserError, match=f"{settings['schedule']} needs `{missing}`"):
+    with pytest.raises(ValidationError, match=f"{settings['schedule']} needs `{missing}`"):
         learning_rate(Schedule(lr=LR, **settings), 0, PER_EPOCH, 2)

@@ -1,47 +1,23 @@
 # The study, its products' inputs and recipes, and what is checked before the first job.
-import os
-import sys
-from shlex import quote
-
-try:
-    from contrastive_inversion import papers
-    from contrastive_inversion.base import machine
-    from contrastive_inversion.base.errors import UserError
-    from contrastive_inversion.base.job import file_of
-    from contrastive_inversion.base.settings import checked
-    from contrastive_inversion.ledger import plan, printed
-    from contrastive_inversion.run import doctor, jobs
-except ImportError as error:
-    sys.exit(f"Error: {error.name} is not installed here; type: pip install -e .")
-
-
-def or_stop(function, *arguments):
-    """A function's result; a user's mistake stops Snakemake with one line instead of a traceback."""
-    try:
-        return function(*arguments)
-    except UserError as error:
-        sys.exit(f"Error: {error}")
-
-
 jobs.put_command_on_path()
 CONFIG = or_stop(checked, machine.Config, config, "config.yaml")
-machine.export(CONFIG)
-papers.use_studies_in(CONFIG.studies)
-STUDY = or_stop(papers.study, CONFIG.study)
+or_stop(papers.use, CONFIG)
+STUDY = or_stop(ready.study, CONFIG.study)
 RESULTS, FIGURES = map(os.path.normpath, (CONFIG.results, CONFIG.figures))
 PRODUCTS = or_stop(papers.products)
-or_stop(plan.measured, STUDY)
+if CONFIG.compare:
+    or_stop(ready.check_sibling, Path(CONFIG.compare).name, STUDY, "config.yaml: compare")
 
 
 wildcard_constraints:
     **{name: r"[\w.-]+" for product in PRODUCTS.values() for name in product.names},
-    study="|".join(papers.study_names()),
+    study="|".join(map(re.escape, papers.study_names())),
     number=r"\d+",
 
 
 def study_of(wildcards):
     """The study that a target belongs to; it need not be that of config.yaml."""
-    return or_stop(papers.study, wildcards.study)
+    return or_stop(ready.study, wildcards.study)
 
 
 def files(study, products):

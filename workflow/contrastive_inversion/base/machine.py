@@ -6,28 +6,38 @@ Imports no torch.
 
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import AfterValidator, BaseModel, Field
 
 from contrastive_inversion.base.errors import UserError
-from contrastive_inversion.base.settings import Settings, checked, read_yaml
+from contrastive_inversion.base.settings import Settings, checked, read_yaml, refused
 
 VARIABLE = "CONTRASTIVE_INVERSION_PLACES"
+
+
+def writable(text: str) -> str:
+    if text.startswith("-") or not text.isprintable() or set("{}") & set(text):
+        raise refused("a path begins with no '-', and holds no braces and no control characters")
+    return text
+
+
+Place = Annotated[str, AfterValidator(writable)]
+Folder = Annotated[Place, Field(min_length=1)]
 
 
 class Data(Settings):
     """Where data sets lie."""
 
-    imagenet: str | None = Field(None, description=(
+    imagenet: Place | None = Field(None, description=(
         "the folder with train/<wnid>/*.JPEG and val/<wnid>/*.JPEG, or val/*.JPEG with ILSVRC2012_devkit_t12"
     ))  # fmt: skip
-    imagenet_c: str | None = Field(None, description=(
+    imagenet_c: Place | None = Field(None, description=(
         "the folder with <corruption>/<severity>/<wnid>/*.JPEG, or <group>/<corruption>/<severity>/<wnid>/*.JPEG"
     ))  # fmt: skip
-    cifar: str | None = Field(None, description="the folder with cifar-10-batches-py and cifar-100-python")
-    stl10: str | None = Field(None, description="the folder with stl10_binary")
-    coronahack: str | None = Field(None, description=(
+    cifar: Place | None = Field(None, description="the folder with cifar-10-batches-py and cifar-100-python")
+    stl10: Place | None = Field(None, description="the folder with stl10_binary")
+    coronahack: Place | None = Field(None, description=(
         "the folder with Coronahack-Chest-XRay-Dataset/{train,test} and Chest_xray_Corona_Metadata.csv"
     ))  # fmt: skip
 
@@ -35,23 +45,25 @@ class Data(Settings):
 class WeightFiles(Settings):
     """Where published weights lie."""
 
-    clip: str | None = Field(None, description="the path of OpenAI's RN101.pt, a TorchScript archive")
-    resnet101: str | None = Field(None, description="the path of torchvision's resnet101-63fe2227.pth (IMAGENET1K_V1)")
+    clip: Place | None = Field(None, description="the path of OpenAI's RN101.pt, a TorchScript archive")
+    resnet101: Place | None = Field(
+        None, description="the path of torchvision's resnet101-63fe2227.pth (IMAGENET1K_V1)"
+    )
 
 
 class Config(Settings):
     """config.yaml, the one file that a user edits."""
 
     study: str = Field("demo", description="which study to run")
-    studies: str | None = Field(None, description="a folder with studies of the user's own")
+    studies: Folder | None = Field(None, description="a folder with studies of the user's own")
     data: Data = Field(Data(), description="where data sets lie; one that is not set stops only what needs it")
     weights: WeightFiles = Field(WeightFiles(), description="where published weights lie")
     store: Literal["pixels", "jpeg"] = Field(
         "pixels", description="image files are decoded once into a store, or each time that they are needed"
     )
-    compare: str | None = Field(None, description="another run's folder, shown beside this one on the report page")
-    results: str = Field("results", description="the folder of results")
-    figures: str = Field("figures", description="the folder of figures")
+    compare: Place | None = Field(None, description="another run's folder, shown beside this one on the report page")
+    results: Folder = Field("results", description="the folder of results")
+    figures: Folder = Field("figures", description="the folder of figures")
 
 
 PLACES: dict[str, type[BaseModel]] = {"data": Data, "weights": WeightFiles}

@@ -2,7 +2,7 @@
 
 from typing import Any, Self
 
-from contrastive_inversion.base.settings import Settings
+from contrastive_inversion.base.settings import Seed, Settings
 
 
 class Recipe(Settings):
@@ -11,7 +11,7 @@ class Recipe(Settings):
     inputs: the products that this one is made from, each with the digest of its own recipe.
     """
 
-    seed: int
+    seed: Seed
     inputs: dict[str, str]
 
     @classmethod

@@ -1,6 +1,8 @@
 """Typed settings: YAML files into pydantic models, and every mistake in them as one line with file and key."""
 
 import re
+import textwrap
+from collections.abc import Hashable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Generic, Self, TypeVar
@@ -62,10 +64,36 @@ class Changes(Settings):
         return settings.but(**self.model_dump(exclude_unset=True))
 
 
+def refused(text: str, key: str = "") -> PydanticCustomError:
+    """What a validator raises for a wrong value; key: the dotted key, where a validator of the whole finds it."""
+    return PydanticCustomError("refused", "{text}", {"text": text, "key": key})
+
+
 def ascending(bounds: list[float]) -> list[float]:
     if bounds[0] > bounds[1]:
-        raise PydanticCustomError("descending", "{bounds} is no range: its lower bound comes first", {"bounds": bounds})
+        raise refused(f"{bounds} is no range: its lower bound comes first")
     return bounds
+
+
+def unique(items: list[Any]) -> list[Any]:
+    twice = [item for position, item in enumerate(items) if item in items[:position]]
+    if twice:
+        raise refused(f"{twice[0]!r} stands there twice")
+    return items
+
+
+def is_name(text: str) -> bool:
+    """Whether a study, an encoder or a data set may be called so: they become names of files and words of commands."""
+    return bool(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}", text))
+
+
+ALPHABET = "a name is up to 100 letters a-z, digits, '_', '-' and '.', and begins with a letter or a digit"
+
+
+def named(text: str) -> str:
+    if not is_name(text):
+        raise refused(f"{shown(text)}: {ALPHABET}")
+    return text
 
 
 @dataclass(frozen=True)
@@ -75,20 +103,38 @@ class Unit:
     name: str
 
 
-Positive = Annotated[float, Field(gt=0)]
-NotNegative = Annotated[float, Field(ge=0)]
+# Upper bounds are far above what any study needs and far below what overflows, fills a disk or runs for a lifetime.
+Item = TypeVar("Item")
+Unique = Annotated[list[Item], AfterValidator(unique)]
+Name = Annotated[str, AfterValidator(named)]
+Positive = Annotated[float, Field(gt=0, le=1e6)]
+NotNegative = Annotated[float, Field(ge=0, le=1e6)]
+Rate = Annotated[float, Field(gt=0, le=1000)]  # a linear head on unit features learns at 20
 Share = Annotated[float, Field(ge=0, le=1), Unit("of 1")]
 Percent = Annotated[float, Field(gt=0, le=100), Unit("%")]
-Count = Annotated[int, Field(ge=1)]
-Epochs = Annotated[int, Field(ge=1), Unit("epochs")]
-Length = Annotated[int, Field(ge=1), Unit("px")]
-Pixels = Annotated[int, Field(ge=8), Unit("px")]
+Count = Annotated[int, Field(ge=1, le=10**9)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]  # numpy takes no larger one
+Epochs = Annotated[int, Field(ge=1, le=100_000), Unit("epochs")]
+Length = Annotated[int, Field(ge=1, le=4096), Unit("px")]
+Pixels = Annotated[int, Field(ge=8, le=4096), Unit("px")]
 Range = Annotated[list[NotNegative], Field(min_length=2, max_length=2), AfterValidator(ascending)]
 Shares = Annotated[list[Share], Field(min_length=2, max_length=2), AfterValidator(ascending)]
 
 
 class Loader(yaml.SafeLoader):
-    """Safe YAML that reads 3e-4 as the number it is (YAML 1.1 wants 3.0e-4)."""
+    """Safe YAML that reads 3e-4 as the number it is (YAML 1.1 wants 3.0e-4), and no key twice, no part of itself."""
+
+    def construct_document(self, node: yaml.Node) -> Any:
+        """The content. Raises yaml's ConstructorError for an alias of what it stands in."""
+        self.deep_construct = True
+        return super().construct_document(node)
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        """A mapping; keys that `<<` brings may be said again. Raises yaml's ConstructorError for a key said twice."""
+        for position, (key, _) in enumerate(node.value):
+            if key.value in [other.value for other, _ in node.value[:position] if other.tag == key.tag]:
+                raise yaml.constructor.ConstructorError(None, None, f"the key '{key.value}' twice", key.start_mark)
+        return super().construct_mapping(node, deep)
 
 
 Loader.add_implicit_resolver(
@@ -97,11 +143,14 @@ Loader.add_implicit_resolver(
 
 
 def read_yaml(path: Path) -> Any:
-    """A YAML file's content. Raises UserError naming the file and line where it is not valid."""
+    """A YAML file's content, {} of an empty one. Raises UserError naming the file and line where it is not valid."""
     try:
-        return yaml.load(path.read_text(encoding="utf-8"), Loader) or {}
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    return {} if content is None else content
 
 
 def checked(model: type[Model], content: Any, place: str | Path) -> Model:
@@ -110,7 +159,7 @@ def checked(model: type[Model], content: Any, place: str | Path) -> Model:
         return model.model_validate(content)
     except ValidationError as error:
         problem = worst(error)
-        raise UserError(f"{place}: {key_of(problem, content)}: {explained(problem)}") from None
+        raise UserError(f"{place}: {one_line(key_of(problem, content))}: {explained(problem)}") from None
 
 
 def worst(error: ValidationError) -> ErrorDetails:
@@ -120,6 +169,8 @@ def worst(error: ValidationError) -> ErrorDetails:
 
 def key_of(problem: ErrorDetails, content: Any) -> str:
     """Where a problem is, as dotted keys; pydantic's names for the members of a union are left out."""
+    if key := problem.get("ctx", {}).get("key"):
+        return str(key)
     keys = []
     for part in problem["loc"]:
         inside = part in content if isinstance(content, dict) else isinstance(content, list) and isinstance(part, int)
@@ -129,9 +180,19 @@ def key_of(problem: ErrorDetails, content: Any) -> str:
     return ".".join(keys) or "top level"
 
 
+def one_line(text: str) -> str:
+    return textwrap.shorten(text, 300, placeholder=" …")
+
+
+def shown(value: object) -> str:
+    """A wrong value as it is shown: the beginning of a long one."""
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:79]}…"
+
+
 def explained(problem: ErrorDetails) -> str:
     """One sentence on a violation: what is there, what is allowed."""
-    kind, given, limits = problem["type"], problem["input"], problem.get("ctx", {})
+    kind, given, limits = problem["type"], shown(problem["input"]), problem.get("ctx", {})
     words = {
         "greater_than": "not above",
         "greater_than_equal": "below",
@@ -140,14 +201,14 @@ def explained(problem: ErrorDetails) -> str:
     }
     bounds = {"greater_than": "gt", "greater_than_equal": "ge", "less_than_equal": "le", "less_than": "lt"}
     if kind in words:
-        return f"{given!r} is {words[kind]} {limits[bounds[kind]]:g}"
+        return f"{given} is {words[kind]} {limits[bounds[kind]]:g}"
     if kind == "literal_error":
-        return f"{given!r} is not one of {limits['expected'].replace(' or ', ', ').replace(chr(39), '')}"
+        return f"{given} is not one of {limits['expected'].replace(' or ', ', ').replace(chr(39), '')}"
     if kind == "union_tag_invalid":
-        return f"{limits['tag']!r} is not one of {limits['expected_tags'].replace(chr(39), '')}"
+        return f"{shown(limits['tag'])} is not one of {limits['expected_tags'].replace(chr(39), '')}"
     if kind.endswith("_type"):
-        return f"{given!r} is not of type {TYPES.get(kind.removesuffix('_type'), kind.removesuffix('_type'))}"
-    return "missing" if kind == "missing" else problem["msg"]
+        return f"{given} is not of type {TYPES.get(kind.removesuffix('_type'), kind.removesuffix('_type'))}"
+    return "missing" if kind == "missing" else one_line(problem["msg"])
 
 
 TYPES = {"int": "integer", "float": "number", "bool": "boolean", "dict": "mapping", "model": "mapping"}

@@ -22,11 +22,10 @@ class Shift:
 
 def wnids(list_name: str) -> list[str]:
     """The classes of a list, sorted: a label is a wnid's position here. Raises UserError for an unknown list."""
-    path = LISTS / list_name
-    if not path.is_file():
-        known = [found.name for found in LISTS.iterdir()]
+    known = [found.name for found in LISTS.iterdir()]
+    if list_name not in known:
         raise UserError(f"classes: there is no list '{list_name}'{nearest(list_name, known)}")
-    return sorted(path.read_text().split())
+    return sorted((LISTS / list_name).read_text().split())
 
 
 def label_shift() -> list[Shift]:

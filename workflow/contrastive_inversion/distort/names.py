@@ -9,13 +9,12 @@ A study names further ones under `distortions:`, as another name or as a list of
 
 import re
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, TypeAdapter
-from pydantic_core import PydanticCustomError
+from pydantic import AfterValidator, Field, TypeAdapter, model_validator
 
 from contrastive_inversion.base.errors import UserError, nearest
-from contrastive_inversion.base.settings import NotNegative, Positive, Range, Settings, Share, Shares
+from contrastive_inversion.base.settings import Name, NotNegative, Positive, Range, Settings, Share, Shares, refused
 
 IMAGENET_C = (
     "gaussian_noise", "shot_noise", "impulse_noise", "defocus_blur", "glass_blur", "motion_blur", "zoom_blur", "snow",
@@ -23,13 +22,16 @@ IMAGENET_C = (
     "gaussian_blur", "spatter", "saturate",
 )  # fmt: skip
 PERCENT = re.compile(r"(rm|gn)(\d{1,2})(?:to(\d{1,2}))?")
-BLUR = re.compile(r"gb(\d+)")
+BLUR = re.compile(r"gb(\d{1,3})")
 
 
 def odd(kernel: int) -> int:
     if kernel % 2 == 0:
-        raise PydanticCustomError("even", "{kernel} is even: a kernel has a centre", {"kernel": kernel})
+        raise refused(f"{kernel} is even: a kernel has a centre")
     return kernel
+
+
+Kernel = Annotated[int, Field(ge=1, le=999), AfterValidator(odd)]
 
 
 class Sometimes(Settings):
@@ -56,7 +58,7 @@ class Blur(Sometimes):
     """Gaussian blur with reflect padding."""
 
     op: Literal["blur"]
-    kernel: Annotated[int, Field(ge=1), AfterValidator(odd)] = Field(description="its size in pixels at 224 px")
+    kernel: Kernel = Field(description="its size in pixels at 224 px")
     sigma: Range = Field(description="bounds of its deviation in pixels at 224 px, drawn for each image")
 
 
@@ -86,13 +88,43 @@ class Vocabulary(Settings):
     """A study's own words for distortions, and how lengths scale with its images."""
 
     pixel_scale: Positive = Field(description="lengths of a blur are written for 224 px and multiplied by this")
-    blur_sigmas: dict[int, Positive] = Field(description="the deviation of a blur by its kernel: `gb21` is kernel 21")
-    distortions: dict[str, str | Specification] = Field(description="further names: another name, or its operations")
+    blur_sigmas: dict[Kernel, Positive] = Field(
+        description="the deviation of a blur by its kernel: `gb21` is kernel 21"
+    )
+    distortions: dict[Name, str | Specification] = Field(description="further names: another name, or its operations")
+
+    @model_validator(mode="after")
+    def meaningful(self) -> Self:
+        """Refuse a name for a distortion that means nothing, or itself."""
+        for name, meaning in self.distortions.items():
+            seen = [name]
+            while isinstance(meaning, str) and meaning in self.distortions:
+                if meaning in seen:
+                    raise refused(f"'{meaning}' stands for itself", f"distortions.{name}")
+                seen.append(meaning)
+                meaning = self.distortions[meaning]
+            check_name(meaning if isinstance(meaning, str) else "clean", self, f"distortions.{name}")
+        return self
 
 
 def operations(*content: dict[str, Any]) -> Specification:
     """A specification from plain values. Raises pydantic's ValidationError for what is no operation."""
     return SPECIFICATION.validate_python(list(content))
+
+
+def check_name(name: str, words: Vocabulary, key: str) -> None:
+    """Raise a validator's error for a distortion's name that means nothing."""
+    try:
+        specification(name, words)
+    except UserError as error:
+        raise refused(str(error), key) from None
+
+
+def check_kernels(spec: Sequence[Operation], size: int, key: str) -> None:
+    """Raise a validator's error for a blur too large for images of a size: its padding reflects them once."""
+    for op in spec:
+        if isinstance(op, Blur) and op.kernel // 2 >= size:
+            raise refused(f"a kernel of {op.kernel} px is too large for images of {size} px", key)
 
 
 def is_deterministic(spec: Sequence[Operation]) -> bool:
@@ -113,6 +145,8 @@ def specification(name: str, words: Vocabulary) -> Specification:
     if name == "clean":
         return []
     if match := PERCENT.fullmatch(name):
+        if int(match[2]) > int(match[3] or match[2]):
+            raise UserError(f"'{name}' is no range: its lower bound comes first")
         return operations(percent_operation(*match.groups()))
     if (match := BLUR.fullmatch(name)) and int(match[1]) in words.blur_sigmas:
         sigma = words.blur_sigmas[int(match[1])]

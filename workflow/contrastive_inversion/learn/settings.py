@@ -1,14 +1,51 @@
 """Typed settings of learning: networks, trainings, and where first weights come from. Imports no torch."""
 
-from typing import Annotated, Any, Literal
+import functools
+import re
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import Discriminator, Field, Tag, model_validator
 
+from contrastive_inversion.base.errors import nearest
 from contrastive_inversion.base.recipe import Recipe
-from contrastive_inversion.base.settings import Epochs, NotNegative, Positive, Settings, Share, Unit
+from contrastive_inversion.base.settings import (
+    Epochs,
+    Name,
+    Pixels,
+    Positive,
+    Rate,
+    Settings,
+    Share,
+    Unit,
+    refused,
+)
+from contrastive_inversion.data.settings import Archive, Characters, DataSet, Drawn, GeneratedImageNetC
+from contrastive_inversion.ledger.study import StudySettings
 
-Triple = Annotated[list[float], Field(min_length=3, max_length=3)]
+Triple = Annotated[list[Share], Field(min_length=3, max_length=3)]
 PositiveTriple = Annotated[list[Positive], Field(min_length=3, max_length=3)]
+
+
+FORMS = {
+    "convnet": (r"(embedding-128|flattened)/(32|48|64|80|96|112)", "such as embedding-128/48 or flattened/32"),
+    "simclr_resnet": (r"[1-9]\d?(-[1-9]\d?){0,4}/(4|8|16|32|64|128|256)", "such as 3-4-6-3/64: blocks and channels"),
+}  # fmt: skip
+
+
+@functools.cache
+def published_networks(family: str) -> list[str]:
+    """The networks of open_clip, or those of torchvision that end in `fc`, by their files; none where not installed."""
+    spec = find_spec(family)
+    if not spec or not spec.origin:
+        return []
+    folder = Path(spec.origin).parent
+    if family == "open_clip":
+        return [path.stem for path in folder.glob("model_configs/*.json")]
+    files = (folder / "models" / f"{name}.py" for name in ("resnet", "regnet", "shufflenetv2"))
+    registered = re.compile(r"^@register_model\(\)\n(?:@.*\n)*def (\w+)", re.M)
+    return [name for path in files for name in registered.findall(path.read_text(encoding="utf-8"))]
 
 
 class Network(Settings):
@@ -19,11 +56,28 @@ class Network(Settings):
     mean: Triple = Field(description="of the channels, subtracted from pixels in [0, 1]")
     std: PositiveTriple = Field(description="of the channels, by which the rest is divided")
 
+    @model_validator(mode="after")
+    def known(self) -> Self:
+        """Refuse a network that its family does not have."""
+        form, examples = FORMS.get(self.architecture, ("", ""))
+        if form and not re.fullmatch(form, self.model):
+            raise refused(f"model: '{self.model}' is no {self.architecture}; {examples}")
+        names = [] if form else published_networks(self.architecture)
+        if names and self.model not in names:
+            raise refused(
+                f"model: {self.architecture} has no '{self.model}' that serves here{nearest(self.model, names)}"
+            )
+        return self
+
+    def takes(self, size: int) -> bool:
+        """Whether images of a size fit: a convnet's is in its name."""
+        return self.architecture != "convnet" or self.model.endswith(f"/{size}")
+
 
 class Schedule(Settings):
     """How a learning rate runs (see `learn.loop.learning_rate`)."""
 
-    lr: Positive = Field(description="the learning rate, at its highest")
+    lr: Rate = Field(description="the learning rate, at its highest")
     schedule: Literal["constant", "cosine", "step", "stalled_cosine", "stairs", "milestones"] = Field(
         "constant", description="how the learning rate runs over the training"
     )
@@ -36,15 +90,24 @@ class Schedule(Settings):
     every: Epochs | None = Field(None, description="epochs between stairs")
     milestones: list[Share] | None = Field(None, description="shares of the training at which the factor applies")
 
+    @model_validator(mode="after")
+    def whole(self) -> Self:
+        """Refuse a schedule without the settings that it alone reads."""
+        needed = {"stalled_cosine": ["period"], "stairs": ["factor", "every"], "milestones": ["factor", "milestones"]}
+        for key in needed.get(self.schedule, []):
+            if getattr(self, key) is None:
+                raise refused(f"schedule: {self.schedule} needs `{key}`")
+        return self
+
 
 class Training(Schedule):
     """What the training loop reads."""
 
     epochs: Epochs = Field(description="passes over the training images")
-    batch: Annotated[int, Field(ge=2), Unit("images")] = Field(description="images of one step")
+    batch: Annotated[int, Field(ge=2, le=10**6), Unit("images")] = Field(description="images of one step")
     optimizer: Literal["adam", "adamw", "sgd"] = Field(description="torch's optimiser of that name")
     momentum: Share = Field(0, description="of sgd")
-    weight_decay: NotNegative = Field(0, description="of the optimiser")
+    weight_decay: Share = Field(0, description="of the optimiser")
     order: Literal["shuffled", "fixed"] = Field(
         "shuffled", description="of images; `fixed` drops the last, smaller batch"
     )
@@ -70,6 +133,41 @@ def origin(content: Any) -> str:
 ByOrigin = Discriminator(origin)
 
 
+class PictureSettings(StudySettings):
+    """What every study of pictures says."""
+
+    image_size: Pixels = Field(description="the side of what a network sees, in pixels")
+    data: dict[Name, DataSet] = Field(description="the data sets by the names that quantities use")
+    networks: Settings
+
+    @model_validator(mode="after")
+    def fitting(self) -> Self:
+        """Refuse networks and data sets that do not fit the size of images, and labels that the lender lacks."""
+        for name, network in self.networks:
+            if isinstance(network, Network) and not network.takes(self.image_size):
+                raise refused(f"{network.model} takes no images of {self.image_size} px", f"networks.{name}.model")
+        for name, settings in self.data.items():
+            side = settings.stored if isinstance(settings, Drawn) else settings.resize
+            side = settings.side if side is None and isinstance(settings, Archive) else side
+            if side is not None and side < self.image_size:
+                text = f"pictures of {side} px are smaller than image_size, {self.image_size} px"
+                raise refused(text, f"data.{name}")
+            self.check_lender(name, settings)
+        return self
+
+    def check_lender(self, name: str, settings: DataSet) -> None:
+        """Raise a validator's error for a data set whose lender lacks the test pictures or the labels that it needs."""
+        lender = self.data.get(settings.classes_of or "")
+        if not isinstance(lender, Characters):
+            return
+        if isinstance(settings, GeneratedImageNetC) and not lender.test:
+            raise refused(f"no test pictures, which '{name}' is made of", f"data.{settings.classes_of}")
+        pairs = settings.pairs if isinstance(settings, Characters) else None
+        for label in (pairs or {}).values():
+            if not lender.shows(label):
+                raise refused(f"'{label}' is no class of '{settings.classes_of}'", f"data.{name}.pairs")
+
+
 class Weights(Recipe):
     """The recipe of an encoder whose weights are published."""
 
@@ -77,4 +175,4 @@ class Weights(Recipe):
     settings: Published
 
 
-__all__ = ["ByOrigin", "Network", "Published", "Schedule", "Tag", "Training", "Weights"]
+__all__ = ["ByOrigin", "Network", "PictureSettings", "Published", "Schedule", "Tag", "Training", "Weights"]

@@ -22,15 +22,15 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import pandas as pd
 from pydantic import Field, RootModel, model_validator
-from pydantic_core import PydanticCustomError
 from scipy import special
 
 from contrastive_inversion.base import files
-from contrastive_inversion.base.settings import NotNegative, Settings, checked, read_yaml
+from contrastive_inversion.base.errors import UserError
+from contrastive_inversion.base.settings import NotNegative, Settings, checked, read_yaml, refused
 from contrastive_inversion.ledger import plan, quantities, spreads
 from contrastive_inversion.ledger.estimates import Estimate
 from contrastive_inversion.ledger.measurements import Measurements
@@ -46,16 +46,16 @@ Value = Callable[[Quantity], Estimate | None]
 class Comparison(Settings):
     """A contrast and its bound: one of `above` and `within`."""
 
-    plus: list[str]
+    plus: Annotated[list[str], Field(min_length=1)]
     minus: list[str] = []
     above: float | None = None
     within: NotNegative | None = None
 
     @model_validator(mode="after")
-    def one_bound(self) -> Self:
-        """Refuse a comparison without a bound, or with both."""
+    def bounded(self) -> Self:
+        """Refuse a comparison without a bound or with two."""
         if (self.above is None) == (self.within is None):
-            raise PydanticCustomError("bounds", "a comparison has one bound: `above` or `within`")
+            raise refused("say one of `above` and `within`")
         return self
 
     def filled(self, binding: dict[str, str]) -> "Comparison":
@@ -80,13 +80,13 @@ class Comparison(Settings):
 class Claim(Settings):
     """A sentence of a paper, and the comparisons that bear it out."""
 
-    id: str
+    id: Annotated[str, Field(min_length=1)]
     section: str
     sentence: str
-    names: dict[str, list[str]] = Field({}, alias="for")
+    names: dict[str, Annotated[list[str], Field(min_length=1)]] = Field({}, alias="for")
     compare: list[Comparison] = Field(min_length=1)
-    at_least: int | Literal["all", "most"] = "all"
-    at_most: int | None = None
+    at_least: Annotated[int, Field(ge=0)] | Literal["all", "most"] = "all"
+    at_most: Annotated[int, Field(ge=0)] | None = None
 
     @property
     def comparisons(self) -> list[Comparison]:
@@ -145,7 +145,27 @@ class Contrast:
 def of_paper(paper: Paper) -> list[Claim]:
     """All claims of a paper. Raises UserError for a file that is not as it should be."""
     path = paper.printed / "claims.yaml"
-    return checked(Claims, read_yaml(path), path).root
+    claims = checked(Claims, read_yaml(path), path).root
+    for position, claim in enumerate(claims):
+        try:
+            check(claim, [other.id for other in claims[:position]], paper)
+        except UserError as error:
+            raise UserError(f"{path}: {claim.id}: {error}") from None
+    return claims
+
+
+def check(claim: Claim, earlier: Sequence[str], paper: Paper) -> None:
+    """Raise UserError for a claim that has an earlier one's id, can never hold, or is about what the paper lacks."""
+    if claim.id in earlier:
+        raise UserError("a second claim of this id")
+    count, texts = len(claim.comparisons), [text for each in claim.compare for text in (*each.plus, *each.minus)]
+    most = count if claim.at_most is None else claim.at_most
+    if not claim.least(count) <= most <= count:
+        raise UserError(f"at_least {claim.at_least}, at_most {most} of {count} comparisons can never hold")
+    if idle := [name for name in claim.names if not any(f"{{{name}}}" in text for text in texts)]:
+        raise UserError(f"for: no comparison has {{{idle[0]}}}")
+    for quantity in quantities_of(claim):
+        quantities.check_names(quantity, paper)
 
 
 def quantities_of(claim: Claim) -> list[Quantity]:

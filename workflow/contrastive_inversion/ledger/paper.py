@@ -10,6 +10,7 @@ import pandas as pd
 
 from contrastive_inversion.base.errors import UserError, nearest
 from contrastive_inversion.base.recipe import Recipe
+from contrastive_inversion.base.settings import ALPHABET, is_name, shown
 from contrastive_inversion.ledger.estimates import Estimate
 
 if TYPE_CHECKING:
@@ -22,12 +23,14 @@ class Family:
     """A family of encoders: the pattern of their names, and what makes one's recipe from the pattern's match.
 
     A group `seed` in the pattern says that a training may be repeated with other seeds, a group `distortion` what the
-    encoder is trained under. retrained: whether a study trains it, so that its numbers move from training to training.
+    encoder is trained under. retrained: whether a study trains it, so that its numbers move from training to training;
+    classifies: whether it has a classifier of its own.
     """
 
     pattern: re.Pattern[str]
     recipe: Callable[["Study[Any]", re.Match[str]], Recipe]
     retrained: bool = True
+    classifies: bool = True
 
 
 @dataclass(frozen=True)
@@ -117,7 +120,9 @@ class Paper:
         return self.folder / "printed"
 
     def family(self, encoder: str) -> tuple[Family, re.Match[str]]:
-        """The family of an encoder's name and the match of its pattern. Raises UserError for an unknown name."""
+        """The family of an encoder's name and the match of its pattern. Raises UserError for no such name."""
+        if not is_name(encoder):
+            raise UserError(f"{shown(encoder)} is no name of an encoder: {ALPHABET}")
         for family in self.encoders.values():
             if match := family.pattern.fullmatch(encoder):
                 return family, match

@@ -12,12 +12,14 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
+from pydantic import ValidationError
+
 from contrastive_inversion.base.canonical import canonical, digest
 from contrastive_inversion.base.errors import UserError, nearest
 from contrastive_inversion.base.recipe import Recipe
-from contrastive_inversion.base.settings import checked
+from contrastive_inversion.base.settings import checked, explained, worst
 from contrastive_inversion.ledger import printed, quantities
-from contrastive_inversion.ledger.paper import JobKind, Paper
+from contrastive_inversion.ledger.paper import JobKind, Paper, Product
 from contrastive_inversion.ledger.quantities import Quantity
 from contrastive_inversion.ledger.study import Study
 
@@ -32,27 +34,44 @@ def of_table(number: int, study: Study[Any]) -> list[Quantity]:
 def of_figure(number: int, study: Study[Any]) -> list[Quantity]:
     """The quantities of a figure's curves; a gallery has none."""
     layout = printed.figures(study.paper)[number]
-    return [
-        printed.curve_point(template, level, printed.setting_of(study, layout.metric))
-        for panel in layout.panels
-        for template in panel.curves.values()
-        for level in printed.levels_of(panel, study)
-    ]
+    try:
+        return [
+            printed.curve_point(template, level, str(printed.setting_of(study, layout.metric)))
+            for panel in layout.panels
+            for template in panel.curves.values()
+            for level in printed.levels_of(panel, study)
+        ]
+    except UserError as error:
+        raise UserError(f"{study.paper.printed / 'figures.yaml'}: {number}: {error}") from None
 
 
 @functools.cache
 def asked(study: Study[Any]) -> list[Quantity]:
     """Every quantity that a study's tables, figures and `also` ask for, each once. Raises UserError on a bad one."""
     folder = f"papers/{study.paper.name}/printed"
+    check_numbers("tables", study.settings.tables, printed.tables(study.paper), study)
+    check_numbers("figures", study.settings.figures, printed.figures(study.paper), study)
     origins: dict[Quantity, str] = {}
     for number in study.settings.tables:
         origins |= dict.fromkeys(of_table(number, study), f"{folder}/tables.csv, table {number}")
     for number in study.settings.figures:
         origins |= dict.fromkeys(of_figure(number, study), f"{folder}/figures.yaml, figure {number}")
-    origins |= dict.fromkeys(map(quantities.parse, study.settings.also), f"study {study.name}, also")
+    for text in study.settings.also:
+        try:
+            origins[quantities.parse(text)] = study.place("also")
+        except UserError as error:
+            raise UserError(f"{study.place('also')}: {error}") from None
     for quantity, origin in origins.items():
         quantities.check(quantity, study, origin)
     return list(origins)
+
+
+def check_numbers(kind: str, asked: Iterable[int], known: Iterable[int], study: Study[Any]) -> None:
+    """Raise UserError for tables or figures that the study's paper does not have."""
+    for number in asked:
+        if number not in known:
+            has = ", ".join(map(str, known))
+            raise UserError(f"{study.place(kind)}: the paper has no {kind[:-1]} {number}; it has {has}")
 
 
 @functools.cache
@@ -136,8 +155,17 @@ def recipe_of(product: str, study: Study[Any]) -> Recipe:
     if folder == "measurements" and not study.settings.measured:
         content: Recipe = printed.transcription(study, *names, wanted=measured(study))
     else:
-        content = made.build(study, *names)
+        content = built(product, made, study)
     return content.model_copy(update={"inputs": {name: digest(recipe(name, study)) for name in content.inputs}})
+
+
+def built(product: str, made: Product, study: Study[Any]) -> Recipe:
+    """A product's recipe without its inputs' digests. Raises UserError where settings do not go together."""
+    try:
+        return made.build(study, *product.split("/")[1:])
+    except ValidationError as error:
+        problem = worst(error)
+        raise UserError(": ".join([study.place(product), *map(str, problem["loc"]), explained(problem)])) from None
 
 
 @functools.cache
@@ -150,9 +178,14 @@ def recipe(product: str, study: Study[Any]) -> str:
 
 def read(text: str, paper: Paper) -> tuple[JobKind, Recipe]:
     """The kind of job and the typed recipe of a canonical text. Raises UserError for another paper's or a stale one."""
-    content = json.loads(text)
+    try:
+        content = json.loads(text)
+    except ValueError as error:
+        raise UserError(f"a recipe that is no JSON: {error}") from None
+    if not isinstance(content, dict):
+        raise UserError("a recipe that is no mapping")
     name = content.pop("kind", None)
-    if name not in paper.jobs:
+    if not isinstance(name, str) or name not in paper.jobs:
         raise UserError(f"a recipe of kind '{name}', which {paper.name} does not have{nearest(name, paper.jobs)}")
     content.pop("version", None)
     return paper.jobs[name], checked(paper.jobs[name].recipe, content, f"recipe of kind '{name}'")

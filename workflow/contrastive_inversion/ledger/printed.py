@@ -1,25 +1,84 @@
 """What was printed: a paper's tables, the layouts of its tables and figures, and the values behind them."""
 
+import contextlib
 import csv
 import functools
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, RootModel
+from pydantic import AfterValidator, Field, RootModel, model_validator
 
-from contrastive_inversion.base.errors import UserError
+from contrastive_inversion.base.errors import UserError, nearest
 from contrastive_inversion.base.job import Job
 from contrastive_inversion.base.recipe import Recipe
-from contrastive_inversion.base.settings import Count, Settings, checked, read_yaml
+from contrastive_inversion.base.settings import Count, Settings, checked, one_line, read_yaml, refused, shown
 from contrastive_inversion.ledger.estimates import Estimate
 from contrastive_inversion.ledger.paper import JobKind, Paper
 from contrastive_inversion.ledger.quantities import Quantity, parse
 from contrastive_inversion.ledger.study import Study
 
 INSTANTIATIONS = 10  # behind a printed standard error
+
+
+def number(text: str) -> float:
+    """A number from its text. Raises ValueError for what is none, or infinite."""
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text} is not finite")
+    return value
+
+
+def numeric(text: str) -> str:
+    try:
+        number(text)
+    except ValueError:
+        raise refused(f"{shown(text)} is no number") from None
+    return text
+
+
+def natural(text: str) -> str:
+    if text and not (text.isascii() and text.isdigit() and len(text) < 4):
+        raise refused(f"{shown(text)} is no whole number")
+    return text
+
+
+def measurable(text: str) -> str:
+    try:
+        parse(text)
+    except UserError as error:
+        raise refused(str(error)) from None
+    return text
+
+
+Natural = Annotated[str, Field(min_length=1), AfterValidator(natural)]
+QuantityText = Annotated[str, AfterValidator(measurable)]
+
+
+class Row(Settings):
+    """A row of tables.csv, as text."""
+
+    table: Natural
+    row: Annotated[str, Field(min_length=1)]
+    column: Annotated[str, Field(min_length=1)]
+    value: Annotated[str, AfterValidator(numeric)]
+    se: Literal[""] | Annotated[str, Field(pattern=r"^\d+(\.\d+)?$")]
+    decimals: Natural
+    se_decimals: Annotated[str, AfterValidator(natural)]
+    bold: Literal["", "yes", "no"]
+    quantity: QuantityText
+    rounded_to: Annotated[str, AfterValidator(natural)] | None = None
+
+    @model_validator(mode="after")
+    def fitting(self) -> Self:
+        """Refuse a rounding to more decimals than are printed, or that would change the value."""
+        value, to = Decimal(self.value), int(self.rounded_to or self.decimals)
+        if self.rounded_to and (to > int(self.decimals) or value != round(value, to)):
+            raise refused(f"{to} does not fit {self.value}", "rounded_to")
+        return self
 
 
 @dataclass(frozen=True)
@@ -72,8 +131,8 @@ class Panel(Settings):
     """A panel of a figure. levels: the places on its axis, or `$name` for the study's setting of that name."""
 
     title: str
-    levels: str | list[str]
-    curves: dict[str, str] = Field(description="by name: a quantity with {x} for the level and {metric}")
+    levels: Annotated[str, Field(pattern=r"^\$")] | Annotated[list[str], Field(min_length=1)]
+    curves: dict[str, QuantityText] = Field(description="by name: a quantity with {x} for the level and {metric}")
     x: str | None = None
     log: bool = False
 
@@ -95,43 +154,50 @@ class FigureLayout(Settings):
     models: dict[str, str] = {}
 
 
-class TableLayouts(RootModel[dict[int, TableLayout]]):
+class TableLayouts(RootModel[dict[Count, TableLayout]]):
     """A paper's tables by number."""
 
 
-class FigureLayouts(RootModel[dict[int, FigureLayout]]):
+class FigureLayouts(RootModel[dict[Count, FigureLayout]]):
     """A paper's figures by number."""
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:
-    """The rows of a csv file."""
-    with open(path, newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+    """The rows of a csv file. Raises UserError where it cannot be read as one."""
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            return list(csv.DictReader(file))
+    except (OSError, ValueError, csv.Error) as error:
+        raise UserError(f"{path}: cannot be read: {one_line(str(error))}") from None
 
 
-def rounding(row: dict[str, str]) -> int | None:
-    """The decimals that a row of the ledger says to carry information; None where all do, or it has no such column.
-
-    Raises UserError where they are no number of decimals that are printed, or the value says more.
-    """
-    text = row.get("rounded_to") or ""
-    if not text:
-        return None
-    value, printed = Decimal(row["value"]), int(row["decimals"])
-    if not text.isdecimal() or int(text) > printed or value != round(value, int(text)):
-        raise UserError(f"table {row['table']}, '{row['quantity']}': rounded_to: {text} does not fit {row['value']}")
-    return int(text)
+@contextlib.contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Raise UserError, with the file, where a file of numbers lacks a column or a row or holds what is no number."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{path}: {type(error).__name__}: {one_line(str(error))}") from None
 
 
 @functools.cache
 def cells(paper: Paper) -> tuple[Cell, ...]:
-    """Every printed number of a paper's tables, in printed order."""
-    return tuple(
-        Cell(
-            int(row["table"]), row["row"], row["column"], row["value"], row["se"], int(row["decimals"]),
-            int(row["se_decimals"] or 0), row["bold"] == "yes", parse(row["quantity"]), rounding(row),
-        )
-        for row in read_csv(paper.printed / "tables.csv")
+    """Every printed number of a paper's tables, in printed order. Raises UserError, with file and row, for none."""
+    path, listed, places = paper.printed / "tables.csv", [], set()
+    for count, content in enumerate(read_csv(path), start=1):
+        row, place = checked(Row, content, f"{path}: row {count}"), f"{path}: row {count}"
+        if (where := (row.table, row.row, row.column)) in places:
+            raise UserError(f"{place}: column: a second number at '{one_line(row.row)}', '{one_line(row.column)}'")
+        places.add(where)
+        listed.append(cell_of(row))
+    return tuple(listed)
+
+
+def cell_of(row: Row) -> Cell:
+    """A printed number from its row."""
+    return Cell(
+        int(row.table), row.row, row.column, row.value, row.se, int(row.decimals), int(row.se_decimals or 0),
+        row.bold == "yes", parse(row.quantity), int(row.rounded_to) if row.rounded_to else None,
     )  # fmt: skip
 
 
@@ -159,27 +225,39 @@ def tables(paper: Paper) -> dict[int, TableLayout]:
 def figures(paper: Paper) -> dict[int, FigureLayout]:
     """A paper's figures by number; keys that begin with a dot hold what several share."""
     path = paper.printed / "figures.yaml"
-    content = {key: value for key, value in read_yaml(path).items() if not str(key).startswith(".")}
+    content = read_yaml(path)
+    if isinstance(content, dict):
+        content = {key: value for key, value in content.items() if not str(key).startswith(".")}
     return checked(FigureLayouts, content, path).root
 
 
 def notes_of(table: int, study: Study[Any]) -> list[str]:
-    """What a reader of a table must know beside its cells."""
+    """What a reader of a table must know beside its cells. Raises UserError for an unknown data set."""
 
     def applies(note: Note) -> bool:
-        return all(study.settings.data[data].source == source for data, source in note.where.items())
+        return all(study.has_data(data).source == source for data, source in note.where.items())
 
-    return [note.text for note in tables(study.paper)[table].notes if applies(note)]
+    try:
+        return [note.text for note in tables(study.paper)[table].notes if applies(note)]
+    except UserError as error:
+        raise UserError(f"{study.paper.printed / 'tables.yaml'}: {table}.notes: {error}") from None
 
 
 def setting_of(study: Study[Any], text: Any) -> Any:
-    """What a layout says, or the study's setting that it names with a `$`."""
-    return getattr(study.settings, text[1:]) if isinstance(text, str) and text.startswith("$") else text
+    """What a layout says, or the study's setting that it names with a `$`. Raises UserError for an unknown one."""
+    if not (isinstance(text, str) and text.startswith("$")):
+        return text
+    if text[1:] not in type(study.settings).model_fields:
+        raise UserError(f"'{text}' is no setting of a study{nearest(text[1:], type(study.settings).model_fields)}")
+    return getattr(study.settings, text[1:])
 
 
 def levels_of(panel: Panel, study: Study[Any]) -> list[str]:
-    """The levels of a panel's curves: names of distortions, or numbers as text."""
-    return [level if isinstance(level, str) else f"{level:g}" for level in setting_of(study, panel.levels)]
+    """The levels of a panel's curves: names of distortions, or numbers as text. Raises UserError for no list."""
+    levels = setting_of(study, panel.levels)
+    if not isinstance(levels, list):
+        raise UserError(f"'{panel.levels}' is no list of levels")
+    return [level if isinstance(level, str) else f"{level:g}" for level in levels]
 
 
 def curve_point(template: str, level: str, metric: str) -> Quantity:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from contrastive_inversion.base.errors import UserError
-from contrastive_inversion.base.settings import Settings
+from contrastive_inversion.base.settings import Settings, one_line
 from contrastive_inversion.ledger.paper import Paper
 from contrastive_inversion.ledger.study import Study
 
@@ -40,7 +40,7 @@ def parse(text: str) -> Quantity:
     """A Quantity from its text. Raises UserError where a field is missing."""
     fields = [field.strip() for field in text.split("|")]
     if len(fields) != 5:
-        raise UserError(f"quantity '{text}': expected encoder | head | data | distortion | metric")
+        raise UserError(f"quantity '{one_line(text)}': expected encoder | head | data | distortion | metric")
     return Quantity(*fields)
 
 
@@ -59,12 +59,14 @@ class Probe:
 
 
 def probe_of(quantity: Quantity, paper: Paper) -> Probe | None:
-    """The Probe that a quantity's head stands for; None for `own`. Raises UserError for an unknown head."""
+    """The Probe that a quantity's head stands for; None for `own`. Raises UserError for no such head."""
     if quantity.head == "own":
         return None
     match = HEAD.fullmatch(quantity.head)
     if not match:
         raise UserError(f"quantity '{quantity}': unknown head '{quantity.head}'; known: own, probe F%[ on DISTORTION]")
+    if not 0 < float(match["fraction"]) <= 100:
+        raise UserError(f"quantity '{quantity}': a probe has more than 0 % and at most 100 % of the labels")
     encoder = match["donor"] or quantity.encoder
     distortion = match["distortion"] or paper.trained_under(encoder)
     if distortion is None:
@@ -105,15 +107,21 @@ def trainings(quantity: Quantity, study: Study[Any]) -> list[Quantity]:
     return [quantity, *(replace(quantity, encoder=f"{quantity.encoder}-seed{seed}") for seed in further)]
 
 
+def check_names(quantity: Quantity, paper: Paper) -> None:
+    """Raise UserError for a quantity whose encoders, head or metric a paper does not have."""
+    family, probe = paper.family(quantity.encoder)[0], probe_of(quantity, paper)
+    if probe:
+        paper.family(probe.encoder)
+    elif not family.classifies:
+        raise UserError(f"'{quantity.encoder}' has no classifier of its own: say 'probe F%'")
+    paper.metric(quantity.metric)
+
+
 def check(quantity: Quantity, study: Study[Any], place: str) -> None:
     """Raise UserError, with the ledger's row and the nearest known name, if a study cannot measure a quantity."""
     try:
-        study.paper.family(quantity.encoder)
-        probe = probe_of(quantity, study.paper)
-        if probe:
-            study.paper.family(probe.encoder)
+        check_names(quantity, study.paper)
         study.has_data(quantity.data)
         study.paper.check_level(quantity, study)
-        study.paper.metric(quantity.metric)
     except UserError as error:
         raise UserError(f"{place}: '{quantity}': {error}") from None

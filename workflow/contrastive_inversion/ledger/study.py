@@ -3,12 +3,26 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, Self, TypeVar
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from contrastive_inversion.base.errors import UserError, nearest
-from contrastive_inversion.base.settings import Count, NotNegative, Settings, explained, key_of, read_yaml, worst
+from contrastive_inversion.base.settings import (
+    ALPHABET,
+    NotNegative,
+    Seed,
+    Settings,
+    Unique,
+    explained,
+    is_name,
+    key_of,
+    one_line,
+    read_yaml,
+    refused,
+    shown,
+    worst,
+)
 from contrastive_inversion.ledger.paper import Paper
 
 
@@ -18,8 +32,8 @@ class StudySettings(Settings):
     description: str = Field(description="one paragraph for the report page")
     root: str = Field(description="the study that does what the paper's text says; the page lists departures from it")
     published: str = Field(description="the study of the paper's published numbers")
-    seed: Annotated[int, Field(ge=0)] = Field(description="that every draw counts from")
-    training_seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] = Field(
+    seed: Seed = Field(description="that every draw counts from")
+    training_seeds: Annotated[Unique[Seed], Field(min_length=1)] = Field(
         description="of the trainings; with several, tables show means and standard errors over trainings"
     )
     measured: bool = Field(description="false: published numbers stand in for measurements")
@@ -28,12 +42,25 @@ class StudySettings(Settings):
         description="assumed standard deviation over training seeds, by kind of quantity, in its unit; `head_` and a "
         "kind: over fits of a head on weights that are not trained"
     )
-    tables: list[int] = Field(description="the paper's tables that the study fills")
-    figures: list[int] = Field(description="the paper's figures that the study draws")
-    also: list[str] = Field([], description="further quantities to measure")
+    tables: Unique[int] = Field(description="the paper's tables that the study fills")
+    figures: Unique[int] = Field(description="the paper's figures that the study draws")
+    also: Unique[str] = Field([], description="further quantities to measure")
     data: dict[str, Any]
     gpu: Annotated[int, Field(ge=0, le=1)] = Field(description="GPUs that a training, a probe or a measurement takes")
-    picture_threads: Count = Field(description="threads that read and crop pictures, of a job on a GPU")
+    picture_threads: Annotated[int, Field(ge=1, le=1024)] = Field(
+        description="threads that read and crop pictures, of a job on a GPU"
+    )
+
+    @model_validator(mode="after")
+    def borrowed_classes(self) -> Self:
+        """Refuse a data set that borrows the classes of one that is not there or borrows too."""
+        lenders = [name for name, settings in self.data.items() if not getattr(settings, "classes_of", None)]
+        for name, settings in self.data.items():
+            lender = getattr(settings, "classes_of", None)
+            if lender and lender not in lenders:
+                text = f"'{lender}' is no data set with classes of its own{nearest(lender, lenders)}"
+                raise refused(text, f"data.{name}.classes_of")
+        return self
 
 
 S = TypeVar("S", bound=StudySettings)
@@ -47,6 +74,11 @@ class Study(Generic[S]):
     paper: Paper
     settings: S
     said: dict[str, Any]
+    files: Sequence["StudyFile"] = ()
+
+    def place(self, key: str) -> str:
+        """Where the study says something: the file, its own or an ancestor's, and the dotted key."""
+        return f"{speaker(key, self.files).path if self.files else f'study {self.name}'}: {key}"
 
     def has_data(self, name: str) -> Any:
         """The settings of a data set. Raises UserError for an unknown one."""
@@ -64,8 +96,8 @@ class StudyFile:
 
 
 def available(folders: Sequence[Path]) -> list[str]:
-    """The names of all studies in some folders."""
-    return sorted({path.stem for folder in folders for path in folder.glob("*.yaml")})
+    """The names of all studies in some folders; files whose names are no names of studies are left out."""
+    return sorted({path.stem for folder in folders for path in folder.glob("*.yaml") if is_name(path.stem)})
 
 
 def lineage(name: str, folders: Sequence[Path]) -> list[StudyFile]:
@@ -74,7 +106,7 @@ def lineage(name: str, folders: Sequence[Path]) -> list[StudyFile]:
     Raises UserError for an unknown study and for one that inherits from itself.
     """
     files: list[StudyFile] = []
-    parent: str | None = name
+    parent: Any = name
     while parent is not None:
         place = f"{files[-1].path}: inherits" if files else "config.yaml: study"
         files.append(study_file(parent, folders, place))
@@ -84,7 +116,10 @@ def lineage(name: str, folders: Sequence[Path]) -> list[StudyFile]:
     return files
 
 
-def study_file(name: str, folders: Sequence[Path], place: str) -> StudyFile:
+def study_file(name: Any, folders: Sequence[Path], place: str) -> StudyFile:
+    """A study's file. Raises UserError, with the place that names it, where there is none or that is no name."""
+    if not isinstance(name, str) or not is_name(name):
+        raise UserError(f"{place}: {shown(name)} is no name of a study: {ALPHABET}")
     path = next((folder / f"{name}.yaml" for folder in folders if (folder / f"{name}.yaml").is_file()), None)
     if path is None:
         raise UserError(f"{place}: there is no study '{name}'{nearest(name, available(folders))}")
@@ -112,7 +147,7 @@ def typed(content: dict[str, Any], model: type[S], files: Sequence[StudyFile]) -
     except ValidationError as error:
         problem = worst(error)
         key = key_of(problem, content)
-        raise UserError(f"{speaker(key, files).path}: {key}: {explained(problem)}") from None
+        raise UserError(f"{speaker(key, files).path}: {one_line(key)}: {explained(problem)}") from None
 
 
 def merged(parent: dict[str, Any], child: dict[str, Any]) -> dict[str, Any]:
@@ -128,8 +163,13 @@ def merged(parent: dict[str, Any], child: dict[str, Any]) -> dict[str, Any]:
 
 
 def speaker(key: str, files: Sequence[StudyFile]) -> StudyFile:
-    """The first of some files that says anything at a dotted key; the first of all where none does."""
-    return next((file for file in files if says(file.said, key.split("."))), files[0])
+    """The first of some files that says anything at a dotted key; the first of all where none does.
+
+    A data set is said by one file as a whole.
+    """
+    keys = key.split(".")
+    keys = keys[:2] if keys[0] == "data" else keys
+    return next((file for file in files if says(file.said, keys)), files[0])
 
 
 def says(content: Any, keys: Sequence[str]) -> bool:

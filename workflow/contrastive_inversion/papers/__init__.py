@@ -11,7 +11,8 @@ import pkgutil
 from pathlib import Path
 from typing import Any
 
-from contrastive_inversion.base.errors import UserError
+from contrastive_inversion.base import machine
+from contrastive_inversion.base.errors import UserError, nearest
 from contrastive_inversion.ledger import study as studies
 from contrastive_inversion.ledger.paper import Paper, Product
 from contrastive_inversion.ledger.study import Study
@@ -26,7 +27,9 @@ def names() -> list[str]:
 
 
 def paper(name: str) -> Paper:
-    """A paper by its folder's name."""
+    """A paper by its folder's name. Raises UserError for an unknown one."""
+    if name not in names():
+        raise UserError(f"there is no paper '{name}'{nearest(name, names())}")
     described: Paper = importlib.import_module(f"{__name__}.{name}").PAPER
     return described
 
@@ -49,10 +52,20 @@ def folders() -> list[Path]:
     return [*([Path(own)] if own else []), *(HERE / name / "studies" for name in names())]
 
 
-def use_studies_in(folder: str | None) -> None:
-    """Let this process and all that it starts find the user's own studies."""
-    if folder is not None:
-        os.environ[OWN_STUDIES] = str(Path(folder).resolve())
+def use(config: machine.Config) -> None:
+    """Let this process and all that it starts find what config.yaml names, the user's own studies among it.
+
+    Raises UserError where something is no folder that has to be one.
+    """
+    for key in ("studies", "compare"):
+        if (folder := getattr(config, key)) is not None and not Path(folder).is_dir():
+            raise UserError(f"config.yaml: {key}: there is no folder {folder}")
+    for key in ("results", "figures"):
+        if Path(folder := getattr(config, key)).exists() and not Path(folder).is_dir():
+            raise UserError(f"config.yaml: {key}: {folder} is no folder")
+    machine.export(config)
+    if config.studies is not None:
+        os.environ[OWN_STUDIES] = str(Path(config.studies).resolve())
 
 
 def study_names() -> list[str]:
@@ -68,4 +81,4 @@ def study(name: str) -> Study[Any]:
     if origin.parent.parent != HERE:
         raise UserError(f"{files[-1].path}: inherits: missing; a study of your own inherits from one of a paper's")
     about, said = paper(origin.parent.name), studies.laid_over(files)
-    return Study(name, about, studies.typed(said, about.settings, files), said)
+    return Study(name, about, studies.typed(said, about.settings, files), said, tuple(files))

@@ -14,10 +14,12 @@ import click
 from contrastive_inversion import __version__, papers
 from contrastive_inversion.base import machine
 from contrastive_inversion.base.errors import UserError
+from contrastive_inversion.base.settings import is_name, one_line, shown
 from contrastive_inversion.ledger import printed
 from contrastive_inversion.ledger.study import Study
 
-FOLDER = click.Path(path_type=Path)
+FOLDER = click.Path(path_type=Path, file_okay=False)
+CONFIG = Path("config.yaml")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -28,8 +30,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(f"Error: {error}", file=sys.stderr)
         return 1
-    except click.ClickException as error:
+    except click.exceptions.NoArgsIsHelpError as error:
         error.show()
+        return error.exit_code
+    except click.ClickException as error:
+        print(f"Error: {one_line(error.format_message())}", file=sys.stderr)
         return error.exit_code
     except (KeyboardInterrupt, click.Abort):
         print("Stopped; finished epochs are kept.", file=sys.stderr)
@@ -38,7 +43,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
 @click.version_option(__version__, message="%(version)s")
-@click.option("--config", default="config.yaml", type=FOLDER, help="the file with the study's name and the places")
+@click.option(
+    "--config",
+    default=str(CONFIG),
+    type=click.Path(path_type=Path),
+    help="the file with the study's name and the places",
+)
 @click.pass_context
 def commands(context: click.Context, config: Path) -> None:
     """Regenerates the tables and figures of published papers, and says which of their results hold."""
@@ -47,11 +57,10 @@ def commands(context: click.Context, config: Path) -> None:
 
 def read_config(path: Path) -> machine.Config:
     """What config.yaml says; within a workflow's job, what the workflow has handed on already."""
-    if machine.VARIABLE in os.environ or not path.exists():
+    if machine.VARIABLE in os.environ or (path == CONFIG and not path.exists()):
         return machine.Config()
     config = machine.read_config(path)
-    machine.export(config)
-    papers.use_studies_in(config.studies)
+    papers.use(config)
     return config
 
 
@@ -79,8 +88,11 @@ def of_study(command: Callable[..., Any]) -> Callable[..., Any]:
         figures: Path | None,
         **rest: Any,
     ) -> Any:
+        from contrastive_inversion.run import ready
+
+        within_workflow = machine.VARIABLE in os.environ  # which has checked its study already
         config = config_of()
-        study = papers.study(name or config.study)
+        study = (papers.study if within_workflow else ready.study)(config.study if name is None else name)
         return command(Run(study, results or Path(config.results), figures or Path(config.figures)), **rest)
 
     return wrapped
@@ -209,8 +221,11 @@ def claims(run: Run) -> None:
 @of_study
 def report(run: Run, compare: Path | None) -> None:
     """Write report.html: every table and figure, published beside ours."""
+    from contrastive_inversion.run import ready
     from contrastive_inversion.show.page import write
 
+    if compare:
+        ready.check_sibling(compare.name, run.study, "--compare")
     write(run.study, run.results, run.figures, compare)
 
 
@@ -228,10 +243,12 @@ def verify(run: Run) -> None:
 @click.option("--root", required=True, type=FOLDER, help="the study's folder, such as results/demo")
 @click.option("--paper", required=True, help="the paper whose kinds of job the recipe is of")
 @click.option("--recipe", "text", required=True, help="the product's canonical recipe")
-@click.option("--gpus", "count", default=0, help="GPUs to take; 0 computes on the CPU")
-@click.option("--threads", default=1, help="threads that read and crop pictures")
+@click.option("--gpus", "count", default=0, type=click.IntRange(0, 1), help="GPUs to take; 0 computes on the CPU")
+@click.option("--threads", default=1, type=click.IntRange(1, 1024), help="threads that read and crop pictures")
 def make(product: str, root: Path, paper: str, text: str, count: int, threads: int) -> None:
     """Make one PRODUCT of a study from its recipe; what the workflow's rules call."""
+    if not all(map(is_name, product.split("/"))):
+        raise UserError(f"{shown(product)} is no product")
     # before torch is imported: it reads both once
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")

@@ -15,7 +15,7 @@ PAPER = Paper(
     folder=Path(__file__).parent,
     settings=ContrastiveRobustness,
     encoders={
-        "contrastive": Family(names.CONTRASTIVE, recipes.contrastive),
+        "contrastive": Family(names.CONTRASTIVE, recipes.contrastive, classifies=False),
         "supervised": Family(names.SUPERVISED, recipes.supervised),
         "finetuned": Family(names.FINETUNED, recipes.finetuned),
     },

@@ -8,14 +8,15 @@ import re
 from typing import Any
 
 from contrastive_inversion.base.errors import UserError, nearest
+from contrastive_inversion.ledger import quantities
 from contrastive_inversion.ledger.paper import Metric
 from contrastive_inversion.ledger.quantities import Quantity
 from contrastive_inversion.ledger.study import Study
 
 SEED, LAMBDA, LABELS = (
     r"(?:-seed(?P<seed>\d+))?",
-    r"(?:-lambda(?P<strength>[\d.]+))?",
-    r"(?:-labels(?P<labels>[\d.]+))?",
+    r"(?:-lambda(?P<strength>\d{1,4}(?:\.\d+)?))?",
+    r"(?:-labels(?P<labels>\d{1,3}(?:\.\d+)?))?",
 )
 CONTRASTIVE = re.compile(f"contrastive{LAMBDA}{SEED}")
 SUPERVISED = re.compile(f"supervised{LABELS}{LAMBDA}{SEED}")
@@ -32,7 +33,10 @@ METRICS = {
 
 
 def check_level(quantity: Quantity, study: Study[Any]) -> None:
-    """Raise UserError for an unknown attack."""
+    """Raise UserError for an unknown attack, and for a probe on anything but clean images."""
+    probe = quantities.probe_of(quantity, study.paper)
+    if probe and probe.distortion != "clean":
+        raise UserError("a probe sees clean images here: say 'probe F% on clean'")
     if quantity.distortion not in ATTACKS:
         raise UserError(f"unknown attack '{quantity.distortion}'{nearest(quantity.distortion, ATTACKS)}")
 

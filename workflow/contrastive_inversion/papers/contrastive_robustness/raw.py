@@ -4,7 +4,7 @@ import functools
 from pathlib import Path
 
 from contrastive_inversion.ledger.estimates import Estimate
-from contrastive_inversion.ledger.printed import read_csv
+from contrastive_inversion.ledger.printed import number, read_csv, reading
 from contrastive_inversion.ledger.quantities import Quantity
 
 DISTANCES = Path(__file__).parent / "printed" / "distances.csv"
@@ -16,13 +16,14 @@ def results() -> dict[Quantity, Estimate]:
     """The stored distances.
 
     `printed@x` counts positive distances alone, as Figure 2 does; `all@x` all images, clean errors included; `median`
-    is that of the images that were classified correctly.
+    is that of the images that were classified correctly. Raises UserError for a value that is no number.
     """
-    return {
-        attacked(row, metric): Estimate(number, None, 1, origin="the authors' stored distances")
-        for row in read_csv(DISTANCES)
-        for metric, number in metrics_of(row)
-    }
+    with reading(DISTANCES):
+        return {
+            attacked(row, metric): Estimate(value, None, 1, origin="the authors' stored distances")
+            for row in read_csv(DISTANCES)
+            for metric, value in metrics_of(row)
+        }
 
 
 def metrics_of(row: dict[str, str]) -> list[tuple[str, float]]:
@@ -30,7 +31,7 @@ def metrics_of(row: dict[str, str]) -> list[tuple[str, float]]:
     counted = {"positive_only(Fig2)": "printed", "all_attacked_incl_clean_errors": "all"}.get(row["denominator"])
     if counted:
         shares = {key.removeprefix("mis@"): text for key, text in row.items() if key.startswith("mis@")}
-        return [(f"{counted}@{float(distance):g}", round(100 * float(text), 2)) for distance, text in shares.items()]
+        return [(f"{counted}@{float(distance):g}", round(100 * number(text), 2)) for distance, text in shares.items()]
     if row["denominator"] == "clean_correct":
         return [("median", min(float(row["q50"]), DIAGONAL))]
     return []

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pydantic import Field
 
 from contrastive_inversion.base.recipe import Recipe
-from contrastive_inversion.base.settings import Settings
+from contrastive_inversion.base.settings import Percent, Settings
 from contrastive_inversion.data.recipes import split_of
 from contrastive_inversion.data.settings import Pictures
 from contrastive_inversion.learn.settings import Network
@@ -42,7 +42,7 @@ class Classification(Recipe):
     """A supervised classifier; labels: the share of them that is known, in percent."""
 
     network: Network
-    labels: float
+    labels: Percent
     settings: Classify
     images: Pictures
     train: str
@@ -52,7 +52,7 @@ class Finetuning(Recipe):
     """A classifier on an encoder that was trained without labels."""
 
     network: Network
-    labels: float
+    labels: Percent
     initial: str
     settings: Finetune
     images: Pictures

@@ -1,24 +1,22 @@
 """Typed settings of the report's studies. Imports no torch."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from contrastive_inversion.base.settings import (
     Count,
     Epochs,
     NotNegative,
     Part,
-    Pixels,
     Positive,
     Settings,
     Share,
     Shares,
+    Unique,
 )
-from contrastive_inversion.data.settings import DataSet
-from contrastive_inversion.distort.names import Specification
-from contrastive_inversion.learn.settings import Network, Schedule, Training
-from contrastive_inversion.ledger.study import StudySettings
+from contrastive_inversion.distort.names import Specification, check_kernels
+from contrastive_inversion.learn.settings import Network, PictureSettings, Schedule, Training
 
 Samples = Annotated[int, Field(ge=2)]
 
@@ -158,14 +156,12 @@ class Attacks(Settings):
     plb: Plb = Field(exclude=True)
 
 
-class ContrastiveRobustness(StudySettings):
+class ContrastiveRobustness(PictureSettings):
     """All settings of a study of this report."""
 
-    image_size: Pixels = Field(description="the side of what a network sees, in pixels")
     crop: Literal["resized", "random"] = Field(description="of images that probes and tests see")
     flip: Share = Field(0, description="probability of a mirrored picture, of those")
-    data: dict[str, DataSet] = Field(description="the data sets by the names that quantities use")
-    distances: Annotated[list[Positive], Field(min_length=1)] = Field(description="thresholds of Figure 2")
+    distances: Annotated[Unique[Positive], Field(min_length=1)] = Field(description="thresholds of Figure 2")
     counted: Literal["all", "printed"] = Field(description="images that Figure 2 counts: all, or as the report did")
     networks: Networks
     contrastive: Contrastive
@@ -174,3 +170,10 @@ class ContrastiveRobustness(StudySettings):
     probe: Probes
     evaluate: Evaluate
     attacks: Attacks
+
+    @model_validator(mode="after")
+    def drawable(self) -> Self:
+        """Refuse blurs larger than images."""
+        for family in (self.contrastive, self.contrastive.regularised, self.contrastive.unregularised):
+            check_kernels(getattr(family, "augmentation", None) or [], self.image_size, "contrastive.augmentation")
+        return self

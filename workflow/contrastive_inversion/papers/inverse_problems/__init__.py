@@ -17,10 +17,10 @@ PAPER = Paper(
     folder=Path(__file__).parent,
     settings=InverseProblems,
     encoders={
-        "teacher": Family(names.TEACHER, recipes.teacher, retrained=False),
+        "teacher": Family(names.TEACHER, recipes.teacher, retrained=False, classifies=False),
         "resnet": Family(names.RESNET, recipes.resnet, retrained=False),
         "resnet100": Family(names.RESNET100, recipes.resnet100),
-        "student": Family(names.STUDENT, recipes.student),
+        "student": Family(names.STUDENT, recipes.student, classifies=False),
         "baseline": Family(names.BASELINE, recipes.baseline),
     },
     examples=names.EXAMPLES,

@@ -4,7 +4,7 @@ import functools
 from pathlib import Path
 
 from contrastive_inversion.ledger.estimates import Estimate
-from contrastive_inversion.ledger.printed import INSTANTIATIONS, read_csv
+from contrastive_inversion.ledger.printed import INSTANTIATIONS, number, read_csv, reading
 from contrastive_inversion.ledger.quantities import Quantity, parse
 
 PRINTED = Path(__file__).parent / "printed"
@@ -12,21 +12,24 @@ PRINTED = Path(__file__).parent / "printed"
 
 @functools.cache
 def results() -> dict[Quantity, Estimate]:
-    """The authors' result files and, for Table 9, their notebook."""
-    rows = {(r["root"], r["experiment"], r["file_or_level"]): r for r in read_csv(PRINTED / "authors_raw_results.csv")}
+    """The authors' result files and, for Table 9, their notebook. Raises UserError for a value that is no number."""
+    raw, sources, notebook = (PRINTED / f"authors_{name}.csv" for name in ("raw_results", "sources", "notebook"))
     values = {}
-    for source in read_csv(PRINTED / "authors_sources.csv"):
-        quantity = parse(source["quantity"])
-        place = (source["root"], source["experiment"], source["file_or_level"])
-        values[quantity] = estimate(rows[place], quantity.metric, "/".join(place))
-    for row in read_csv(PRINTED / "authors_notebook.csv"):
-        values[parse(row["quantity"])] = Estimate(percent(row["value"]), None, 1, origin="authors' notebook")
+    with reading(raw):
+        rows = {(r["root"], r["experiment"], r["file_or_level"]): r for r in read_csv(raw)}
+        for source in read_csv(sources):
+            quantity = parse(source["quantity"])
+            place = (source["root"], source["experiment"], source["file_or_level"])
+            values[quantity] = estimate(rows[place], quantity.metric, "/".join(place))
+    with reading(notebook):
+        for row in read_csv(notebook):
+            values[parse(row["quantity"])] = Estimate(percent(row["value"]), None, 1, origin="authors' notebook")
     return values
 
 
 def estimate(row: dict[str, str], metric: str, place: str) -> Estimate:
     """The Estimate of a metric in one row of the raw results."""
-    column, scale = ("auroc", float) if metric == "auc" else (metric, percent)
+    column, scale = ("auroc", number) if metric == "auc" else (metric, percent)
     se = row[f"{column}_se"]
     # blur was run ten times with the same result: no standard error
     drawn = se not in ("", "0.0000")
@@ -38,4 +41,4 @@ def estimate(row: dict[str, str], metric: str, place: str) -> Estimate:
 
 def percent(text: str) -> float:
     """A fraction of four decimals as a percentage, free of binary noise."""
-    return round(100 * float(text), 2)
+    return round(100 * number(text), 2)

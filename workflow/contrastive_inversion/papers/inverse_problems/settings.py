@@ -1,8 +1,8 @@
 """Typed settings of the paper's studies. Imports no torch."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from contrastive_inversion.base.settings import (
     Count,
@@ -11,16 +11,15 @@ from contrastive_inversion.base.settings import (
     NotNegative,
     Part,
     Percent,
-    Pixels,
     Positive,
+    Rate,
     Settings,
     Share,
+    Unique,
     Unit,
 )
-from contrastive_inversion.data.settings import DataSet
-from contrastive_inversion.distort.names import Vocabulary
-from contrastive_inversion.learn.settings import ByOrigin, Network, Published, Tag, Training
-from contrastive_inversion.ledger.study import StudySettings
+from contrastive_inversion.distort.names import Blur, Vocabulary, check_kernels, check_name, scaled
+from contrastive_inversion.learn.settings import ByOrigin, Network, PictureSettings, Published, Tag, Training
 
 LossName = Literal["st", "ss", "both", "ntxent", "summed_ntxent", "mse", "raw_mse"]
 Flip = Field(None, exclude=True, description="probability of a mirrored training picture, in place of the study's")
@@ -37,7 +36,9 @@ class Sharded(Training):
     """What distillation and supervised training share."""
 
     flip: Share | None = Flip
-    shards: Count = Field(1, description="parts of a batch, each with batch statistics of its own, as on so many GPUs")
+    shards: Annotated[int, Field(ge=1, le=64)] = Field(
+        1, description="parts of a batch, each with batch statistics of its own, as on so many GPUs"
+    )
     repeated_draws: Repeated | None = Field(None, description="masks and levels that repeat as the authors' did")
 
 
@@ -81,7 +82,7 @@ class ProbeFit(Settings):
 
     epochs: Epochs = Field(description="passes over its labelled images")
     batch: Count = Field(description="images of one step")
-    lr: Positive = Field(description="the learning rate, at its highest")
+    lr: Rate = Field(description="the learning rate, at its highest")
     schedule: Literal["cosine", "stalled_cosine"] = Field("cosine", description="how the learning rate runs")
     period: Annotated[float, Field(gt=0), Unit("epochs")] | None = Field(
         None, description="of a stalled cosine, in epochs"
@@ -131,10 +132,10 @@ class NonLocalMeans(Settings):
 class DeepDecoder(Settings):
     """Deep Decoder fits."""
 
-    channels: Count = Field(description="of each layer")
-    upsamplings: Count = Field(description="layers that double the side")
+    channels: Annotated[int, Field(ge=1, le=4096)] = Field(description="of each layer")
+    upsamplings: Annotated[int, Field(ge=1, le=10)] = Field(description="layers that double the side")
     steps: Count = Field(description="of each image's fit")
-    lr: Positive = Field(description="of Adam")
+    lr: Rate = Field(description="of Adam")
     input_noise: NotNegative = Field(description="deviation of the noise on the input, at first")
     images: Annotated[int, Field(ge=2)] | None = Field(
         None, description="test images that are restored; all where not set"
@@ -155,16 +156,16 @@ class Gallery(Settings):
     images: Count = Field(description="shown of the test split")
 
 
-class InverseProblems(StudySettings, Vocabulary):
+class InverseProblems(PictureSettings, Vocabulary):
     """All settings of a study of this paper."""
 
-    image_size: Pixels = Field(description="the side of what a network sees, in pixels")
     crop: Literal["resized", "random"] = Field(
         description="of training pictures: RandomResizedCrop, or a random square"
     )
     flip: Share = Field(description="probability of a mirrored training picture")
-    fractions: list[Percent] = Field(description="labelled shares of Figures 3 and 7, in percent, rounded up per class")
-    data: dict[str, DataSet] = Field(description="the data sets by the names that quantities use")
+    fractions: Annotated[Unique[Percent], Field(min_length=1)] = Field(
+        description="labelled shares of Figures 3 and 7, in percent, rounded up per class"
+    )
     networks: Networks
     teacher: Annotated[Annotated[Published, Tag("published")] | Annotated[Clip, Tag("trained")], ByOrigin] = Field(
         description="of the students: published weights, or a training"
@@ -186,3 +187,17 @@ class InverseProblems(StudySettings, Vocabulary):
     evaluate: Evaluate
     restore: Restore
     gallery: Gallery
+
+    @model_validator(mode="after")
+    def drawable(self) -> Self:
+        """Refuse blurs larger than images, and probes under distortions that mean nothing."""
+        for kernel, sigma in self.blur_sigmas.items():
+            blur = scaled(Blur(op="blur", kernel=kernel, sigma=[sigma, sigma]), self.pixel_scale)
+            check_kernels([blur], self.image_size, f"blur_sigmas.{kernel}")
+        for name, meaning in self.distortions.items():
+            if not isinstance(meaning, str):
+                check_kernels([scaled(op, self.pixel_scale) for op in meaning], self.image_size, f"distortions.{name}")
+        for name, other in self.probe_distortions.items():
+            for each in (name, other):
+                check_name(each, self, f"probe_distortions.{name}")
+        return self

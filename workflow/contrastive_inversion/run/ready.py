@@ -1,0 +1,105 @@
+"""What is checked of a study before its first job, beyond its typed settings: what its parts say of one another."""
+
+import functools
+import math
+from typing import Any
+
+from contrastive_inversion import papers
+from contrastive_inversion.base.errors import UserError, nearest
+from contrastive_inversion.base.recipe import Recipe
+from contrastive_inversion.data.settings import Characters, training_size
+from contrastive_inversion.learn.settings import Training
+from contrastive_inversion.ledger import claims, plan, printed, spreads
+from contrastive_inversion.ledger.printed import FigureLayout
+from contrastive_inversion.ledger.study import Study, study_file
+
+
+@functools.cache
+def study(name: str) -> Study[Any]:
+    """A study by its name, checked."""
+    found = papers.study(name)
+    check(found)
+    return found
+
+
+def check(study: Study[Any]) -> None:
+    """Read all that a study's run will read. Raises UserError, in one line with file and key, for what is amiss."""
+    for key in ("root", "published"):
+        check_sibling(getattr(study.settings, key), study, study.place(key))
+    claims.of_paper(study.paper)
+    check_tables(study)
+    check_spreads(study)
+    for number in study.settings.tables:
+        printed.notes_of(number, study)
+    for number in study.settings.figures:
+        check_levels(number, printed.figures(study.paper)[number], study)
+    study.paper.raw()
+    for product, recipe in plan.with_inputs(plan.behind_targets([], study), study).items():
+        check_pictures(product, recipe, study)
+
+
+def check_sibling(name: str, study: Study[Any], place: str) -> None:
+    """Raise UserError, with the place that names it, for a study that is not there or about another paper."""
+    study_file(name, papers.folders(), place)
+    if name != study.name and papers.study(name).paper.name != study.paper.name:
+        raise UserError(f"{place}: study '{name}' is about another paper")
+
+
+def check_tables(study: Study[Any]) -> None:
+    """Raise UserError for printed numbers of a table without a layout."""
+    for cell in printed.cells(study.paper):
+        if cell.table not in printed.tables(study.paper):
+            path = study.paper.printed / "tables.csv"
+            raise UserError(f"{path}: table: tables.yaml has no table {cell.table}, of '{cell.quantity}'")
+
+
+def check_spreads(study: Study[Any]) -> None:
+    """Raise UserError for a training spread that is missing, or of no kind of quantity."""
+    asked = [*plan.asked(study), *plan.asked(papers.study(study.settings.root))]
+    kinds = {*study.paper.metrics, *(drawn.kind for quantity in asked for drawn in spreads.behind(quantity, study))}
+    for kind in study.settings.training_spread:
+        if kind not in kinds:
+            raise UserError(f"{study.place('training_spread')}: unknown kind '{kind}'{nearest(kind, kinds)}")
+    for quantity in plan.asked(study):
+        for drawn in spreads.behind(quantity, study):
+            spreads.declared(drawn.kind, quantity, study)
+
+
+def check_levels(number: int, layout: FigureLayout, study: Study[Any]) -> None:
+    """Raise UserError for a figure that shows nothing, and for levels of curves that have no place on an axis."""
+    path = study.paper.printed / "figures.yaml"
+    curves = layout.panels and all(panel.curves for panel in layout.panels)
+    if bool(curves) == bool(layout.gallery) or bool(layout.distortions) != bool(layout.gallery):
+        raise UserError(f"{path}: {number}: either `panels` with `curves`, or a `gallery` with its `distortions`")
+    for level in (level for panel in layout.panels for level in printed.levels_of(panel, study)):
+        try:
+            study.paper.position(level)
+        except ValueError:
+            raise UserError(f"{path}: {number}: level '{level}' has no place on an axis") from None
+
+
+def check_pictures(product: str, recipe: Recipe, study: Study[Any]) -> None:
+    """Raise UserError for data without the split that is read, or a last step of one image, which has no variance."""
+    for split in ("train", "test"):
+        data = str(getattr(recipe, split, "")).removeprefix("images/")
+        settings = study.settings.data.get(data)
+        if isinstance(settings, Characters) and not getattr(settings, getattr(recipe, "split", split)):
+            raise UserError(f"{study.place(f'data.{data}')}: {split}: missing, {product} needs it")
+    training, count = getattr(recipe, "settings", None), seen(recipe, study)
+    if isinstance(training, Training) and training.order == "shuffled" and count and count % training.batch == 1:
+        raise UserError(
+            f"{study.place(product)}: batch: {training.batch} leaves one of {count} images to the last step, too few "
+            "for batch normalisation"
+        )
+
+
+def seen(recipe: Recipe, study: Study[Any]) -> int | None:
+    """How many images a training sees in an epoch; None where only files can tell."""
+    data = study.settings.data.get(str(getattr(recipe, "train", "")).removeprefix("images/"))
+    size = training_size(data) if data else None
+    if size is None:
+        return None
+    share, (count, classes) = getattr(recipe, "labels", 100) / 100, size
+    if share == 1 or getattr(getattr(recipe, "settings", None), "subset", None) == "uniform":
+        return math.ceil(round(share * count, 9))
+    return classes * math.ceil(round(share * (count // classes), 9))

@@ -1,0 +1,29 @@
+# What the other files need, and the configuration, read before Snakemake reads it.
+import os
+import re
+import sys
+from pathlib import Path
+from shlex import quote
+
+try:
+    from contrastive_inversion import papers
+    from contrastive_inversion.base import machine
+    from contrastive_inversion.base.errors import UserError
+    from contrastive_inversion.base.job import file_of
+    from contrastive_inversion.base.settings import checked
+    from contrastive_inversion.ledger import plan, printed
+    from contrastive_inversion.run import doctor, jobs, ready
+except ImportError as error:
+    sys.exit(f"Error: {error.name} is not installed here; type: pip install -e .")
+
+
+def or_stop(function, *arguments):
+    """A function's result; a user's mistake stops Snakemake with one line instead of a traceback."""
+    try:
+        return function(*arguments)
+    except UserError as error:
+        sys.exit(f"Error: {error}")
+
+
+for path in filter(os.path.exists, ["config.yaml", *workflow.overwrite_configfiles]):
+    or_stop(machine.read_config, Path(path))
