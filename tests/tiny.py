@@ -37,7 +37,7 @@ def store(root, name="imagenet100", **splits):
     """A store of some splits, each of (images, labels)."""
     tensors = {f"{split}/images": images for split, (images, _) in splits.items()}
     tensors |= {f"{split}/labels": labels for split, (_, labels) in splits.items()}
-    write(root, f"images/{name}", tensors, {"settings": {"source": "glyphs", "stored": SIZE}})
+    write(root, f"images/{name}", tensors, {"settings": {"source": "glyphs", "stored": SIZE, "train": 1}})
 
 
 def encoder(root, name, classes=None, seed=0):
