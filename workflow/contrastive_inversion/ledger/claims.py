@@ -36,7 +36,7 @@ from contrastive_inversion.ledger.estimates import Estimate
 from contrastive_inversion.ledger.measurements import Measurements
 from contrastive_inversion.ledger.paper import Paper
 from contrastive_inversion.ledger.quantities import Quantity
-from contrastive_inversion.ledger.spreads import Part, Pooled
+from contrastive_inversion.ledger.spreads import Difference, Part, Pooled
 from contrastive_inversion.ledger.study import Study
 
 LEVEL = 0.05  # one-sided, of each comparison
@@ -119,28 +119,6 @@ class Outcome:
     spread: str = ""
 
 
-@dataclass(frozen=True)
-class Contrast:
-    """The value of a comparison's contrast and the parts of its variance."""
-
-    value: float
-    parts: tuple[Part, ...]
-
-    @property
-    def se(self) -> float:
-        """Its standard error."""
-        return math.sqrt(sum(part.variance for part in self.parts))
-
-    @property
-    def df(self) -> float:
-        """The degrees of freedom of that."""
-        return spreads.degrees_of_freedom(self.parts)
-
-    def at(self, factor: float) -> "Contrast":
-        """The contrast with spreads so many times as large."""
-        return Contrast(self.value, tuple(part.at(factor) for part in self.parts))
-
-
 @functools.cache
 def of_paper(paper: Paper) -> list[Claim]:
     """All claims of a paper. Raises UserError for a file that is not as it should be."""
@@ -175,7 +153,7 @@ def quantities_of(claim: Claim) -> list[Quantity]:
 
 def contrast(
     comparison: Comparison, value: Value, study: Study[Any], measured: Pooled | None = None
-) -> Contrast | None:
+) -> Difference | None:
     """The contrast of a comparison, None where a value lacks; measured: the spreads by kind that trainings showed."""
     signs = [(1, text) for text in comparison.plus] + [(-1, text) for text in comparison.minus]
     known = [(sign, quantity, value(quantity)) for sign, quantity in ((s, quantities.parse(text)) for s, text in signs)]
@@ -188,7 +166,7 @@ def contrast(
         for _, quantity, estimate in terms
         for part in uncertain(quantity, estimate, most[quantity.data], study, measured or {})
     ]
-    return Contrast(sum(sign * estimate.mean for sign, _, estimate in terms), tuple(parts))
+    return Difference(sum(sign * estimate.mean for sign, _, estimate in terms), tuple(parts))
 
 
 def most_images(terms: Sequence[tuple[Quantity, Estimate]]) -> Mapping[str, int]:
@@ -239,18 +217,18 @@ def judge(claim: Claim, value: Value, study: Study[Any]) -> tuple[str, list[Outc
     return decide(claim, [outcome.truth for outcome in outcomes]), outcomes, margin(claim, outcomes)
 
 
-def contrasts(claim: Claim, value: Value, study: Study[Any]) -> list[Contrast | None]:
+def contrasts(claim: Claim, value: Value, study: Study[Any]) -> list[Difference | None]:
     """The contrasts of a claim's comparisons, spreads pooled over them."""
     measured = spreads.pooled({q: value(q) for q in quantities_of(claim)}.items(), study)
     return [contrast(comparison, value, study, measured) for comparison in claim.comparisons]
 
 
-def outcomes_of(claim: Claim, found: Sequence[Contrast | None], factor: float = 1.0) -> list[Outcome]:
+def outcomes_of(claim: Claim, found: Sequence[Difference | None], factor: float = 1.0) -> list[Outcome]:
     """The outcomes of a claim's comparisons, spreads being so many times as large."""
     return [outcome(comparison, c and c.at(factor)) for comparison, c in zip(claim.comparisons, found, strict=True)]
 
 
-def outcome(comparison: Comparison, found: Contrast | None) -> Outcome:
+def outcome(comparison: Comparison, found: Difference | None) -> Outcome:
     """A comparison's contrast and whether it is beyond its bound."""
     if found is None:
         return Outcome(str(comparison), None, None, None)

@@ -85,7 +85,7 @@ def shift(weighted: Sequence[tuple[Score, float]]) -> Shift | None:
     )
     variance = sum(part.variance for part in parts)
     return Shift(
-        sum(weight * score.delta for score, weight in weighted), math.sqrt(variance),
+        sum(weight * score.value for score, weight in weighted), math.sqrt(variance),
         spreads.degrees_of_freedom(parts), len(weighted), spreads.resting_on(parts),
     )  # fmt: skip
 

@@ -18,7 +18,7 @@ Bulletin 2): (sum v_i)^2 / sum (v_i^2 / df_i). Imports no torch.
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Self
 
 from contrastive_inversion.base.errors import UserError, nearest
 from contrastive_inversion.ledger.estimates import Estimate
@@ -65,6 +65,28 @@ class Part:
     def at(self, factor: float) -> "Part":
         """The part with spreads so many times as large; what is no spread stays as it is."""
         return replace(self, variance=self.variance * factor**2) if self.spread else self
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A sum of quantities with signs, in their units, and the parts of its variance."""
+
+    value: float
+    parts: tuple[Part, ...]
+
+    @property
+    def se(self) -> float:
+        """Its standard error."""
+        return math.sqrt(sum(part.variance for part in self.parts))
+
+    @property
+    def df(self) -> float:
+        """The degrees of freedom of that."""
+        return degrees_of_freedom(self.parts)
+
+    def at(self, factor: float) -> Self:
+        """The same with spreads so many times as large."""
+        return replace(self, parts=tuple(part.at(factor) for part in self.parts))
 
 
 Pooled = Mapping[str, Spread]

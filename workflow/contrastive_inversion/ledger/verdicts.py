@@ -35,7 +35,7 @@ from contrastive_inversion.base.errors import UserError
 from contrastive_inversion.ledger import printed, spreads
 from contrastive_inversion.ledger.estimates import Estimate
 from contrastive_inversion.ledger.printed import Cell
-from contrastive_inversion.ledger.spreads import Part, Pooled
+from contrastive_inversion.ledger.spreads import Difference, Part, Pooled
 from contrastive_inversion.ledger.study import Study
 
 FALSE_ALARM_RATE = 0.05
@@ -63,30 +63,13 @@ class Judgement:
 
 
 @dataclass(frozen=True)
-class Score:
+class Score(Difference):
     """How far our value lies from the printed one, in the quantity's units, and the variances of that difference."""
-
-    delta: float
-    parts: tuple[Part, ...]
-
-    def at(self, factor: float) -> "Score":
-        """The score with spreads so many times as large."""
-        return Score(self.delta, tuple(part.at(factor) for part in self.parts))
-
-    @property
-    def se(self) -> float:
-        """The standard error of the difference."""
-        return math.sqrt(sum(part.variance for part in self.parts))
-
-    @property
-    def df(self) -> float:
-        """The degrees of freedom of that."""
-        return spreads.degrees_of_freedom(self.parts)
 
     @property
     def z(self) -> float:
         """The difference in standard errors."""
-        return self.delta / self.se
+        return self.value / self.se
 
     @property
     def p(self) -> float:
@@ -207,7 +190,7 @@ def judgement(estimate: Estimate | None, scored: Score | None, rejected: bool) -
         return Judgement("missing")
     if scored is None:
         return Judgement("not comparable")
-    verdict = ("better" if scored.delta > 0 else "worse") if rejected else "within"
+    verdict = ("better" if scored.value > 0 else "worse") if rejected else "within"
     return Judgement(verdict, scored.z, scored.df, scored.spread)
 
 
