@@ -1,11 +1,16 @@
 """Small files of the exact formats in which the data sets and weights are published."""
 
 import csv
+import io
 import pickle
+import shutil
+import tarfile
+import zlib
 
 import numpy as np
 import torch
 from PIL import Image
+from scipy.io import savemat
 
 from contrastive_inversion.data import classes
 from contrastive_inversion.distort import names
@@ -24,12 +29,90 @@ def imagenet(root, wnids=WNIDS, size=lambda i: (30 + i, 40)):
     """One training and one validation image of each class, and three odd training files: 103 and 100 for WNIDS."""
     for i, wnid in enumerate(wnids):
         photo(root / "train" / wnid / f"{wnid}_{i}.JPEG", size(i))
-        photo(root / "val" / wnid / f"ILSVRC2012_val_{i:08d}.JPEG", size(i))
+        photo(root / "val" / wnid / f"ILSVRC2012_val_{i + 1:08d}.JPEG", size(i))
     photo(root / "train" / WNIDS[3] / "cmyk.JPEG", mode="CMYK")
     photo(root / "train" / WNIDS[4] / "png.JPEG", kind="PNG")
     rotated = Image.Exif()
     rotated[0x0112] = 6
     photo(root / "train" / WNIDS[5] / "rotated.JPEG", size=(51, 21), exif=rotated)
+
+
+def flat_imagenet(root, folders):
+    """The same images with the validation set in one folder and the development kit beside it."""
+    (root / "val").mkdir(parents=True)
+    (root / "train").symlink_to(folders / "train")
+    for path in folders.glob("val/*/*"):
+        (root / "val" / path.name).symlink_to(path)
+    development_kit(root, folders)
+
+
+def development_kit(root, folders):
+    """ILSVRC2012_devkit_t12, which numbers classes in an order of its own."""
+    kit, wnids = (
+        root / "ILSVRC2012_devkit_t12/data",
+        sorted((path.name for path in folders.glob("val/*")), reverse=True),
+    )
+    kit.mkdir(parents=True)
+    kind = [("ILSVRC2012_ID", float), ("WNID", "O"), ("words", "O")]
+    savemat(kit / "meta.mat", {"synsets": np.array([(i, wnid, "words") for i, wnid in enumerate(wnids, 1)], kind)})
+    pictures = sorted(folders.glob("val/*/*"), key=lambda path: path.name)
+    numbers = [wnids.index(path.parent.name) + 1 for path in pictures]
+    (kit / "ILSVRC2012_validation_ground_truth.txt").write_text("".join(f"{number}\n" for number in numbers))
+
+
+def kaggle_imagenet(root, folders):
+    """Kaggle's ImageNet Object Localization Challenge."""
+    base = root / "ILSVRC/Data/CLS-LOC"
+    (base / "val").mkdir(parents=True)
+    (base / "train").symlink_to(folders / "train")
+    lines = ["ImageId,PredictionString"]
+    for path in sorted(folders.glob("val/*/*"), reverse=True):
+        (base / "val" / path.name).symlink_to(path)
+        lines.append(f"{path.stem},{path.parent.name} 85 1 499 272 {path.parent.name} 1 1 30 40 ")
+    (root / "LOC_val_solution.csv").write_text("\n".join(lines) + "\n")
+
+
+def tars_of_imagenet(root, folders):
+    """The official archives: one tar of a tar for each class, one of the validation images, the packed kit."""
+    root.mkdir()
+    with tarfile.open(root / "ILSVRC2012_img_train.tar", "w") as outer:
+        for folder in sorted(folders.glob("train/*"), reverse=True):
+            inner = io.BytesIO()
+            with tarfile.open(fileobj=inner, mode="w") as archive:
+                for path in sorted(folder.iterdir(), reverse=True):
+                    archive.add(path, path.name)
+            member = tarfile.TarInfo(f"{folder.name}.tar")
+            member.size = inner.tell()
+            inner.seek(0)
+            outer.addfile(member, inner)
+    with tarfile.open(root / "ILSVRC2012_img_val.tar", "w") as archive:
+        for path in sorted(folders.glob("val/*/*"), key=lambda path: path.name):
+            archive.add(path, path.name)
+    development_kit(root / "unpacked", folders)
+    with tarfile.open(root / "ILSVRC2012_devkit_t12.tar.gz", "w:gz") as archive:
+        archive.add(root / "unpacked/ILSVRC2012_devkit_t12", "ILSVRC2012_devkit_t12")
+    shutil.rmtree(root / "unpacked")
+
+
+def parquet_of_imagenet(root, folders, shards=(3, 2)):
+    """Hugging Face's ILSVRC/imagenet-1k: shuffled rows, the class in the name of each."""
+    import pyarrow
+    from pyarrow import parquet
+
+    (root / "data").mkdir(parents=True)
+    wnids = sorted(path.name for path in folders.glob("train/*"))
+    for folder, split, count in (("train", "train", shards[0]), ("val", "validation", shards[1])):
+        paths = sorted(folders.glob(f"{folder}/*/*"), key=lambda path: zlib.crc32(path.name.encode()))
+        rows = [
+            {
+                "image": {"bytes": path.read_bytes(), "path": f"{path.stem}_{path.parent.name}.JPEG"},
+                "label": wnids.index(path.parent.name),
+            }
+            for path in paths
+        ]
+        for i in range(count):
+            table = pyarrow.Table.from_pylist(rows[i::count])
+            parquet.write_table(table, root / f"data/{split}-{i:05d}-of-{count:05d}.parquet", row_group_size=10)
 
 
 def imagenet_c(root):

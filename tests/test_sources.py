@@ -4,13 +4,14 @@ import dataclasses
 import hashlib
 import json
 import pickle
+import re
+import sys
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from scipy.io import savemat
 
 import formats
 from contrastive_inversion.base import files, machine, rng
@@ -18,6 +19,7 @@ from contrastive_inversion.base.canonical import canonical, digest
 from contrastive_inversion.base.errors import UserError
 from contrastive_inversion.base.job import Input, Job
 from contrastive_inversion.data import batches, classes, crops, packing, prepare, readers, store
+from contrastive_inversion.data import entries as entries_of
 from contrastive_inversion.data.settings import Images, Pictures
 from contrastive_inversion.distort import names
 from contrastive_inversion.papers import paper
@@ -76,7 +78,7 @@ def test_a_packed_store_holds_every_picture_as_decoded(imagenet, tmp_path):
     listed = entries()["train"]
     assert len(train) == 103 and train.labels.tolist() == [entry.label for entry in listed]
     for i, entry in enumerate(listed):
-        assert np.array_equal(train.picture(i), readers.decode(entry.path))
+        assert np.array_equal(train.picture(i), entries_of.decode(entry))
     assert train.settings == recipe().settings and (train.name, train.classes) == ("train", 100)
     behind = source.path.read_bytes()[packing.HEADER_BYTES :]
     assert files.record_in(source.path)["content_hash"] == hashlib.sha256(behind).hexdigest()
@@ -87,8 +89,8 @@ def test_odd_files_load_as_the_authors_loader_did(imagenet):
         path = next(imagenet.rglob(f"{name}.JPEG"))
         with open(path, "rb") as file:
             expected = np.asarray(Image.open(file).convert("RGB"))
-        assert readers.decode(path).shape == shape  # the EXIF rotation is left alone
-        assert np.array_equal(readers.decode(path), expected)
+        found = entries_of.decode(entries_of.Entry(path, 0))
+        assert found.shape == shape and np.array_equal(found, expected)  # the EXIF rotation is left alone
 
 
 def test_batches_of_a_packed_store_are_torchvision_s_crops(imagenet, tmp_path):
@@ -237,7 +239,7 @@ def test_packing_resumes_after_a_kill_with_the_same_bytes(imagenet, tmp_path, mo
         decoded.append(path)
         if len(decoded) == 57:
             raise KeyboardInterrupt
-        return readers.decode(path)
+        return entries_of.decode(path)
 
     monkeypatch.setattr(packing, "decode", failing)
     with pytest.raises(KeyboardInterrupt):
@@ -253,7 +255,7 @@ def stop_packing(root, monkeypatch, after):
     def failing(path):
         if next(rest, None) is None:
             raise KeyboardInterrupt
-        return readers.decode(path)
+        return entries_of.decode(path)
 
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
         patched.setattr(packing, "decode", failing)
@@ -285,21 +287,167 @@ def test_a_full_disk_is_refused_before_anything_is_decoded(imagenet, tmp_path, m
         packed(tmp_path)
 
 
-def test_the_flat_validation_set_takes_its_classes_from_the_development_kit(imagenet, monkeypatch):
-    flat = imagenet.parent / "flat"
-    (flat / "train").parent.mkdir()
-    (flat / "train").symlink_to(imagenet / "train")
-    kit = flat / "ILSVRC2012_devkit_t12" / "data"
-    kit.mkdir(parents=True)
-    order = WNIDS[::-1]  # the kit numbers its classes in an order of its own
-    for i in range(100):
-        formats.photo(flat / "val" / f"ILSVRC2012_val_{i + 1:08d}.JPEG")
-    (kit / "ILSVRC2012_validation_ground_truth.txt").write_text("".join(f"{i + 1}\n" for i in range(100)))
-    kind = [("ILSVRC2012_ID", float), ("WNID", "O"), ("words", "O")]
-    savemat(kit / "meta.mat", {"synsets": np.array([(i + 1, wnid, "words") for i, wnid in enumerate(order)], kind)})
-    use(imagenet=flat)
-    found = entries()["test"]
-    assert [entry.label for entry in found] == [WNIDS.index(wnid) for wnid in order]
+FORMS = {
+    "flat": formats.flat_imagenet, "kaggle": formats.kaggle_imagenet, "tars": formats.tars_of_imagenet,
+    "parquet": formats.parquet_of_imagenet,
+}  # fmt: skip
+
+
+@pytest.fixture
+def with_awkward_names(imagenet):
+    """Names that sort in another way when something follows them."""
+    for number, side in ((100, 35), (1002, 45), (10, 55)):
+        formats.photo(imagenet / "train" / WNIDS[0] / f"{WNIDS[0]}_{number}.JPEG", (side, 40))
+    return imagenet
+
+
+@pytest.fixture
+def form(request, with_awkward_names):
+    """The same ImageNet in another form."""
+    if request.param == "parquet":
+        pytest.importorskip("pyarrow")
+    root = with_awkward_names.parent / "another form"
+    FORMS[request.param](root, with_awkward_names)
+    return root
+
+
+@pytest.mark.parametrize("form", FORMS, indirect=True)
+def test_every_form_of_imagenet_gives_the_same_store(form, with_awkward_names, tmp_path):
+    stores = []
+    for folder in (with_awkward_names, form):
+        use(imagenet=folder)
+        stores.append(store_of(tmp_path / folder.name, recipe(train=106)))
+    expected, found = (files.record_in(source.path) for source in stores)
+    assert found["content_hash"] == expected["content_hash"]
+    assert len(store.split(stores[1], "train")) == 106
+
+
+@pytest.mark.parametrize("form", ["tars"], indirect=True)
+def test_files_in_tars_are_decoded_on_the_fly(form, tmp_path):
+    use(store="jpeg", imagenet=form)
+    listed = store.split(store_of(tmp_path / "listed", recipe(train=106)), "train")
+    assert isinstance(listed.pixels, store.Listed)
+    for i, entry in enumerate(entries(train=106)["train"]):
+        assert np.array_equal(listed.picture(i), entries_of.decode(entry))
+
+
+@pytest.mark.parametrize("form", ["parquet"], indirect=True)
+def test_shards_are_packed_only_and_have_to_be_all_there(form, tmp_path):
+    use(store="jpeg", imagenet=form)
+    with pytest.raises(UserError, match="store: jpeg: .*parquet cannot be read image by image; set store: pixels"):
+        store_of(tmp_path, recipe(train=106))
+    (form / "data/train-00001-of-00003.parquet").write_bytes(b"PAR1")
+    with pytest.raises(UserError, match="train-00001-of-00003.parquet: cannot be read .*; fetch this file again"):
+        entries(train=106)
+    (form / "data/train-00001-of-00003.parquet").unlink()
+    with pytest.raises(UserError, match="data.imagenet: .*data has 2 of 3 shards train-.*; fetch the others"):
+        entries(train=106)
+
+
+@pytest.mark.parametrize("form", ["parquet"], indirect=True)
+def test_shards_of_another_form_say_what_they_lack(form):
+    import pyarrow
+    from pyarrow import parquet
+
+    use(imagenet=form)
+    path = form / "data/train-00000-of-00003.parquet"
+    parquet.write_table(pyarrow.table({"jpg": [b""], "cls": [1]}), path)
+    with pytest.raises(UserError, match="train-00000-of-00003.parquet: has no columns image.bytes and image.path"):
+        entries(train=106)
+    nameless = {"image": {"bytes": b"", "path": "1.webp"}, "label": 0}
+    parquet.write_table(pyarrow.Table.from_pylist([nameless]), path)
+    with pytest.raises(UserError, match="image.path is '1.webp', expected a name such as n01440764_10026_n01440764"):
+        entries(train=106)
+
+
+def test_parquet_without_its_reader_names_the_remedy(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    (tmp_path / "train-00000-of-00001.parquet").touch()
+    use(imagenet=tmp_path)
+    with pytest.raises(UserError, match=r"read by pyarrow: pip install 'contrastive-inversion\[parquet\]'"):
+        entries()
+
+
+@pytest.mark.parametrize("form", ["tars"], indirect=True)
+def test_a_truncated_archive_is_one_clear_line(form):
+    path = form / "ILSVRC2012_img_train.tar"
+    path.write_bytes(path.read_bytes()[:30_000])
+    use(imagenet=form)
+    with pytest.raises(UserError, match="ILSVRC2012_img_train.tar: cannot be read as a tar archive .*; fetch this"):
+        entries(train=106)
+
+
+@pytest.mark.parametrize("form", ["kaggle"], indirect=True)
+def test_the_inner_folder_of_kaggle_s_tree_will_do(form):
+    use(imagenet=form / "ILSVRC/Data/CLS-LOC")
+    assert len(entries(train=106)["test"]) == 100
+    (form / "LOC_val_solution.csv").unlink()
+    with pytest.raises(UserError, match="cannot be read .*their classes are in ILSVRC2012_devkit_t12 or in Kaggle"):
+        entries(train=106)
+
+
+def test_classes_of_other_images_are_refused(form_of_flat):
+    truth = form_of_flat / "ILSVRC2012_devkit_t12/data/ILSVRC2012_validation_ground_truth.txt"
+    truth.write_text(truth.read_text() + "1\n")
+    with pytest.raises(UserError, match="val: 101 classes for its 100 images"):
+        entries()
+
+
+@pytest.fixture
+def form_of_flat(imagenet):
+    root = imagenet.parent / "flat"
+    formats.flat_imagenet(root, imagenet)
+    use(imagenet=root)
+    return root
+
+
+@pytest.mark.parametrize(
+    ("files_there", "resembles"),
+    [
+        (["Train/n01558993/x.JPEG", "Val/x.JPEG"], "it resembles class folders.*; it has Train, Val"),
+        (
+            ["ILSVRC/Data/CLS-LOC/train/x", "LOC_train_solution.csv"],
+            "it resembles Kaggle's tree.*; it has ILSVRC, LOC_",
+        ),
+        (["imagenet1k-train-0000.tar"], "it resembles the official tars.*; it has imagenet1k-train-0000.tar"),
+        (["data/dataset.arrow", "data/x.parquet"], "it resembles Hugging Face's shards"),
+        (["readme"], "it resembles none"),
+    ],
+)
+def test_any_other_form_is_told_which_are_understood(tmp_path, files_there, resembles):
+    for name in files_there:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    use(imagenet=tmp_path)
+    with pytest.raises(UserError, match="holds no train images in a form understood .class folders.*shards") as error:
+        entries()
+    assert re.search(resembles, str(error.value)) and "\n" not in str(error.value)
+
+
+ORIGINALS = np.array([(375, 500)] * 50 + [(333, 500)] * 25 + [(500, 375)] * 20 + [(480, 640)] * 4 + [(1200, 1600)])
+
+
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        (lambda s: s, None),
+        (lambda s: (s * 256 / s.min(1, keepdims=True)).round(), "100% have a shorter side of 256 px"),
+        (lambda s: np.full_like(s, 64), "100% have a shorter side of 64 px"),
+        (lambda s: (s * 320 / s.max(1, keepdims=True)).round(), "100% have a longer side of 320 px"),
+        (lambda s: (s * np.minimum(1, 600 / s.max(1, keepdims=True))).round(), "none is larger than 600 px"),
+    ],
+)
+def test_resized_copies_are_known_by_their_sizes(change, found):
+    assert readers.resized(change(ORIGINALS).astype(int)) == found
+
+
+def test_a_resized_copy_is_refused_with_its_numbers(tmp_path):
+    for i, wnid in enumerate(WNIDS):
+        for k in range(10):
+            formats.photo(tmp_path / "val" / wnid / f"{i}_{k}.JPEG", (8 + k, 8))
+    use(imagenet=tmp_path)
+    with pytest.raises(UserError, match="val is a resized copy: of 1000 of its pictures 100% have a shorter side of 8"):
+        readers.some_of_imagenet(classes.labels_of("imagenet100_wnids.txt"), {"test": None})
 
 
 def spoil_missing_class(root):
@@ -328,12 +476,12 @@ def spoil_empty(root):
     [
         (
             spoil_missing_class,
-            f"config.yaml: data.imagenet: .*val lacks 1 of 100 classes .{WNIDS[8]}.; expected the folder with train/",
+            f"config.yaml: data.imagenet: .*val lacks images of 1 of 100 classes .{WNIDS[8]}.",
         ),
         (spoil_count, "train has 104 images of these classes, expected 103"),
         (spoil_truncated, "JPEG: cannot be read .*truncated.*; fetch this file again"),
-        (spoil_page, "JPEG: not an image .*; fetch this file again"),
-        (spoil_empty, f"{WNIDS[2]} holds no images; expected"),
+        (spoil_page, "JPEG: not an image; fetch this file again"),
+        (spoil_empty, f"train lacks images of 1 of 100 classes .{WNIDS[2]}."),
     ],
 )
 def test_wrong_data_is_one_clear_line(imagenet, tmp_path, spoil, message):
@@ -349,7 +497,7 @@ def test_an_unreadable_file_is_one_clear_line(imagenet, tmp_path, monkeypatch):
 
     monkeypatch.setattr("builtins.open", refuse)
     with pytest.raises(UserError, match="x.JPEG: cannot be read .Permission denied.; fetch this file again"):
-        readers.decode(tmp_path / "x.JPEG")
+        entries_of.decode(entries_of.Entry(tmp_path / "x.JPEG", 0))
 
 
 def test_the_folders_of_data_are_only_read(imagenet, tmp_path):

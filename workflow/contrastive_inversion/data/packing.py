@@ -18,12 +18,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image
 from tqdm import tqdm
 
 from contrastive_inversion.base import files
 from contrastive_inversion.base.errors import UserError
-from contrastive_inversion.data.readers import Entry, decode
+from contrastive_inversion.data.entries import Entry, decode, size_of
 
 HEADER_BYTES = 1 << 16  # room for the record, which is written last
 IMAGES_BETWEEN_NOTES = 500
@@ -59,19 +58,13 @@ class Layout:
         return np.cumsum(lengths) - lengths
 
 
-def size_of(path: Path) -> tuple[int, int]:
-    """An image file's (height, width) from its header, without decoding it. Raises UserError if it has none."""
-    try:
-        with Image.open(path) as image:
-            return image.height, image.width
-    except OSError as error:
-        raise UserError(f"{path}: not an image ({error}); fetch this file again") from None
-
-
 def sizes_of(entries: Sequence[Entry], split: str) -> np.ndarray:
-    """The sizes of a split's image files: int64 (N, 2)."""
-    progress = tqdm(entries, desc=f"{split} sizes", unit="image", mininterval=5)
-    return np.array([size_of(entry.path) for entry in progress], np.int64).reshape(-1, 2)
+    """The sizes of a split's image files, read in the order in which they lie: int64 (N, 2)."""
+    order = sorted(range(len(entries)), key=lambda i: entries[i].place)
+    sizes = np.zeros((len(entries), 2), np.int64)
+    for i in tqdm(order, desc=f"{split} sizes", unit="image", mininterval=5):
+        sizes[i] = size_of(entries[i])
+    return sizes
 
 
 def layout_of(splits: Splits) -> Layout:
@@ -156,12 +149,13 @@ def decoded(flat: np.ndarray, layout: Layout, splits: Splits, done: int) -> Iter
     """Decode the images that are not done yet, yielding how many are. Raises UserError for a damaged one."""
     starts = [layout.regions[f"{split}/pixels"].start + layout.offsets(split) for split in splits]
     every = zip(chain(*splits.values()), np.concatenate(starts), np.concatenate([*layout.sizes.values()]), strict=True)
-    rest, total = islice(every, done, None), sum(map(len, splits.values()))
+    in_order = sorted(every, key=lambda row: row[0].place)  # archives are read once, from beginning to end
+    rest, total = islice(in_order, done, None), sum(map(len, splits.values()))
     progress = tqdm(rest, initial=done, total=total, unit="image", mininterval=5)
     for number, (entry, start, size) in enumerate(progress, done + 1):
-        pixels = decode(entry.path)
+        pixels = decode(entry)
         if pixels.shape[:2] != tuple(size):
-            raise UserError(f"{entry.path}: its header promises another size than it holds; fetch this file again")
+            raise UserError(f"{entry}: its header promises another size than it holds; fetch this file again")
         flat[start : start + pixels.size] = pixels.reshape(-1)
         yield number
 
@@ -175,7 +169,7 @@ def listing(splits: Splits, root: Path) -> dict[str, torch.Tensor]:
     tensors = {}
     for split, entries in splits.items():
         sizes_of(entries, split)  # reads every header
-        names = "\n".join(entry.path.relative_to(root).as_posix() for entry in entries)
+        names = "\n".join(entry.line(root) for entry in entries)
         tensors[f"{split}/labels"] = torch.tensor([entry.label for entry in entries])
         tensors[f"{split}/paths"] = torch.frombuffer(bytearray(names.encode()), dtype=torch.uint8)
     return tensors

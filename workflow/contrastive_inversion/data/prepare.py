@@ -32,5 +32,6 @@ def from_files(settings: readers.InFiles, job: Job) -> Any:
     """The store of a data set in image files: their pixels, or their names where they are decoded on the fly."""
     splits = readers.entries(settings)
     if readers.decoded_on_the_fly(settings):
+        readers.check_random_access(splits)
         return packing.listing(splits, machine.folder(readers.KEYS[settings.source]))
     return packing.pack(splits, job.path, job.state)

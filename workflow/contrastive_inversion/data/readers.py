@@ -7,23 +7,22 @@ before an archive is read: the checks before a run use it.
 
 import csv
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 
 from contrastive_inversion.base import machine
 from contrastive_inversion.base.errors import UserError
-from contrastive_inversion.data import classes
+from contrastive_inversion.data import classes, imagenet
+from contrastive_inversion.data.entries import Entry, size_of
+from contrastive_inversion.data.imagenet import pictures_in
 from contrastive_inversion.data.settings import CoronaHack, ImageNet, ImageNetC
 from contrastive_inversion.distort.names import IMAGENET_C
 
 if TYPE_CHECKING:
     import torch
 
-IMAGE_ENDINGS = {".jpeg", ".jpg", ".png"}
 CORRUPTION_GROUPS = ("blur", "digital", "extra", "noise", "weather")
 # Sets that torchvision reads: the folder that each unpacks to.
 ARCHIVES = {"cifar10": "cifar-10-batches-py", "cifar100": "cifar-100-python", "stl10": "stl10_binary"}
@@ -32,33 +31,10 @@ KEYS = {
     "imagenet": "imagenet", "imagenet-c": "imagenet_c", "cifar10": "cifar", "cifar100": "cifar", "stl10": "stl10",
     "coronahack": "coronahack",
 }  # fmt: skip
+FOLDERS = {"train": "train", "test": "val"}  # ImageNet's names of the splits
+JUDGED, ALIKE = 2000, 0.9  # images whose sizes are looked at; the share of them that is alike in a resized copy only
+COMMON_SIDE, LARGE = 500, 768  # px: the longer side of most originals; many of thousands are larger than this
 InFiles = ImageNet | ImageNetC | CoronaHack
-
-
-@dataclass(frozen=True)
-class Entry:
-    """An image file and its label."""
-
-    path: Path
-    label: int
-
-
-def decode(path: Path) -> np.ndarray:
-    """An image file as the authors' loader read it: uint8 (H, W, 3), converted to RGB, EXIF orientation left alone.
-
-    CMYK files and PNGs named .JPEG are among ImageNet's. Raises UserError for a truncated or unreadable file.
-    """
-    try:
-        with open(path, "rb") as file, Image.open(file) as image:
-            return np.array(image.convert("RGB"))
-    except UnidentifiedImageError:
-        raise UserError(f"{path}: not an image; fetch this file again") from None
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror or error}); fetch this file again") from None
-
-
-def pictures_in(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_ENDINGS)
 
 
 def class_folders(root: Path, labels: Mapping[str, int], key: str) -> list[Entry]:
@@ -87,46 +63,41 @@ def check_count(listed: Sequence[Entry], expected: int | None, folder: Path, key
         )
 
 
-def imagenet(labels: Mapping[str, int], counts: Mapping[str, int | None]) -> dict[str, list[Entry]]:
+def some_of_imagenet(labels: Mapping[str, int], counts: Mapping[str, int | None]) -> dict[str, list[Entry]]:
     """{split: entries} of some ImageNet classes. labels: {wnid: label}; counts: the published numbers by split."""
-    root = machine.folder("imagenet")
-    splits = {}
-    for split, name in (("train", "train"), ("test", "val")):
-        if split not in counts:
-            continue
-        flat = split == "test" and not any((root / name / wnid).is_dir() for wnid in labels)
-        splits[split] = flat_validation(root, labels) if flat else class_folders(root / name, labels, "imagenet")
-        check_count(splits[split], counts[split], root / name, "imagenet")
+    root, splits = machine.folder("imagenet"), {}
+    for split, name in FOLDERS.items():
+        if split in counts:
+            splits[split] = imagenet.split(root, name, labels)
+            check_count(splits[split], counts[split], root / name, "imagenet")
+            check_original(splits[split], root / name)
     return splits
 
 
-def flat_validation(root: Path, labels: Mapping[str, int]) -> list[Entry]:
-    """The official validation set, one flat folder, with its classes from the development kit."""
-    kit = root / "ILSVRC2012_devkit_t12" / "data"
-    pictures = pictures_in(root / "val") if (root / "val").is_dir() else []
-    truth = kit / "ILSVRC2012_validation_ground_truth.txt"
-    if not pictures or not truth.exists():
-        raise machine.wrong("imagenet", root / "val", f"has no class folders, and there is no {truth}")
-    numbers = [int(line) for line in truth.read_text().split()]
-    if len(numbers) != len(pictures):
-        raise UserError(f"{truth}: {len(numbers)} classes for the {len(pictures)} images of {root / 'val'}")
-    names = synsets(kit / "meta.mat")
-    return [
-        Entry(path, labels[names[number]])
-        for path, number in zip(pictures, numbers, strict=True)
-        if names.get(number) in labels
-    ]
+def check_original(listed: Sequence[Entry], folder: Path) -> None:
+    """Raise UserError, with the numbers, for a copy whose pictures were resized; a thousand and more can tell."""
+    if len(listed) < JUDGED // 2:
+        return
+    if listed[0].path.suffix == ".parquet":  # shuffled as published; a row group is read as a whole
+        sample = sorted(listed, key=lambda entry: entry.place)[:JUDGED]
+    else:
+        sample = [listed[i] for i in np.linspace(0, len(listed) - 1, min(JUDGED, len(listed))).astype(int)]
+    if found := resized(np.array([size_of(entry) for entry in sample])):
+        raise UserError(
+            f"config.yaml: data.imagenet: {folder} is a resized copy: of {len(sample)} of its pictures {found}; the "
+            "study needs the original files"
+        )
 
 
-def synsets(path: Path) -> dict[int, str]:
-    """{ILSVRC2012 id: wnid} from the development kit's meta.mat."""
-    from scipy.io import loadmat
-
-    try:
-        rows = loadmat(path, squeeze_me=True)["synsets"]
-    except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"{path}: cannot be read ({error}); it comes with ILSVRC2012_devkit_t12") from None
-    return {int(row[0]): str(row[1]) for row in rows}
+def resized(sizes: np.ndarray) -> str | None:
+    """What shows that pictures were resized, in words; None for originals. sizes: int (N, 2)."""
+    for name, sides in (("shorter", sizes.min(1)), ("longer", sizes.max(1))):
+        values, counts = np.unique(sides, return_counts=True)
+        side, share = int(values[counts.argmax()]), counts.max() / len(sides)
+        if share > ALIKE and (name, side) != ("longer", COMMON_SIDE):
+            return f"{share:.0%} have a {name} side of {side} px"
+    largest = int(sizes.max())
+    return f"none is larger than {largest} px" if largest <= LARGE else None
 
 
 def released_imagenet_c(labels: Mapping[str, int], count: int | None) -> dict[str, list[Entry]]:
@@ -179,7 +150,9 @@ def entries(settings: InFiles) -> dict[str, list[Entry]]:
     if isinstance(settings, ImageNetC):
         return released_imagenet_c(labels, settings.test)
     shifted = settings.classes.endswith(".csv")  # a label shift is tested only
-    return imagenet(labels, {"test": settings.test} if shifted else {"train": settings.train, "test": settings.test})
+    return some_of_imagenet(
+        labels, {"test": settings.test} if shifted else {"train": settings.train, "test": settings.test}
+    )
 
 
 def class_names(settings: InFiles) -> list[str]:
@@ -226,3 +199,10 @@ def torchvision_set(source: str, root: Path, split: str, download: bool = False)
 def decoded_on_the_fly(settings: InFiles) -> bool:
     """Whether a data set's files are read whenever they are needed: ImageNet-C, 71 GB of pixels that are read once."""
     return isinstance(settings, ImageNetC) or not machine.stores_pixels()
+
+
+def check_random_access(splits: Mapping[str, Sequence[Entry]]) -> None:
+    """Raise UserError for images in parquet: one of them costs the reading of a row group, about a hundred."""
+    for entry in (entry for listed in splits.values() for entry in listed[:1]):
+        if entry.path.suffix == ".parquet":
+            raise UserError(f"config.yaml: store: jpeg: {entry.path} cannot be read image by image; set store: pixels")

@@ -10,7 +10,7 @@ import torch
 
 from contrastive_inversion.base import files, machine
 from contrastive_inversion.base.job import Input
-from contrastive_inversion.data import readers
+from contrastive_inversion.data import entries, readers
 from contrastive_inversion.data.settings import DATA_SET, Source
 
 
@@ -36,7 +36,7 @@ class Listed:
     paths: list[str]
 
     def __getitem__(self, i: int) -> np.ndarray:
-        return readers.decode(self.root / self.paths[i])
+        return entries.decode(entries.from_line(self.paths[i], self.root))
 
 
 @dataclass(frozen=True)
