@@ -30,8 +30,8 @@ class Data(Settings):
     """Where data sets lie."""
 
     imagenet: Place | None = Field(None, description=(
-        "the folder with train/<wnid>/*.JPEG and val/<wnid>/*.JPEG, or val/*.JPEG with ILSVRC2012_devkit_t12, or Kaggle's "
-        "ILSVRC, the official tars or Hugging Face's parquet shards"
+        "the folder with train/<wnid>/*.JPEG and val/<wnid>/*.JPEG, or val/*.JPEG with ILSVRC2012_devkit_t12, or "
+        "Kaggle's ILSVRC, the official tars or Hugging Face's parquet shards"
     ))  # fmt: skip
     imagenet_c: Place | None = Field(None, description=(
         "the folder with <corruption>/<severity>/<wnid>/*.JPEG, or <group>/<corruption>/<severity>/<wnid>/*.JPEG"
