@@ -221,14 +221,17 @@ def test_a_killed_training_goes_on_to_identical_weights(folder):
     assert first["content_hash"] == second["content_hash"] and first["losses"] == second["losses"]
 
 
-def test_a_damaged_checkpoint_is_named_and_kept(folder):
-    results = folder("results")
-    checkpoint = results / "state" / STUDENT / "checkpoint.pt"
+def test_a_training_with_a_damaged_checkpoint_begins_anew_and_ends_the_same(folder, capsys):
+    recipe, calm, hit = long_recipe(), folder("calm"), folder("hit")
+    jobs.run(STUDENT, STUDY.paper, calm, recipe)
+    checkpoint = hit / "state" / STUDENT / "checkpoint.pt"
     checkpoint.parent.mkdir(parents=True)
-    checkpoint.write_bytes(b"PK\x03\x04 half a file")
-    with pytest.raises(UserError, match="checkpoint.pt: damaged checkpoint .* delete it"):
-        jobs.run(STUDENT, STUDY.paper, results, long_recipe())
-    assert checkpoint.read_bytes() == b"PK\x03\x04 half a file"
+    whole = (calm / "state" / STUDENT / "checkpoint.pt").read_bytes()
+    checkpoint.write_bytes(whole[:90_000] + bytes([whole[90_000] ^ 16]) + whole[90_001:])
+    jobs.run(STUDENT, STUDY.paper, hit, recipe)
+    assert "checkpoint.damaged.pt: damaged checkpoint" in capsys.readouterr().out
+    hashes = [files.record_in(results / file_of(STUDENT))["content_hash"] for results in (calm, hit)]
+    assert hashes[0] == hashes[1]
 
 
 def test_a_half_written_store_is_named(folder):

@@ -27,6 +27,8 @@ GLYPHS = "data: {cifar10: {source: glyphs, stored: 54, test: 8, %s}}\n"
 STUDENT = "networks: {student: {architecture: %s, model: %s}}\n"
 MIX = "distortions: {mix: [{op: %s}]}\n"
 
+BOMB = "a0: &a0 [1]\n" + "".join(f"a{n}: &a{n} [{', '.join(9 * [f'*a{n - 1}'])}]\n" for n in range(1, 10))
+
 STUDIES = [
     # what is no mapping, no YAML, no text
     ("[1, 2]\n", "not valid YAML"),
@@ -37,6 +39,7 @@ STUDIES = [
     ("distill: &a {lr: *a}\n", "not valid YAML"),
     ("also: &a [*a]\n", "not valid YAML"),
     ("seed: *nowhere\n", "undefined alias"),
+    (BOMB, "its aliases stand for too much"),
     ("seed: 2020-13-45\n", "not valid YAML"),
     ("seed: !!python/object:os.system {}\n", "could not determine a constructor"),
     ("? [1, 2]\n: 3\n", "not valid YAML"),

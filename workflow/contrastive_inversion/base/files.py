@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from contrastive_inversion.base.canonical import digest
 from contrastive_inversion.base.errors import UserError
 
 if TYPE_CHECKING:
@@ -56,17 +57,41 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def save(path: Path, tensors: Mapping[str, "torch.Tensor"], record: Mapping[str, Any]) -> None:
-    """Write tensors and a record (a JSON-able dict) as one safetensors file. Raises UserError on a full disk."""
+    """Write tensors and a record (a JSON-able dict), which gets their content hash, as one safetensors file.
+
+    Raises UserError on a full disk.
+    """
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     with atomic(path) as temporary:
         try:
-            save_file(contiguous, temporary, {"record": json.dumps(record, ensure_ascii=False)})
+            save_file(contiguous, temporary, metadata_of({**record, "content_hash": content_hash(contiguous)}))
         except SafetensorError as error:  # how safetensors reports a failing disk
             full = "os error 28" in str(error)
             raise OSError(errno.ENOSPC if full else errno.EIO, str(error)) from None
+
+
+def metadata_of(record: Mapping[str, Any]) -> dict[str, str]:
+    """A record as a safetensors file's metadata have it, with its own sha256: networks are built by what it says."""
+    text = json.dumps(record, ensure_ascii=False)
+    return {"record": text, "sha256": digest(text)}
+
+
+def damaged(path: Path, reason: object) -> UserError:
+    return UserError(f"{path}: damaged or incomplete ({reason}); delete it and run again")
+
+
+@contextlib.contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """Raise UserError for a file that is missing, may not be read, or is none."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise UserError(f"{path}: missing; run snakemake to make it") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
 
 
 @contextlib.contextmanager
@@ -75,41 +100,71 @@ def opened(path: Path, framework: str) -> Iterator[Any]:
     from safetensors import SafetensorError, safe_open
 
     try:
-        with safe_open(path, framework=framework) as file:
+        with readable(path), safe_open(path, framework=framework) as file:
             yield file
-    except FileNotFoundError:
-        raise UserError(f"{path}: missing; run snakemake to make it") from None
     except SafetensorError as error:
-        raise UserError(f"{path}: damaged or incomplete ({error}); delete it and run again") from None
+        raise damaged(path, error) from None
 
 
 def record_in(path: Path) -> dict[str, Any]:
     """The record of a product's file, its content left unread. Raises UserError if it is missing or damaged."""
     if path.suffix == ".json":
-        return read_json(path)["record"]
-    with opened(path, "np") as file:
-        return json.loads((file.metadata() or {}).get("record", "{}"))
+        content = read_json(path)
+        record = content.get("record") if isinstance(content, dict) else None
+    else:
+        with opened(path, "np") as file:
+            record = record_of(file.metadata() or {}, path)
+    if not isinstance(record, dict):
+        raise damaged(path, "it has no record")
+    return record
+
+
+def record_of(metadata: Mapping[str, str], path: Path) -> Any:
+    """The record in a safetensors file's metadata; older files have it without its sha256. Raises UserError."""
+    text = metadata.get("record", "{}")
+    if metadata.keys() - {"record", "sha256"} or metadata.get("sha256", digest(text)) != digest(text):
+        raise damaged(path, "its record is not what was written")
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise damaged(path, error) from None
 
 
 def load(path: Path, recipe_hash: str | None = None, framework: str = "pt") -> tuple[dict[str, Any], dict[str, Any]]:
     """The tensors (torch, or numpy with framework="np") and the record of a safetensors file.
 
-    Raises UserError if the file is missing, damaged, or made by another recipe than `recipe_hash`.
+    Raises UserError if the file is missing, made by another recipe than `recipe_hash`, or damaged: if one bit of it is
+    not what was written.
     """
     record = record_in(path)
     check_recipe(path, record, recipe_hash)
     with opened(path, framework) as file:
-        return {name: file.get_tensor(name) for name in file.keys()}, record  # noqa: SIM118, it is no dict
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, it is no dict
+    check_content(path, tensors, record)
+    return tensors, record
+
+
+def check_content(path: Path, tensors: Mapping[str, Any], record: Mapping[str, Any]) -> None:
+    """Raise UserError unless the tensors of a file have the content hash of its record, where that holds one."""
+    expected = record.get("content_hash")
+    if expected not in (None, content_hash(tensors)) and expected != hash_behind_header(path):
+        raise damaged(path, "its content is not what was written")
+
+
+def hash_behind_header(path: Path) -> str:
+    """sha256 of a safetensors file without its header: the content hash that packed stores have had."""
+    with open(path, "rb") as file:
+        file.seek(8 + int.from_bytes(file.read(8), "little"))
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_json(path: Path) -> Any:
-    """A JSON file's content. Raises UserError for a missing or truncated file."""
+    """A JSON file's content. Raises UserError for a missing or damaged file."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path}: missing; run snakemake to make it") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: damaged or incomplete ({error}); delete it and run again") from None
+        with readable(path):
+            return json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise damaged(path, error) from None
 
 
 def check_recipe(path: Path, record: Mapping[str, Any], recipe_hash: str | None) -> None:
@@ -122,14 +177,19 @@ def check_recipe(path: Path, record: Mapping[str, Any], recipe_hash: str | None)
         )
 
 
-def content_hash(tensors: Mapping[str, "torch.Tensor"]) -> str:
-    """sha256 over names, types, shapes and bytes of tensors, sorted by name: the identity of their content."""
-    digest = hashlib.sha256()
-    for name in sorted(tensors):
-        tensor = tensors[name].detach().cpu().contiguous()
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.numpy().tobytes())
-    return digest.hexdigest()
+def content_hash(tensors: Mapping[str, Any]) -> str:
+    """sha256 over names, types, shapes and bytes of tensors, sorted by name: the identity of their content.
+
+    tensors: torch's or numpy's, with the same result. One that stands beside digests of its parts, `<name>.sha256`, is
+    left out: these are hashed, and its parts are checked as they are read.
+    """
+    sha256 = hashlib.sha256()
+    for name in sorted(name for name in tensors if f"{name}.sha256" not in tensors):
+        tensor = tensors[name]
+        array = tensor.detach().cpu().numpy() if hasattr(tensor, "detach") else tensor
+        sha256.update(f"{name} torch.{array.dtype} {tuple(array.shape)}".encode())
+        sha256.update(array.reshape(-1).view("uint8"))
+    return sha256.hexdigest()
 
 
 def check_sum(path: Path, expected: str) -> None:

@@ -4,6 +4,7 @@ import re
 import textwrap
 from collections.abc import Hashable
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Generic, Self, TypeVar
 
@@ -121,11 +122,16 @@ Range = Annotated[list[NotNegative], Field(min_length=2, max_length=2), AfterVal
 Shares = Annotated[list[Share], Field(min_length=2, max_length=2), AfterValidator(ascending)]
 
 
+MOST_NODES = 100_000  # of a YAML file: the largest of ours has a few thousand
+
+
 class Loader(yaml.SafeLoader):
     """Safe YAML that reads 3e-4 as the number it is (YAML 1.1 wants 3.0e-4), and no key twice, no part of itself."""
 
     def construct_document(self, node: yaml.Node) -> Any:
-        """The content. Raises yaml's ConstructorError for an alias of what it stands in."""
+        """The content. Raises yaml's ConstructorError for aliases of what they stand in, or of far too much."""
+        if written_out(node, {}) > MOST_NODES:
+            raise yaml.constructor.ConstructorError(None, None, "its aliases stand for too much", node.start_mark)
         self.deep_construct = True
         return super().construct_document(node)
 
@@ -135,6 +141,15 @@ class Loader(yaml.SafeLoader):
             if key.value in [other.value for other, _ in node.value[:position] if other.tag == key.tag]:
                 raise yaml.constructor.ConstructorError(None, None, f"the key '{key.value}' twice", key.start_mark)
         return super().construct_mapping(node, deep)
+
+
+def written_out(node: yaml.Node, known: dict[int, int]) -> int:
+    """How many nodes there are with every alias written out; known: those counted already, by identity."""
+    if id(node) not in known:
+        known[id(node)] = 1
+        inner = chain(*node.value) if isinstance(node, yaml.MappingNode) else node.value
+        known[id(node)] += sum(written_out(each, known) for each in inner if isinstance(each, yaml.Node))
+    return known[id(node)]
 
 
 Loader.add_implicit_resolver(

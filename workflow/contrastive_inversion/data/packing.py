@@ -130,9 +130,10 @@ def resumed(note: Path, expected: Mapping[str, Any]) -> int:
     """How many images a killed packing of the same files had written for certain."""
     try:
         noted = json.loads(note.read_text())
-    except (OSError, json.JSONDecodeError):
+    except (OSError, ValueError):
         return 0
-    return int(noted["done"]) if {key: noted[key] for key in expected} == expected else 0
+    matches = isinstance(noted, dict) and {key: noted.get(key) for key in expected} == expected
+    return int(noted["done"]) if matches else 0
 
 
 def write_index(flat: np.ndarray, layout: Layout, splits: Splits) -> None:

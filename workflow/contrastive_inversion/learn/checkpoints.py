@@ -1,6 +1,8 @@
 """What a training remembers from epoch to epoch, in one file that is replaced in one piece."""
 
+import zipfile
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,8 +19,13 @@ class Checkpoint:
         self.parts, self.job, self.path = parts, job, job.state / "checkpoint.pt"
 
     def save(self, epochs: int, history: list[float]) -> None:
-        """Write all states, how many epochs are done, and their losses."""
+        """Write all states, how many epochs are done, and their losses. Raises UserError for a weight that is NaN."""
         content = {name: part.state_dict() for name, part in self.parts.items()}
+        if unfit := not_finite(content["model"]):
+            raise UserError(
+                f"{self.job.product}: {unfit} is no finite number after epoch {epochs}; lower the learning rate in the "
+                "study file"
+            )
         content |= {"epoch": epochs, "history": history, "recipe_hash": self.job.recipe_hash}
         with files.atomic(self.path) as temporary:
             torch.save(content, temporary)
@@ -26,20 +33,52 @@ class Checkpoint:
     def resumed(self) -> tuple[int, list[float]]:
         """Take up the checkpoint of this very recipe, if there is one: the number of epochs done and their losses.
 
-        Raises UserError for a damaged file.
+        A damaged one is set aside, with a warning, and the training begins anew. Raises UserError for one of another
+        network.
         """
-        if not self.path.exists():
-            return 0, []
+        content = self.content()
+        if content.get("recipe_hash") != self.job.recipe_hash:
+            return 0, []  # none, or the study has changed since: this training begins anew
         try:
-            content = torch.load(self.path, map_location=self.job.device, weights_only=True)
-            if content["recipe_hash"] != self.job.recipe_hash:
-                return 0, []  # the study has changed since: this training begins anew
             for name, part in self.parts.items():
                 part.load_state_dict(content[name])
-        except Exception as error:  # torch raises many kinds for a damaged file
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        except (RuntimeError, ValueError, KeyError) as error:
+            reason = str(error).splitlines()[0]
             raise UserError(
-                f"{self.path}: damaged checkpoint ({reason}); delete it to begin this training anew"
+                f"{self.path}: does not fit this network ({reason}); delete it to begin this training anew"
             ) from None
         print(f"{self.job.product}: going on after epoch {content['epoch']}", flush=True)
         return content["epoch"], content["history"]
+
+    def content(self) -> dict[str, Any]:
+        """What the file holds; nothing where there is none, or none that can be trusted."""
+        if not self.path.exists():
+            return {}
+        try:
+            with files.readable(self.path):
+                return read(self.path)
+        except (UserError, MemoryError):  # a disk or a machine that fails is no reason to begin anew
+            raise
+        except Exception as error:  # torch and zipfile raise many kinds for a damaged file
+            aside = self.path.with_suffix(".damaged.pt")
+            self.path.replace(aside)
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            print(f"Warning: {aside}: damaged checkpoint ({reason}); {self.job.product} begins anew", flush=True)
+            return {}
+
+
+def read(path: Path) -> dict[str, Any]:
+    """A checkpoint, on the CPU, every part checked against its CRC-32. Raises various errors for a damaged one."""
+    with zipfile.ZipFile(path) as archive:
+        if broken := archive.testzip():
+            raise ValueError(f"{broken} is not what was written")
+    content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    if unfit := not_finite(content["model"]):
+        raise ValueError(f"{unfit} is no finite number")
+    return content
+
+
+def not_finite(tensors: Mapping[str, torch.Tensor]) -> str | None:
+    """The name of a tensor that holds NaN or an infinity, if there is one."""
+    floating = ((name, tensor) for name, tensor in tensors.items() if tensor.is_floating_point())
+    return next((name for name, tensor in floating if not tensor.isfinite().all()), None)

@@ -90,7 +90,11 @@ def content_hash(rows: list[Row], record: Record) -> str:
 
 def check(content: Any, path: Path, recipe_hash: str) -> None:
     """Raise UserError if a measurement file is not what its study's recipe made, untouched since."""
-    if not isinstance(content, dict) or not {"rows", "record"} <= content.keys():
+    if (
+        not isinstance(content, dict)
+        or not {"rows", "record"} <= content.keys()
+        or not isinstance(content["record"], dict)
+    ):
         raise UserError(f"{path}: not a measurement file; delete it and run again")
     files.check_recipe(path, content["record"], recipe_hash)
     try:

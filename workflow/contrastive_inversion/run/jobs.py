@@ -8,12 +8,15 @@ import platform
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from contrastive_inversion import __version__
 from contrastive_inversion.base import files
-from contrastive_inversion.base.canonical import digest
+from contrastive_inversion.base.canonical import canonical, digest
 from contrastive_inversion.base.errors import UserError
 from contrastive_inversion.base.job import Job, alone
 from contrastive_inversion.base.recipe import Recipe
@@ -38,6 +41,7 @@ def run(product: str, paper: Paper, root: Path, recipe_text: str, device: str = 
             return
         started = time.time()
         content, facts = computed(kind, recipe, job)
+        check_finite(content, job)
         write(job, content, record_of(job, json.loads(recipe_text), started) | facts)
 
 
@@ -47,13 +51,18 @@ def put_command_on_path() -> None:
 
 
 def is_made(job: Job) -> bool:
-    """Whether the job's file is there, whole, and made by its recipe."""
+    """Whether the job's file is there, whole to the bit, and made by its recipe; it says of one that is not."""
     if not job.path.exists():
         return False
     try:
-        return files.record_in(job.path).get("recipe_hash") == job.recipe_hash
-    except UserError:
-        return False  # damaged: make it again
+        if job.path.suffix == ".json":
+            measurements.check(files.read_json(job.path), job.path, job.recipe_hash)
+        else:
+            files.load(job.path, job.recipe_hash)
+    except UserError as error:
+        print(f"Warning: {error}. It is made again now.", flush=True)
+        return False
+    return True
 
 
 def computed(kind: JobKind, recipe: Recipe, job: Job) -> tuple[Any, dict[str, Any]]:
@@ -65,6 +74,29 @@ def computed(kind: JobKind, recipe: Recipe, job: Job) -> tuple[Any, dict[str, An
         recipe, job
     )
     return made
+
+
+def check_finite(content: Any, job: Job) -> None:
+    """Raise UserError for rows or tensors that hold NaN or an infinity, before any file is written."""
+    if job.path.suffix == ".json":
+        broken = [f"{row['head']} on {row['distortion']}" for row in content if not is_finite(row)]
+    else:
+        tensors = {} if hasattr(content, "finish") else content
+        broken = [name for name, tensor in tensors.items() if not np.isfinite(tensor.numpy(force=True)).all()]
+    if broken:
+        raise UserError(
+            f"{job.product}: {broken[0]} holds a value that is no finite number, so nothing was written; look at the "
+            "learning rate in the study file, and at what this is made from"
+        )
+
+
+def is_finite(row: Mapping[str, Any]) -> bool:
+    """Whether a row of a measurement holds neither NaN nor an infinity."""
+    try:
+        canonical(row)
+    except ValueError:
+        return False
+    return True
 
 
 def prepare_torch() -> None:
@@ -114,5 +146,4 @@ def write(job: Job, content: Any, record: dict[str, Any]) -> None:
         record["content_hash"] = content.content_hash()
         content.finish(job.path, record)
     else:
-        record["content_hash"] = files.content_hash(content)
         files.save(job.path, content, record)

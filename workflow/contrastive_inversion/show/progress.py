@@ -1,33 +1,51 @@
 """What is running and what is finished, on one screen. Imports no torch."""
 
-import json
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from contrastive_inversion.base import job
 
 Report = dict[str, Any]
 
 
+class Said(BaseModel):
+    """What a job says of itself in `progress.json` (see `base.job.Progress`)."""
+
+    model_config = ConfigDict(allow_inf_nan=False)
+
+    product: str
+    state: Literal["running", "finished", "report damaged"]
+    updated: float
+    epoch: int = 0
+    epochs: int = 0
+    loss: float | None = None
+    images_per_second: float = 0
+    eta_seconds: float = 0
+
+
 def reports(results: Path) -> list[Report]:
     """What each job that has ever reported progress said last, most recent first, from every study."""
     listed: list[Report] = []
     for path in results.glob("*/state/**/progress.json"):
+        study, _, *product = path.parent.relative_to(results).parts
         try:
-            said = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, json.JSONDecodeError):
+            said = Said.model_validate_json(path.read_bytes()).model_dump()
+        except FileNotFoundError:
             continue  # removed while we looked
-        listed.append(said | {"study": path.relative_to(results).parts[0], "alive": job.is_locked(path.parent)})
+        except ValidationError:
+            said = Said(product="/".join(product), state="report damaged", updated=time.time()).model_dump()
+        listed.append(said | {"study": study, "alive": job.is_locked(path.parent)})
     return sorted(listed, key=lambda report: -report["updated"])
 
 
 def condition(report: Report) -> str:
-    """finished, running or stopped."""
-    if report["state"] == "finished":
-        return "finished"
+    """finished, running or stopped; or that its report is damaged, which is no harm to the job."""
+    if report["state"] != "running":
+        return str(report["state"])
     return "running" if report["alive"] else "stopped"
 
 

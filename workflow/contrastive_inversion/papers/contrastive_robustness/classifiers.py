@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from contrastive_inversion.base import files
+from contrastive_inversion.base.errors import UserError
 from contrastive_inversion.base.job import Job
 from contrastive_inversion.data import batches, store
 from contrastive_inversion.learn import linear_heads, metrics, networks, outputs, penalties
@@ -104,7 +105,7 @@ class Best:
     def __call__(self, epoch: int) -> None:
         """Keep the model's weights if no earlier epoch was as good; a restart finds them again."""
         accuracy = self.accuracy()
-        if epoch == 0 or accuracy > files.record_in(self.path)["accuracy"]:
+        if epoch == 0 or accuracy > self.kept()[1]["accuracy"]:
             files.save(self.path, self.model.state_dict(), {"accuracy": accuracy, "epoch": epoch})
 
     def accuracy(self) -> float:
@@ -117,7 +118,15 @@ class Best:
 
     def tensors(self) -> dict[str, Tensor]:
         """The weights that were kept."""
-        return files.load(self.path)[0]
+        return self.kept()[0]
+
+    def kept(self) -> Made:
+        """The weights that were kept, and their record. Raises UserError where they are damaged."""
+        try:
+            return files.load(self.path)
+        except UserError as error:
+            remedy = f"or rather the folder {self.job.state}, to begin this training anew"
+            raise UserError(f"{error}, {remedy}") from None
 
 
 def load_model(tensors: dict[str, Tensor], network: Network) -> Model:
