@@ -53,6 +53,15 @@ def test_jitter_is_torchvision_s_adjustments_in_each_image_s_own_order(images):
     assert (1, 3, 2, 0) in orders and len(orders) > 8
 
 
+def test_all_images_at_once_are_what_each_is(images):
+    """As a GPU does it, which cannot be asked which images an adjustment is chosen for."""
+    strengths = Jitter(op="jitter", brightness=0.8, contrast=0.7, hue=0.2)
+    draws = torch.rand(16, 8, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    chosen = torch.arange(16) % 4
+    found = [colour.adjusted(images, strengths, draws, chosen, each=each) for each in (True, False)]
+    assert torch.equal(*found) and torch.equal(found[0][2::4], images[2::4]) and not torch.equal(found[0], images)
+
+
 def test_a_strength_of_nothing_changes_nothing(images):
     draws = torch.rand(16, 8, dtype=torch.float64)
     assert torch.equal(colour.jittered(images, Jitter(op="jitter"), draws), images)

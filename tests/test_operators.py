@@ -3,6 +3,7 @@
 import pytest
 import torch
 from scipy import stats
+from torch.utils._python_dispatch import TorchDispatchMode
 from torchvision.transforms.functional import gaussian_blur, rgb_to_grayscale
 
 from contrastive_inversion.base import rng
@@ -51,6 +52,43 @@ def test_nothing_to_do_and_an_unharmed_input(images):
     for op in DRAWN.values():
         distorted(images, op)
         assert torch.equal(images, before)
+
+
+class Calls(TorchDispatchMode):
+    """Counts the operators that are called: on a GPU each is a kernel, or nearly."""
+
+    count = 0
+
+    def __torch_dispatch__(self, function, types, arguments=(), keywords=None):
+        self.count += 1
+        return function(*arguments, **(keywords or {}))
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_a_device_is_given_as_many_kernels_for_many_images_as_for_two(name):
+    """On `meta` tensors, which hold no numbers: a question about one, which would wait for a GPU, fails there."""
+    counts = []
+    for size in (2, 256):
+        with Calls() as calls:
+            found = distorted(
+                torch.empty(size, 3, 224, 224, device="meta"), DRAWN[name], ids=torch.arange(size, device="meta")
+            )
+        assert found.device.type == "meta"
+        counts.append(calls.count)
+    assert counts[0] == counts[1] <= (550 if name == "jitter" else 400)
+
+
+@pytest.mark.parametrize("name", ["masks", "noises", "blurs"])
+def test_a_distortion_is_one_graph_for_a_compiler(images, name):
+    spec = operations(DRAWN[name])
+
+    def drawn(images, ids, epoch):
+        return corrupt(images, spec, 1, "test", ids, epoch)
+
+    torch.compiler.reset()
+    compiled = torch.compile(drawn, backend="eager", fullgraph=True)
+    for epoch in (2, 3):
+        assert torch.equal(compiled(images, IDS, epoch), drawn(images, IDS, epoch))
 
 
 # --- masks ----------------------------------------------------------------------------------------------------------

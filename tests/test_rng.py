@@ -47,6 +47,20 @@ def words(n, seed, purpose, image, epoch):
     return [word for block in blocks for word in block][:n]
 
 
+def test_draws_are_those_of_every_version():
+    """Golden values: finished trainings hang on them. A normal's are those of float64, rounded once."""
+    ids = torch.tensor([5, 2**31 + 3])
+    assert rng.words(6, 11, "golden", ids, 3).tolist() == [
+        [121749655, 3093776957, 2287127904, 26442837, 3539491721, 1097952112],
+        [1421922468, 871098577, 415922333, 251647678, 1485866223, 1799122586],
+    ]  # fmt: skip
+    normals = (
+        "0x1.55722cp+1 0x1.746226p-2 -0x1.45a72cp-5 0x1.a6e12ep-4 -0x1.729342p-1 0x1.1f366cp+0 "
+        "0x1.632468p+0 -0x1.034d84p+0 -0x1.e2e416p+0 0x1.11f96cp-1 0x1.78ab76p+0 0x1.0ddee8p+0"
+    )
+    assert rng.normal(6, 11, "golden", ids, 3).flatten().tolist() == [float.fromhex(x) for x in normals.split()]
+
+
 @pytest.mark.parametrize("n", [1, 4, 7])
 def test_draws_are_counted_by_block_image_and_epoch(n):
     """Every number against plain integers and `math`, to the bit but for a normal's last ones."""

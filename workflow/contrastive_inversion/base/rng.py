@@ -27,19 +27,17 @@ def philox(counter: Sequence[torch.Tensor], key: tuple[int, int]) -> tuple[torch
     c0, c1, c2, c3 = counter
     k0, k1 = key
     for _ in range(ROUNDS):
-        # the 64-bit products wrap into negative int64: shifting and masking still yields their halves
+        # the 64-bit products wrap into negative int64: shifted or not, their low 32 bits are the halves. Only what is
+        # multiplied must have no others
         p0, p1 = c0 * MULTIPLIERS[0], c2 * MULTIPLIERS[1]
-        c0, c2 = high(p1) ^ (c1 ^ k0), high(p0) ^ (c3 ^ k1)
-        c1, c3 = p1.bitwise_and_(MASK32), p0.bitwise_and_(MASK32)
+        c0 = ((p1 >> 32) ^ (c1 ^ k0)).bitwise_and_(MASK32)
+        c2 = ((p0 >> 32) ^ (c3 ^ k1)).bitwise_and_(MASK32)
+        c1, c3 = p1, p0
         k0, k1 = (k0 + WEYL[0]) & MASK32, (k1 + WEYL[1]) & MASK32
-    return c0, c1, c2, c3
+    return c0, c1 & MASK32, c2, c3 & MASK32
 
 
-def high(product: torch.Tensor) -> torch.Tensor:
-    """The upper 32 bits of 64."""
-    return (product >> 32).bitwise_and_(MASK32)
-
-
+@torch.compiler.assume_constant_result
 def stream_key(seed: int, purpose: str) -> tuple[int, int]:
     """The 64-bit Philox key of a (study seed, purpose) pair, as two 32-bit words."""
     digest = hashlib.sha256(f"{seed}/{purpose}".encode()).digest()
@@ -53,7 +51,7 @@ def words(n: int, seed: int, purpose: str, ids: torch.Tensor, epoch: int = 0) ->
     """
     blocks = torch.arange(math.ceil(n / 4), device=ids.device)[None]  # (1, n/4)
     image = ids.to(torch.int64)[:, None]  # (B, 1)
-    epoch_word = torch.tensor([[epoch]], device=ids.device)
+    epoch_word = torch.full((1, 1), epoch, device=ids.device)
     lanes = philox((blocks, image, epoch_word, torch.zeros_like(epoch_word)), stream_key(seed, purpose))
     return torch.stack(torch.broadcast_tensors(*lanes), dim=2).flatten(1)[:, :n]  # (B, n/4, 4) -> (B, n)
 
@@ -68,6 +66,8 @@ def normal(n: int, seed: int, purpose: str, ids: torch.Tensor, epoch: int = 0) -
 
     Computed in float64 and rounded once, so that devices agree up to rare last-bit cases.
     """
+    if ids.device.type != "cpu":
+        return box_muller(n, seed, purpose, ids, epoch)  # as many kernels for many images as for one
     few = max(1, CACHED // n)  # images at a time, so that a CPU's cache holds what they need
     return torch.cat([box_muller(n, seed, purpose, some, epoch) for some in ids.split(few)])
 

@@ -65,17 +65,22 @@ def jittered(images: Tensor, strengths: Jitter, draws: Tensor) -> Tensor:
     """
     order = draws[:, 4:].argsort(dim=1)  # (B, 4), the number of the adjustment at each turn
     for turn in range(4):
-        images = adjusted(images, strengths, draws, order[:, turn])
+        images = adjusted(images, strengths, draws, order[:, turn], each=images.device.type == "cpu")
     return images
 
 
-def adjusted(images: Tensor, strengths: Jitter, draws: Tensor, chosen: Tensor) -> Tensor:
-    """Images (B, 3, H, W), each after the one adjustment that is chosen for it by number: int64 (B,)."""
+def adjusted(images: Tensor, strengths: Jitter, draws: Tensor, chosen: Tensor, each: bool) -> Tensor:
+    """Images (B, 3, H, W), each after the one adjustment that is chosen for it by number: int64 (B,).
+
+    each: whether an adjustment is worked out only where it is chosen; to ask where would wait for a GPU.
+    """
     result = images.clone()
     for number, (name, adjust) in enumerate(ADJUSTMENTS.items()):
-        rows, strength = torch.nonzero(chosen == number)[:, 0], getattr(strengths, name)
-        if len(rows) and strength:
+        wanted, strength = chosen == number, getattr(strengths, name)
+        if strength:
+            rows = torch.nonzero(wanted)[:, 0] if each else slice(None)
             spread = strength * (2 * draws[rows, number] - 1)
             factor = spread if name == "hue" else (1 + spread).clamp(min=0)
-            result[rows] = adjust(images[rows], factor.to(images.dtype).view(-1, 1, 1, 1))
+            changed = adjust(images[rows], factor.to(images.dtype).view(-1, 1, 1, 1))
+            result[rows] = changed if each else torch.where(wanted.view(-1, 1, 1, 1), changed, result)
     return result
