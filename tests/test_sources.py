@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 
 import formats
 from contrastive_inversion.base import files, machine, rng
@@ -80,8 +81,51 @@ def test_a_packed_store_holds_every_picture_as_decoded(imagenet, tmp_path):
     for i, entry in enumerate(listed):
         assert np.array_equal(train.picture(i), entries_of.decode(entry))
     assert train.settings == recipe().settings and (train.name, train.classes) == ("train", 100)
-    behind = source.path.read_bytes()[packing.HEADER_BYTES :]
-    assert files.record_in(source.path)["content_hash"] == hashlib.sha256(behind).hexdigest()
+    tensors, record = store.load(source)
+    digests = [hashlib.sha256(train.picture(i).tobytes()).digest() for i in range(103)]
+    assert tensors["train/pixels.sha256"].numpy().tobytes() == b"".join(digests)
+    index = {name: tensor for name, tensor in tensors.items() if not name.endswith("pixels")}
+    assert record["content_hash"] == files.content_hash(index) == files.content_hash(tensors)
+
+
+def test_a_damaged_picture_is_named_when_it_is_read_and_its_neighbours_are_used(imagenet, tmp_path):
+    source = packed(tmp_path)
+    train, content = store.split(source, "train"), bytearray(source.path.read_bytes())
+    place = content.index(train.picture(7).tobytes())
+    expected = [train.picture(i).copy() for i in (6, 8)]
+    content[place + 100] ^= 4
+    damaged = tmp_path / "images/damaged.safetensors"
+    damaged.write_bytes(content)
+    train = store.split(Input(damaged, "hash"), "train")
+    assert all(np.array_equal(train.picture(i), picture) for i, picture in zip((6, 8), expected, strict=True))
+    with pytest.raises(UserError, match="damaged.safetensors: damaged or incomplete .picture 7 is not what was packed"):
+        train.picture(7)
+
+
+@pytest.mark.parametrize("tensor", ["labels", "sizes", "offsets", "pixels.sha256"])
+def test_a_damaged_index_is_named_before_a_picture_is_read(imagenet, tmp_path, tensor):
+    source = packed(tmp_path)
+    content = bytearray(source.path.read_bytes())
+    place = content.index(store.load(source)[0][f"train/{tensor}"].numpy().tobytes())
+    content[place + 9] ^= 1
+    damaged = tmp_path / "images/damaged.safetensors"
+    damaged.write_bytes(content)
+    with pytest.raises(UserError, match="damaged.safetensors: damaged or incomplete .its content is not what was"):
+        store.split(Input(damaged, "hash"), "train")
+
+
+def test_a_store_packed_before_pictures_had_digests_is_read_and_checked_as_a_whole(imagenet, tmp_path):
+    source, path = packed(tmp_path), tmp_path / "images/older.safetensors"
+    tensors = {name: tensor for name, tensor in store.load(source)[0].items() if not name.endswith("sha256")}
+    save_file(tensors, path)
+    record = {"recipe": recipe().said(), "recipe_hash": "hash", "content_hash": files.hash_behind_header(path)}
+    save_file(tensors, path, {"record": json.dumps(record)})
+    older, newer = (store.split(each, "train") for each in (Input(path, "hash"), source))
+    assert all(np.array_equal(older.picture(i), newer.picture(i)) for i in range(103))
+    path.write_bytes(path.read_bytes()[:-5] + b"\0\1\2\3\4")
+    store.load.cache_clear()
+    with pytest.raises(UserError, match="older.safetensors: damaged or incomplete"):
+        store.split(Input(path, "hash"), "train")
 
 
 def test_odd_files_load_as_the_authors_loader_did(imagenet):
@@ -273,7 +317,7 @@ def test_what_was_not_noted_or_is_of_other_files_is_packed_again(imagenet, tmp_p
 
 
 def test_a_record_has_its_room_in_the_header_and_no_more():
-    room = packing.HEADER_BYTES - 8 - len(json.dumps({"__metadata__": {"record": json.dumps({"note": ""})}}))
+    room = packing.HEADER_BYTES - 8 - len(json.dumps({"__metadata__": files.metadata_of({"note": ""})}))
     empty = packing.Layout({}, {})
     assert len(packing.header(empty, {"note": "a" * room})) == packing.HEADER_BYTES
     with pytest.raises(UserError, match="the record of an image store outgrew its header"):

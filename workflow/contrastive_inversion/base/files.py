@@ -23,26 +23,30 @@ def atomic(path: Path) -> Iterator[Path]:
 
     Raises UserError on a full disk or a folder that cannot be written; `path` itself is then untouched.
     """
-    try:
+    with writable(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    except OSError as error:
-        raise UserError(write_failure(path, error)) from None
     os.close(handle)
     try:
-        yield Path(name)
-        Path(name).chmod(0o644)
-        Path(name).replace(path)
-    except OSError as error:
-        raise UserError(write_failure(path, error)) from None
+        with writable(path):
+            yield Path(name)
+            Path(name).chmod(0o644)
+            Path(name).replace(path)
     finally:
         Path(name).unlink(missing_ok=True)
 
 
-def write_failure(path: Path, error: OSError) -> str:
-    if error.errno == errno.ENOSPC:
-        return f"{path}: the disk is full; free some space and run again, finished work is kept"
-    return f"{path}: cannot be written ({error.strerror or error}); nothing was lost, mend this and run again"
+@contextlib.contextmanager
+def writable(path: Path) -> Iterator[None]:
+    """Raise UserError on a full disk or a place that cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            remedy = "the disk is full; free some space and run again, finished work is kept"
+        else:
+            remedy = f"cannot be written ({error.strerror or error}); nothing was lost, mend this and run again"
+        raise UserError(f"{path}: {remedy}") from None
 
 
 def write_text(path: Path, text: str) -> None:

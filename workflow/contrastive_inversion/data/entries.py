@@ -98,5 +98,8 @@ def readable(entry: Entry) -> Iterator[Image.Image]:
             yield image
     except UnidentifiedImageError:
         raise UserError(f"{entry}: not an image; fetch this file again") from None
-    except OSError as error:
-        raise UserError(f"{entry}: cannot be read ({error.strerror or error}); fetch this file again") from None
+    except (MemoryError, UserError):
+        raise
+    except Exception as error:  # Pillow raises many kinds for a damaged file, and one of its own for a bomb
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"{entry}: cannot be read ({reason}); fetch this file again") from None

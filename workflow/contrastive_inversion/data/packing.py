@@ -1,20 +1,21 @@
 """Packing image files into one store at full resolution, so that training decodes nothing and crops stay exact.
 
 The store is a safetensors file whose pixels lie behind one another, each image's place in `<split>/offsets` and
-`<split>/sizes`; it is read as a memory map. Packing knows the size it needs before it starts, shows progress,
-resumes after a kill, and moves the finished file into place in one step.
+`<split>/sizes` and its sha256 in `<split>/pixels.sha256`; it is read as a memory map. Packing knows the size it needs
+before it starts, shows progress, resumes after a kill, and moves the finished file into place in one step.
 """
 
 import hashlib
 import json
 import math
+import os
 import shutil
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 import torch
@@ -27,7 +28,8 @@ from contrastive_inversion.data.entries import Entry, decode, size_of
 HEADER_BYTES = 1 << 16  # room for the record, which is written last
 IMAGES_BETWEEN_NOTES = 500
 KEPT_FREE = 1 << 30
-BYTES = {"U8": 1, "I64": 8}
+TYPES: dict[str, np.dtype[Any]] = {"U8": np.dtype(np.uint8), "I64": np.dtype(np.int64)}
+DIGEST_BYTES = 32
 Splits = Mapping[str, Sequence[Entry]]
 
 
@@ -57,6 +59,12 @@ class Layout:
         lengths = 3 * self.sizes[split].prod(axis=1)
         return np.cumsum(lengths) - lengths
 
+    def places(self, split: str) -> np.ndarray:
+        """Where each picture and its sha256 begin, behind the header: int64 (N, 2)."""
+        pixels, digests = (self.regions[f"{split}/{name}"].start for name in ("pixels", "pixels.sha256"))
+        numbers = np.arange(len(self.sizes[split]))
+        return np.stack([pixels + self.offsets(split), digests + DIGEST_BYTES * numbers], axis=1)
+
 
 def sizes_of(entries: Sequence[Entry], split: str) -> np.ndarray:
     """The sizes of a split's image files, read in the order in which they lie: int64 (N, 2)."""
@@ -74,9 +82,11 @@ def layout_of(splits: Splits) -> Layout:
         pixels = int(3 * sizes.prod(axis=1).sum())
         # safetensors allows no gap between tensors: zeros at the end align the next split's labels
         shapes = {"labels": [len(sizes)], "sizes": [len(sizes), 2], "offsets": [len(sizes)]}
-        for name, shape in (shapes | {"pixels": [pixels + (-pixels) % 8]}).items():
-            dtype, start = "U8" if name == "pixels" else "I64", layout.length
-            layout.regions[f"{split}/{name}"] = Region(dtype, shape, start, start + math.prod(shape) * BYTES[dtype])
+        shapes |= {"pixels.sha256": [len(sizes), DIGEST_BYTES], "pixels": [pixels + (-pixels) % 8]}
+        for name, shape in shapes.items():
+            dtype, start = "U8" if name.startswith("pixels") else "I64", layout.length
+            stop = start + math.prod(shape) * TYPES[dtype].itemsize
+            layout.regions[f"{split}/{name}"] = Region(dtype, shape, start, stop)
     return layout
 
 
@@ -93,7 +103,7 @@ def check_space(path: Path, needed: int) -> None:
 
 def header(layout: Layout, record: Mapping[str, Any]) -> bytes:
     """A safetensors header of HEADER_BYTES, its record padded with spaces as the format allows."""
-    content: dict[str, Any] = {"__metadata__": {"record": json.dumps(record, ensure_ascii=True)}}
+    content: dict[str, Any] = {"__metadata__": files.metadata_of(record)}
     for name, (dtype, shape, start, stop) in layout.regions.items():
         content[name] = {"dtype": dtype, "shape": shape, "data_offsets": [start, stop]}
     text = json.dumps(content).encode()
@@ -113,17 +123,24 @@ def pack(splits: Splits, target: Path, state: Path) -> "Packed":
     done = resumed(note, expected) if partial.exists() else 0
     if not done:
         check_space(target, layout.length)
-    state.mkdir(parents=True, exist_ok=True)
-    with open(partial, "r+b" if done else "w+b") as file:
-        file.truncate(HEADER_BYTES + layout.length)
-    flat = np.memmap(partial, np.uint8, "r+", HEADER_BYTES)
-    write_index(flat, layout, splits)
     total = sum(map(len, splits.values()))
-    for number in decoded(flat, layout, splits, done):
-        if number % IMAGES_BETWEEN_NOTES == 0 or number == total:
-            flat.flush()
-            files.write_text(note, json.dumps(expected | {"done": number}))
+    state.mkdir(parents=True, exist_ok=True)
+    # written and not mapped: where the disk is full, a memory map ends the process with a signal
+    with files.writable(partial), open(partial, "r+b" if done else "w+b") as file:
+        file.truncate(HEADER_BYTES + layout.length)
+        write_index(file, layout, splits)
+        for number in decoded(file, layout, splits, done):
+            if number % IMAGES_BETWEEN_NOTES == 0 or number == total:
+                file.flush()
+                os.fsync(file.fileno())
+                files.write_text(note, json.dumps(expected | {"done": number}))
     return Packed(layout, state)
+
+
+def put(file: BinaryIO, start: int, values: np.ndarray) -> None:
+    """Write an array's bytes at a place behind the header."""
+    file.seek(HEADER_BYTES + start)
+    file.write(np.ascontiguousarray(values).data)
 
 
 def resumed(note: Path, expected: Mapping[str, Any]) -> int:
@@ -136,28 +153,28 @@ def resumed(note: Path, expected: Mapping[str, Any]) -> int:
     return int(noted["done"]) if matches else 0
 
 
-def write_index(flat: np.ndarray, layout: Layout, splits: Splits) -> None:
+def write_index(file: BinaryIO, layout: Layout, splits: Splits) -> None:
     """Write labels, sizes and offsets."""
     for split, entries in splits.items():
         labels = [entry.label for entry in entries]
         columns = {"labels": labels, "sizes": layout.sizes[split], "offsets": layout.offsets(split)}
         for name, values in columns.items():
-            region = layout.regions[f"{split}/{name}"]
-            flat[region.start : region.stop] = np.ascontiguousarray(values, np.int64).reshape(-1).view(np.uint8)
+            put(file, layout.regions[f"{split}/{name}"].start, np.asarray(values, np.int64))
 
 
-def decoded(flat: np.ndarray, layout: Layout, splits: Splits, done: int) -> Iterator[int]:
-    """Decode the images that are not done yet, yielding how many are. Raises UserError for a damaged one."""
-    starts = [layout.regions[f"{split}/pixels"].start + layout.offsets(split) for split in splits]
-    every = zip(chain(*splits.values()), np.concatenate(starts), np.concatenate([*layout.sizes.values()]), strict=True)
+def decoded(file: BinaryIO, layout: Layout, splits: Splits, done: int) -> Iterator[int]:
+    """Write the images that are not done yet, yielding how many are. Raises UserError for a damaged one."""
+    places = np.concatenate([layout.places(split) for split in splits])  # (N, 2)
+    every = zip(chain(*splits.values()), places, np.concatenate([*layout.sizes.values()]), strict=True)
     in_order = sorted(every, key=lambda row: row[0].place)  # archives are read once, from beginning to end
     rest, total = islice(in_order, done, None), sum(map(len, splits.values()))
     progress = tqdm(rest, initial=done, total=total, unit="image", mininterval=5)
-    for number, (entry, start, size) in enumerate(progress, done + 1):
+    for number, (entry, (start, digest), size) in enumerate(progress, done + 1):
         pixels = decode(entry)
         if pixels.shape[:2] != tuple(size):
             raise UserError(f"{entry}: its header promises another size than it holds; fetch this file again")
-        flat[start : start + pixels.size] = pixels.reshape(-1)
+        put(file, start, pixels)
+        put(file, digest, np.frombuffer(hashlib.sha256(pixels.data).digest(), np.uint8))
         yield number
 
 
@@ -184,16 +201,17 @@ class Packed:
     state: Path
 
     def content_hash(self) -> str:
-        """sha256 of everything behind the header."""
-        with open(self.state / "store.partial", "rb") as file:
-            file.seek(HEADER_BYTES)
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        """The content hash of all tensors, pictures by their sha256."""
+        flat = np.memmap(self.state / "store.partial", np.uint8, "r", HEADER_BYTES)
+        regions = self.layout.regions.items()
+        return files.content_hash({n: flat[r.start : r.stop].view(TYPES[r.dtype]).reshape(r.shape) for n, r in regions})
 
     def finish(self, target: Path, record: Mapping[str, Any]) -> None:
         """Write the record into the header and move the store into place."""
         partial = self.state / "store.partial"
-        with open(partial, "r+b") as file:
-            file.write(header(self.layout, record))
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.move(partial, target)
+        with files.writable(target):
+            with open(partial, "r+b") as file:
+                file.write(header(self.layout, record))
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.move(partial, target)
         (self.state / "store.json").unlink(missing_ok=True)

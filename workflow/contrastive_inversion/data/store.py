@@ -1,7 +1,8 @@
 """Image stores in memory: the splits that training and testing take their batches from."""
 
 import functools
-from dataclasses import dataclass
+import hashlib
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +17,28 @@ from contrastive_inversion.data.settings import DATA_SET, Source
 
 @dataclass(frozen=True)
 class Flat:
-    """Pictures of any size behind one another, as packed: indexing gives uint8 (H, W, 3), read from the memory map."""
+    """Pictures of any size behind one another, as packed: indexing gives uint8 (H, W, 3), read from the memory map.
 
+    digests: their sha256, uint8 (N, 32), that a picture must have when it is read for the first time; older stores
+    have none. Indexing raises UserError for a damaged picture.
+    """
+
+    path: Path
     values: torch.Tensor
     offsets: torch.Tensor
     sizes: torch.Tensor
+    digests: torch.Tensor | None
+    sound: set[int] = field(default_factory=set)
 
     def __getitem__(self, i: int) -> torch.Tensor:
         height, width = self.sizes[i].tolist()
         start = int(self.offsets[i])
-        return self.values[start : start + 3 * height * width].view(height, width, 3)
+        picture = self.values[start : start + 3 * height * width].view(height, width, 3)
+        if self.digests is not None and i not in self.sound:
+            if hashlib.sha256(picture.numpy().data).digest() != self.digests[i].numpy().tobytes():
+                raise files.damaged(self.path, f"picture {i} is not what was packed")
+            self.sound.add(i)
+        return picture
 
 
 @dataclass(frozen=True)
@@ -85,14 +98,16 @@ def split(source: Input, name: str) -> Split:
     settings = DATA_SET.validate_python(record["recipe"]["settings"])
     # an ImageNet-C that was made here has the same labels for all levels
     labels = tensors[f"{name}/labels" if f"{name}/labels" in tensors else "labels"]
-    return Split(pixels_of(tensors, name, settings.source), labels, name, settings)
+    return Split(pixels_of(source, name, settings.source), labels, name, settings)
 
 
-def pixels_of(tensors: dict[str, torch.Tensor], name: str, source: str) -> torch.Tensor | Flat | Listed:
+def pixels_of(source: Input, name: str, publisher: str) -> torch.Tensor | Flat | Listed:
     """A split's pictures in whichever form the store has them."""
+    tensors, _ = load(source)
     if f"{name}/pixels" in tensors:
-        return Flat(tensors[f"{name}/pixels"], tensors[f"{name}/offsets"], tensors[f"{name}/sizes"])
+        values, offsets, sizes = (tensors[f"{name}/{part}"] for part in ("pixels", "offsets", "sizes"))
+        return Flat(source.path, values, offsets, sizes, tensors.get(f"{name}/pixels.sha256"))
     if f"{name}/paths" in tensors:
         lines = tensors[f"{name}/paths"].numpy().tobytes().decode()
-        return Listed(machine.folder(readers.KEYS[source]), lines.split("\n"))
+        return Listed(machine.folder(readers.KEYS[publisher]), lines.split("\n"))
     return tensors[f"{name}/images"] if f"{name}/images" in tensors else tensors[name]
