@@ -8,6 +8,7 @@ import pytest
 import torch
 import yaml
 
+import tiny as small
 from contrastive_inversion import papers
 from contrastive_inversion.base import files
 from contrastive_inversion.base.canonical import digest
@@ -17,7 +18,6 @@ from contrastive_inversion.data import batches, store
 from contrastive_inversion.data.settings import Pictures
 from contrastive_inversion.distort import attacks, published_attacks
 from contrastive_inversion.learn import architectures, losses, networks, outputs
-from contrastive_inversion.learn.loop import Step
 from contrastive_inversion.ledger import claims, plan, printed, quantities
 from contrastive_inversion.papers.contrastive_robustness import classifiers, distances, pretraining
 from contrastive_inversion.papers.contrastive_robustness.settings import Pgd, Plb
@@ -421,7 +421,7 @@ def test_the_first_loss_is_that_of_first_weights_on_the_labelled_images(workplac
 def test_the_first_contrastive_loss_is_that_of_two_views_of_all_images(workplace):
     study = workplace.study(contrastive=STILL | {"temperature": 0.3})
     recipe, train = plan.recipe_of("encoders/contrastive", study), workplace.split("train")
-    step, job = Step(torch.arange(48), 0, 0), Job("", workplace.folder, "")
+    step, job = small.step(torch.arange(48), 0, 0), Job("", workplace.folder, "")
     torch.manual_seed(1)
     encoder = networks.build(recipe.network)
     model = torch.nn.Sequential(encoder, pretraining.projection(encoder.dim)).train()
@@ -441,7 +441,7 @@ def test_every_view_of_an_image_is_augmented_anew(workplace, tiny, monkeypatch):
     monkeypatch.setattr(batches, "training_batch", training_batch)
 
     def view(seed, epoch, number, **more):
-        changed, step = recipe.model_copy(update={"seed": seed} | more), Step(torch.arange(4), epoch, 0)
+        changed, step = recipe.model_copy(update={"seed": seed} | more), small.step(torch.arange(4), epoch, 0)
         return pretraining.view(workplace.split("train"), step, number, changed, Job("", workplace.folder, ""))
 
     kinds = [(seed, epoch, number) for seed in (1, 2) for epoch in (0, 1) for number in (0, 1)]

@@ -1,6 +1,8 @@
 """The named settings in which the paper and the authors' code differ, and those of a GPU's numerics."""
 
+import contextlib
 import copy
+import functools
 import threading
 from types import SimpleNamespace
 
@@ -13,7 +15,7 @@ from contrastive_inversion.base.job import Job
 from contrastive_inversion.distort.names import operations
 from contrastive_inversion.distort.operators import corrupt
 from contrastive_inversion.learn import networks
-from contrastive_inversion.learn.loop import Step, ahead
+from contrastive_inversion.learn.loop import ahead
 from contrastive_inversion.learn.settings import Training
 from contrastive_inversion.learn.views import distorted_for_training, repeated_draws
 from contrastive_inversion.ledger import plan
@@ -51,7 +53,7 @@ def test_an_encoder_normalises_and_may_be_given_other_constants(encoder):
 def test_sixteen_bits_stay_within_the_trunk(encoder):
     batch = torch.rand(8, 3, 48, 48)
     exact = encoder.eval()(batch)
-    encoder.autocast = torch.bfloat16
+    encoder.rounding = functools.partial(torch.autocast, "cpu", torch.bfloat16)
     found = encoder(batch)
     assert found.dtype == torch.float32 and not torch.equal(found, exact)
     assert torch.allclose(found, exact, atol=0.05 * exact.abs().max().item())
@@ -60,7 +62,34 @@ def test_sixteen_bits_stay_within_the_trunk(encoder):
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
 def test_a_cpu_computes_in_float32_whatever_the_precision(encoder, precision):
     settings = Training(epochs=1, batch=2, optimizer="sgd", lr=1, precision=precision)
-    assert networks.prepare(encoder, settings, Job("", None, "")).autocast is None
+    batch = torch.rand(4, 3, 48, 48)
+    exact = encoder.eval()(batch)
+    assert torch.equal(networks.prepare(encoder, settings, Job("", None, ""))(batch), exact)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "tf32"])
+def test_a_gpu_rounds_within_the_trunk_alone(encoder, monkeypatch, precision):
+    """Seen from within the trunk of an encoder that was told of a GPU, and after it."""
+    seen = []
+
+    def look(*_):
+        seen.append((torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32))
+
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+    monkeypatch.setattr(encoder, "to", lambda device: encoder)
+    networks.placed(encoder, precision, Job("", None, "", device="cuda"))
+    encoder.trunk.register_forward_pre_hook(look)
+    for model in (encoder, networks.renormalised(encoder, [0.1] * 3, [0.2] * 3)):
+        model(torch.rand(2, 3, 48, 48))
+        look()
+    assert seen == [(precision == "tf32",) * 2, (False, False)] * 2
+
+
+def test_the_sixteen_bits_are_those_that_are_named():
+    for name, dtype in (("bf16", torch.bfloat16), ("fp16", torch.float16)):
+        with pytest.warns(match="CUDA is not available") if not torch.cuda.is_available() else contextlib.nullcontext():
+            context = networks.ROUNDINGS[name]()
+        assert (context.device, context.fast_dtype) == ("cuda", dtype)
 
 
 SPEC = operations({"op": "mask", "fraction": [0.5, 0.95]}, {"op": "noise", "sigma": [0.1, 0.3]})
@@ -73,25 +102,25 @@ def test_repeated_draws_are_those_of_every_worker_and_epoch():
     white = torch.ones(8, 1, 16, 16)
 
     def masks(number, epoch):
-        step = Step(torch.arange(8) + 8 * number + 100 * epoch, epoch, number)
+        step = tiny.step(torch.arange(8) + 8 * number + 100 * epoch, epoch, number)
         return distorted_for_training(white, SPEC[:1], 1, step, LOADER)
 
     first = masks(0, 0)
     assert torch.equal(first[:4], first[4:])  # the ranks drew the same
     assert len({str(image.tolist()) for image in first[:4]}) == 4
     assert torch.equal(first, masks(2, 5)) and not torch.equal(first, masks(3, 0))
-    noisy = [distorted_for_training(white, SPEC, 1, Step(torch.arange(8) + k, 0, 0), LOADER) for k in (0, 1)]
+    noisy = [distorted_for_training(white, SPEC, 1, tiny.step(torch.arange(8) + k, 0, 0), LOADER) for k in (0, 1)]
     assert not torch.equal(*noisy)  # the noise itself came from PyTorch, and did not repeat
 
 
 def test_repeated_draws_count_a_worker_s_batches():
     for number, first in ((0, 0), (2, 0), (3, 4), (11, 12)):
-        ids, epoch = repeated_draws(Step(torch.arange(50, 56), 9, number), LOADER, torch.device("cpu"))
+        ids, epoch = repeated_draws(tiny.step(torch.arange(50, 56), 9, number), LOADER, torch.device("cpu"))
         assert (ids - first).tolist() == [0, 1, 2, 3, 0, 1] and epoch == 0
 
 
 def test_distortions_are_drawn_where_the_images_lie():
-    step, elsewhere = Step(torch.arange(6), 0, 0), torch.device("meta")
+    step, elsewhere = tiny.step(torch.arange(6), device="meta"), torch.device("meta")
     assert repeated_draws(step, LOADER, elsewhere)[0].device == elsewhere
     noisy = distorted_for_training(torch.ones(6, 1, 8, 8, device=elsewhere), SPEC[1:], 1, step, LOADER)
     assert noisy.device == elsewhere
@@ -100,10 +129,10 @@ def test_distortions_are_drawn_where_the_images_lie():
 def test_usual_draws_hang_on_the_image_and_the_epoch():
     white, index = torch.ones(8, 1, 16, 16), torch.arange(8) + 3
     usual = corrupt(white, SPEC, 1, "train", index, 2)
-    assert torch.equal(usual, distorted_for_training(white, SPEC, 1, Step(index, 2, 7)))
-    for other in (Step(index, 3, 7), Step(index + 1, 2, 7)):
+    assert torch.equal(usual, distorted_for_training(white, SPEC, 1, tiny.step(index, 2, 7)))
+    for other in (tiny.step(index, 3, 7), tiny.step(index + 1, 2, 7)):
         assert not torch.equal(usual, distorted_for_training(white, SPEC, 1, other))
-    assert not torch.equal(usual, distorted_for_training(white, SPEC, 2, Step(index, 2, 7)))
+    assert not torch.equal(usual, distorted_for_training(white, SPEC, 2, tiny.step(index, 2, 7)))
 
 
 def test_reading_ahead_keeps_the_order_and_makes_the_next_one_meanwhile():

@@ -1,5 +1,6 @@
 """Trainings: they are plain torch in a counted order, they learn, and a kill loses nothing."""
 
+import dataclasses
 import math
 import os
 import re
@@ -7,12 +8,13 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
 import torch.nn.functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 import tiny
 from contrastive_inversion import papers
@@ -21,8 +23,8 @@ from contrastive_inversion.base.canonical import canonical
 from contrastive_inversion.base.errors import UserError
 from contrastive_inversion.base.job import Job, file_of
 from contrastive_inversion.distort.names import operations
-from contrastive_inversion.learn import networks
-from contrastive_inversion.learn.loop import Descent, fit, steps_of
+from contrastive_inversion.learn import loop, networks
+from contrastive_inversion.learn.loop import Descent, Watch, fit, steps_of
 from contrastive_inversion.learn.settings import Training
 from contrastive_inversion.ledger import plan
 from contrastive_inversion.papers.inverse_problems import baselines, students, teacher
@@ -129,32 +131,110 @@ def test_a_checkpoint_of_another_recipe_is_not_taken_up(tmp_path, capsys):
     assert "going on" not in capsys.readouterr().out
 
 
-def descent():
-    return Descent([torch.nn.Parameter(torch.zeros(1))], settings_of(), Job("encoders/x", Path(), ""))
-
-
 def test_a_loss_that_is_not_finite_stops_with_step_and_images():
     for loss in ("nan", "inf", "-inf"):
         with pytest.raises(UserError, match=rf"encoders/x: the loss is {loss} at step 7 \(images \[3, 4\]"):
-            descent().check(float(loss), 7, torch.tensor([3, 4]))
+            Watch("encoders/x").check(float(loss), 7, torch.tensor([3, 4]))
 
 
 def test_a_loss_that_explodes_stops_the_job_and_a_large_first_one_does_not():
     for first, allowed, exploded in ((26_000.0, 26_000_000.0, 27e6), (4.5, 4500.0, 4501.0), (0.1, -1000.0, -1001.0)):
-        training = descent()
-        training.check(first, 0, torch.tensor([3]))
-        training.check(allowed, 8, torch.tensor([3]))
+        watch = Watch("encoders/x")
+        watch.check(first, 0, torch.tensor([3]))
+        watch.check(allowed, 8, torch.tensor([3]))
         with pytest.raises(UserError, match=re.escape(f"loss is {exploded:g} at step 9")):
-            training.check(exploded, 9, torch.tensor([3]))
+            watch.check(exploded, 9, torch.tensor([3]))
 
 
-def test_a_training_stops_at_a_loss_that_explodes_and_leaves_the_weights_alone(tmp_path):
+@pytest.mark.parametrize("seconds", [0, 1000])
+def test_a_training_stops_at_a_loss_that_is_no_number_and_keeps_nothing_of_its_epoch(tmp_path, monkeypatch, seconds):
+    """However long losses stay unread, the step is named and no checkpoint has weights from after it."""
+    monkeypatch.setattr(loop, "SECONDS_BETWEEN_LOOKS", seconds)
     inputs, _, model = problem()
-    before = [p.clone() for p in model.parameters()]
     recipe, job = SimpleNamespace(seed=SEED, settings=settings_of()), Job("encoders/x", tmp_path, "")
-    with pytest.raises(UserError, match="the loss is nan at step 0"):
-        fit(model, model.parameters(), lambda s: inputs, lambda b, s: model(b).sum() * torch.nan, inputs, recipe, job)
-    assert all(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
+
+    def loss_of(batch, step):
+        return model(batch).square().mean() * (torch.nan if (step.epoch, step.number) == (1, 1) else 1)
+
+    images = rng.permutation(COUNT, SEED, "order", 1)[4:8].tolist()
+    with pytest.raises(UserError, match=re.escape(f"the loss is nan at step 4 (images {images}, ...)")):
+        fit(model, model.parameters(), lambda s: inputs[s.index], loss_of, inputs, recipe, job)
+    kept = torch.load(job.state / "checkpoint.pt", weights_only=True)
+    assert kept["epoch"] == 1 and kept["model"]["weight"].isfinite().all()
+
+
+def test_losses_are_read_together_and_summed_over_images_in_their_order(monkeypatch):
+    values, looks = torch.randn(7), []
+    watch = Watch("encoders/x")
+    monkeypatch.setattr(watch, "look", lambda: looks.append(len(watch.unread)) or Watch.look(watch))
+    assert [watch.seen(loss, i, torch.arange(i + 1)) for i, loss in enumerate(values)] == [None] * 7
+    expected = 0.0
+    for i, loss in enumerate(values.tolist()):
+        expected += loss * (i + 1)
+    assert watch.total() == expected and looks == [7] and watch.last == values[6].item()
+    assert watch.seen(values[0], 7, torch.arange(2)) == values[6].item()
+    assert watch.total() == 2 * values[0].item()  # of the next epoch alone
+
+
+# --- what one step asks of a device -----------------------------------------------------------------------------------
+
+
+class Counted(TorchDispatchMode):
+    """Counts operator calls, and among them what moves tensors between devices; meta tensors have no values to read."""
+
+    def __init__(self):
+        super().__init__()
+        self.calls, self.moves = [], []
+
+    def __torch_dispatch__(self, function, types, arguments=(), keywords=None):
+        made = function(*arguments, **keywords or {})
+        self.calls.append(str(function))
+        before, after = ({t.device for t in tree_leaves(x) if isinstance(t, torch.Tensor)} for x in (arguments, made))
+        if before and after - before:
+            self.moves.append(str(function))
+        return made
+
+
+def step_of(module, recipe, job, monkeypatch):
+    """What a training hands to the loop, and a step of six images, on the job's device."""
+    caught = []
+    monkeypatch.setattr(module, "fit", lambda *given, **more: caught.append(given) or [])
+    module.train(recipe, job)
+    model, _, batch_of, loss_of, *_ = caught[0]
+    return model, batch_of, loss_of
+
+
+@pytest.mark.parametrize("module", [students, baselines])
+def test_a_step_moves_its_pixels_alone_and_reads_nothing_back(job, monkeypatch, module):
+    """On a device without values, where reading one is an error, as many calls for six images as for three."""
+    spec = operations({"op": "noise", "sigma": [0.1, 0.3]}, {"op": "mask", "fraction": [0.5, 0.9]})
+    recipe = distillation(spec, loss="st") if module is students else supervision(spec=spec)
+    elsewhere = dataclasses.replace(job, device="meta")
+    model, batch_of, loss_of = step_of(module, recipe, elsewhere, monkeypatch)
+    monkeypatch.setattr(torch, "tensor", None)  # copies Python's numbers to the device, and waits for that
+    calls = []
+    for count in (3, 6):
+        step = tiny.step(torch.arange(count), device="meta")
+        with Counted() as counted:
+            batch = batch_of(step)
+        assert counted.moves == ["aten._to_copy.default"]
+        with Counted() as counted:
+            loss_of(batch, step).backward()
+        assert counted.moves == [] and all(p.grad is not None for p in model.parameters())
+        calls.append(len(counted.calls))
+    assert calls[0] == calls[1] < 700
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd"])
+def test_a_step_of_an_optimiser_on_a_gpu_is_one_call_that_reads_nothing_back(optimizer):
+    parameters = [torch.nn.Parameter(torch.rand(3)) for _ in range(5)]
+    descent = Descent(parameters, settings_of(optimizer=optimizer, precision="fp32"), "cuda")
+    for position in (0, 1):
+        loss = sum(parameter.sum() for parameter in parameters)
+        with Counted() as counted:
+            descent.take(loss, position, 3)
+    assert "aten._local_scalar_dense.default" not in counted.calls
+    assert sum("_fused_" in call for call in counted.calls) == 1
 
 
 # --- jobs of the smoke study ----------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ from contrastive_inversion.base import files
 from contrastive_inversion.base.job import Job, file_of
 from contrastive_inversion.data.settings import Pictures
 from contrastive_inversion.learn import networks
+from contrastive_inversion.learn.loop import Step
 from contrastive_inversion.learn.settings import Network
 
 SIZE = 48
@@ -59,3 +60,8 @@ def encoder(root, name, classes=None, seed=0):
 def job(root, product, *inputs):
     """A job that makes a product of some others."""
     return Job(product, root, "its own recipe", dict.fromkeys(inputs, HASH))
+
+
+def step(index, epoch=0, number=0, device="cpu"):
+    """A step of a training that sees some images."""
+    return Step(index, epoch, number, index.to(device))

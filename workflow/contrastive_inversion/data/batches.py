@@ -34,7 +34,7 @@ def training_batch(
     """
     flip = pictures.flip if data.settings.flip is None else data.settings.flip
     if pictures.crop != "resized":
-        return as_floats(random_squares(data, index, pictures, flip, seed, epoch).to(job.device))
+        return as_floats(sent(random_squares(data, index, pictures, flip, seed, epoch), job))
     size, scale = pictures.image_size, pictures.scale or crops.SCALE
     bounds = None if data.settings.training_crop == "whole" else scale
     draws = crops.draws_of(seed, data.name, index, epoch)
@@ -43,7 +43,13 @@ def training_batch(
         (index.tolist(), draws),
         job.threads,
     )
-    return as_floats(stacked(made).to(job.device))
+    return as_floats(sent(stacked(made), job))
+
+
+def sent(pixels: torch.Tensor, job: Job) -> torch.Tensor:
+    """Pixels on the job's device, without waiting for the transfer."""
+    pixels = pixels.pin_memory() if job.device == "cuda" else pixels
+    return pixels.to(job.device, non_blocking=True)
 
 
 def mapped(make: Callable[..., T], columns: Sequence[Iterable[object]], threads: int) -> list[T]:
@@ -93,10 +99,10 @@ def test_batch(data: Split, index: torch.Tensor, pictures: Pictures, job: Job = 
     size, resize = pictures.image_size, data.settings.resize
     if resize is not None:
         made = mapped(lambda i: crops.for_testing(data.picture(i), resize, size), (index.tolist(),), job.threads)
-        return as_floats(stacked(made).to(job.device))
+        return as_floats(sent(stacked(made), job))
     stored = stored_squares(data)
     top, left = (stored.shape[1] - size) // 2, (stored.shape[2] - size) // 2
-    return as_floats(stored[index, top : top + size, left : left + size].to(job.device))
+    return as_floats(sent(stored[index, top : top + size, left : left + size], job))
 
 
 def test_batches(

@@ -1,7 +1,9 @@
 """Encoders: networks from images in [0, 1] to raw embeddings, built from a study's `networks` settings."""
 
 import contextlib
-from collections.abc import Iterator, Sequence
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
@@ -25,7 +27,7 @@ class Encoder(nn.Module):
         super().__init__()
         self.trunk = trunk
         self.dim = dim
-        self.autocast: torch.dtype | None = None  # of 16 bits, for the trunk; all around it is float32
+        self.rounding: Callable[[], AbstractContextManager] = contextlib.nullcontext  # of the trunk alone
         scale = 1 / torch.tensor(std).view(1, 3, 1, 1)
         self.register_buffer("scale", scale, persistent=False)
         self.register_buffer("shift", -torch.tensor(mean).view(1, 3, 1, 1) * scale, persistent=False)
@@ -35,25 +37,47 @@ class Encoder(nn.Module):
         return torch.addcmul(self.shift, images, self.scale).contiguous(memory_format=torch.channels_last)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        with torch.autocast(images.device.type, self.autocast, enabled=self.autocast is not None):
+        with self.rounding():
             return self.trunk(self.normalised(images)).float()
 
 
 def prepare(encoder: Encoder, settings: Training, job: Job) -> Encoder:
-    """An encoder on the job's device, with its training's precision and compilation.
-
-    A CPU computes in float32 whatever the precision: 16 bits are for GPUs.
-    """
-    if job.device == "cuda" and settings.precision != "fp32":
-        encoder.autocast = {"bf16": torch.bfloat16, "fp16": torch.float16}[settings.precision]
+    """An encoder on the job's device, with its training's precision and compilation."""
     if settings.compile:
         encoder.trunk.compile()
+    return placed(encoder, settings.precision, job)
+
+
+def placed(encoder: Encoder, precision: str, job: Job) -> Encoder:
+    """An encoder on the job's device. A CPU computes in float32 whatever the precision, which is for GPUs."""
+    if job.device == "cuda":
+        encoder.rounding = ROUNDINGS[precision]
     return encoder.to(job.device)
+
+
+@contextlib.contextmanager
+def tensor_floats() -> Iterator[None]:
+    """Products of matrices and convolutions with inputs rounded to TF32's 10 bits, sums in float32."""
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
+    try:
+        yield
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+
+
+ROUNDINGS: dict[str, Callable[[], AbstractContextManager]] = {
+    "fp32": contextlib.nullcontext,
+    "tf32": tensor_floats,
+    "bf16": functools.partial(torch.autocast, "cuda", torch.bfloat16),
+    "fp16": functools.partial(torch.autocast, "cuda", torch.float16),
+}
 
 
 def renormalised(encoder: Encoder, mean: Sequence[float], std: Sequence[float]) -> Encoder:
     """The same encoder with other means and standard deviations of its input's three channels."""
-    return Encoder(encoder.trunk, encoder.dim, mean, std).to(encoder.scale.device)
+    other = Encoder(encoder.trunk, encoder.dim, mean, std).to(encoder.scale.device)
+    other.rounding = encoder.rounding
+    return other
 
 
 def sharded(network: nn.Module, batch: torch.Tensor, shards: int) -> torch.Tensor:

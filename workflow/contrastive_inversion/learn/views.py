@@ -24,7 +24,7 @@ def distorted_for_training(
 ) -> torch.Tensor:
     """A batch, float32 (B, 3, S, S), under the distortions of its step, some of them repeated where a loader did so."""
     drawn_by = repeated_draws(step, repeated, clean.device) if repeated else None
-    return corrupt(clean, spec, seed, "train", step.index.to(clean.device), step.epoch, drawn_by)
+    return corrupt(clean, spec, seed, "train", step.ids, step.epoch, drawn_by)
 
 
 def repeated_draws(step: Step, loader: Repeated, device: torch.device) -> tuple[torch.Tensor, int]:

@@ -83,14 +83,16 @@ def fitted(
     model.to(job.device).train()
     subset = linear_heads.labelled(data.labels, recipe.labels, recipe.seed, settings.subset)
     best = Best(model, recipe, job) if settings.selection == "best_test" else None
+    labels = data.labels[subset].to(job.device)
 
-    def batch_of(step: Step) -> tuple[Tensor, Tensor]:
-        index = subset[step.index]
-        images = batches.training_batch(data, index, recipe.images, recipe.seed, step.epoch, job)
-        return images, data.labels[index].to(job.device)
+    def batch_of(step: Step) -> Tensor:
+        return batches.training_batch(data, subset[step.index], recipe.images, recipe.seed, step.epoch, job)
+
+    def loss_of_step(images: Tensor, step: Step) -> Tensor:
+        return loss_of(images, labels[step.ids])
 
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    history = fit(model, trained, batch_of, lambda batch, step: loss_of(*batch), subset, recipe, job, best)
+    history = fit(model, trained, batch_of, loss_of_step, subset, recipe, job, best)
     return (best.tensors() if best else dict(model.state_dict())), {"losses": history, "labelled_images": len(subset)}
 
 

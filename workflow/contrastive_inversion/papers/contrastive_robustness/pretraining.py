@@ -23,8 +23,7 @@ def view(data: store.Split, step: Step, number: int, recipe: Pretraining, job: J
     """One of the two augmented views of a batch, number 0 or 1: float32 (B, 3, S, S) in [0, 1]."""
     draw = 2 * step.epoch + number
     crop = batches.training_batch(data, step.index, recipe.images, recipe.seed, draw, job)
-    ids = step.index.to(job.device)
-    return corrupt(crop, recipe.settings.augmentation, recipe.seed, "view", ids, draw).clamp(0, 1)
+    return corrupt(crop, recipe.settings.augmentation, recipe.seed, "view", step.ids, draw).clamp(0, 1)
 
 
 def projection(dim: int) -> nn.Sequential:

@@ -18,7 +18,7 @@ def train(recipe: SupervisedTraining, job: Job) -> tuple[dict[str, torch.Tensor]
     """Train a classifier on labelled, distorted images. Returns its tensors, and the loss of each epoch as a fact."""
     settings, spec = recipe.settings, recipe.distortion or []
     data = store.split(job.input(recipe.train), "train")
-    classifier = untrained(recipe, data.classes, job)
+    classifier, labels = untrained(recipe, data.classes, job), data.labels.to(job.device)
 
     def batch_of(step: Step) -> torch.Tensor:
         return training_batch(data, step.index, recipe.images, recipe.seed, step.epoch, job)
@@ -26,7 +26,7 @@ def train(recipe: SupervisedTraining, job: Job) -> tuple[dict[str, torch.Tensor]
     def loss_of(clean: torch.Tensor, step: Step) -> torch.Tensor:
         distorted = distorted_for_training(clean, spec, recipe.seed, step, settings.repeated_draws)
         logits = networks.sharded(classifier, distorted, settings.shards)  # (B, classes)
-        return F.cross_entropy(logits, data.labels[step.index].to(job.device))
+        return F.cross_entropy(logits, labels[step.ids])
 
     trained = classifier.head if settings.frozen else classifier
     history = fit(classifier, trained.parameters(), batch_of, loss_of, data, recipe, job)
