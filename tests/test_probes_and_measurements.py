@@ -1,5 +1,7 @@
 """Labelled subsets, linear heads, metrics, and the measurement of an encoder, on a few small pictures."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -11,6 +13,7 @@ from contrastive_inversion.base import rng
 from contrastive_inversion.base.errors import UserError
 from contrastive_inversion.data import store
 from contrastive_inversion.distort.names import operations
+from contrastive_inversion.learn.checkpoints import Checkpoint, KeptRows
 from contrastive_inversion.learn.linear_heads import Fit, LinearHead, labelled, stratified
 from contrastive_inversion.learn.settings import Schedule
 from contrastive_inversion.papers.contrastive_robustness import probes as regressions
@@ -214,6 +217,48 @@ def test_logistic_regressions_are_fitted_by_sgd_on_embeddings_of_unit_length(job
             assert torch.allclose(tensors[f"{key}.{name}"], tensor, atol=1e-5)
 
 
+class Killed(Exception):
+    pass
+
+
+def killed_after(times, function):
+    """A function that does its work some times and then dies."""
+    calls = []
+
+    def dying(*arguments):
+        calls.append(arguments)
+        if len(calls) > times:
+            raise Killed
+        return function(*arguments)
+
+    return dying
+
+
+@pytest.mark.parametrize("module", [probes, regressions])
+@pytest.mark.parametrize("saved", [1, 3])
+def test_heads_whose_job_was_killed_go_on_to_identical_weights(job, monkeypatch, module, saved):
+    """And fit no finished pass again."""
+    masked = operations({"op": "mask", "fraction": [0.5, 0.5]})
+    if module is probes:
+        recipe = heads(("all", 100, ()), ("half", 50, ()), ("masked", 100, masked), full=HOW | {"epochs": 2})
+    else:
+        recipe = regression(("all", 100), ("half", 50), ("few", 10), ("fewer", 5))
+    calm, facts = module.fit(recipe, job)
+    job.forget()
+    with monkeypatch.context() as patched:
+        patched.setattr(Checkpoint, "save", killed_after(saved, Checkpoint.save))
+        with pytest.raises(Killed):
+            module.fit(recipe, job)
+    fitted_again, epoch_of = [], LinearHead.fit_epoch
+    monkeypatch.setattr(LinearHead, "fit_epoch", lambda head, *rest: fitted_again.append(head) or epoch_of(head, *rest))
+    hit, again = module.fit(recipe, job)
+    assert facts == again and calm.keys() == hit.keys()
+    assert all(torch.equal(calm[name], hit[name]) for name in calm)
+    of_all = 2 + 4 + 2 if module is probes else 4 * 4  # epochs: two of `all`, four of `half`, two of `masked`
+    before = {1: 2, 3: 2 + 2 + 1}[saved] if module is probes else 4 * saved
+    assert len(fitted_again) == of_all - before
+
+
 # --- metrics --------------------------------------------------------------------------------------------------------
 
 
@@ -254,6 +299,7 @@ def rows_of(job, *levels, encoder="baseline", split="test", batch=4, instantiati
     )  # fmt: skip
     rows, facts = accuracy.measure(recipe, job)
     assert facts == {}
+    job.forget()  # the next measurement of a test is another one
     return rows
 
 
@@ -283,6 +329,41 @@ def test_drawn_distortions_are_drawn_as_often_as_the_study_says_and_others_once(
     assert len(set(found["noise"])) > 1
     dark = tiny.encoder(job.root, "baseline", classes=CLASSES)(torch.zeros(6, 3, tiny.SIZE, tiny.SIZE))
     assert found["black"] == [pytest.approx(right(dark, tiny.pictures(6, 2)[1]))] * 8
+
+
+def test_a_measurement_that_was_killed_goes_on_after_its_finished_levels(job, monkeypatch):
+    noise = operations({"op": "noise", "sigma": [0.5, 0.5]})
+    levels = [level("clean"), level("noise", distortion=noise), level("again", distortion=noise)]
+    calm = rows_of(job, *levels)
+    with monkeypatch.context() as patched:
+        patched.setattr(KeptRows, "add", killed_after(2, KeptRows.add))
+        with pytest.raises(Killed):
+            rows_of(job, *levels)
+    measured, plain = [], accuracy.rows_of
+    monkeypatch.setattr(accuracy, "rows_of", lambda level, *rest: measured.append(level.name) or plain(level, *rest))
+    assert rows_of(job, *levels) == calm and measured == ["again"]
+    assert rows_of(dataclasses.replace(job, recipe_hash="another"), *levels) == calm and len(measured) == 1 + 3
+
+
+def test_the_rows_of_another_recipe_or_of_a_damaged_file_are_not_taken_up(job, capsys):
+    KeptRows(job).add([{"values": [1 / 3]}])
+    assert KeptRows(job).rows == [{"values": [1 / 3]}]
+    assert KeptRows(dataclasses.replace(job, recipe_hash="another")).rows == []
+    path = KeptRows(job).path
+    path.write_bytes(path.read_bytes().replace(b"0.333", b"0.334"))
+    assert (
+        KeptRows(job).rows == [] and "state/measurements/student/imagenet100/rows: not what" in capsys.readouterr().out
+    )
+
+
+def test_test_pictures_are_read_once_for_all_levels_and_instantiations(job, monkeypatch):
+    noise = operations({"op": "noise", "sigma": [0.5, 0.5]})
+    read, plain = [], accuracy.test_pixels
+    monkeypatch.setattr(
+        accuracy, "test_pixels", lambda data, i, *rest: read.append(i.tolist()) or plain(data, i, *rest)
+    )
+    rows_of(job, level(), level("noise", distortion=noise), level("more", distortion=noise))
+    assert read == [[0, 1, 2, 3], [4, 5]]
 
 
 def test_a_probe_s_head_is_read_from_the_file_of_its_encoder(job):

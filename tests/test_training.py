@@ -338,6 +338,20 @@ def test_distillation_lowers_its_loss_and_leaves_the_teacher_alone(root):
     assert files.content_hash(files.load(root / "encoders/teacher.safetensors")[0]) == before
 
 
+def test_a_finished_job_keeps_nothing_to_go_on_from(root):
+    """The teacher and the student that tests above have made."""
+    for product in ("encoders/teacher", "images/imagenet100"):
+        folder = root / "state" / product
+        assert (root / file_of(product)).exists() and {path.name for path in folder.iterdir()} <= {
+            "lock",
+            "progress.json",
+        }
+    left = root / "state/encoders/teacher/checkpoint.pt"
+    left.touch()  # as after a kill between writing and deleting
+    jobs.run("encoders/teacher", STUDY.paper, root, plan.recipe("encoders/teacher", STUDY))
+    assert not left.exists()
+
+
 def test_products_are_the_same_when_made_again(root, tmp_path):
     first, again = (
         files.load(path)[1] for path in (root / "images/imagenet100.safetensors", make("images/imagenet100", tmp_path))

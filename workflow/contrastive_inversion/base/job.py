@@ -17,6 +17,7 @@ from tqdm import tqdm
 from contrastive_inversion.base import files
 
 SECONDS_BETWEEN_REPORTS = 2
+KEPT = ("lock", "progress.json")  # of a finished job's own folder
 
 
 def file_of(product: str) -> str:
@@ -57,6 +58,12 @@ class Job:
     def state(self) -> Path:
         """The job's own folder."""
         return self.root / "state" / self.product
+
+    def forget(self) -> None:
+        """Delete what a restart would have taken up, now that the product is there."""
+        for path in self.state.iterdir():
+            if path.name not in KEPT:
+                path.unlink()
 
     def input(self, product: str) -> Input:
         """The file of a product that the job is made from."""

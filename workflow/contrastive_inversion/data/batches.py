@@ -92,17 +92,22 @@ def cropped(
 
 
 def test_batch(data: Split, index: torch.Tensor, pictures: Pictures, job: Job = CPU) -> torch.Tensor:
-    """Centre crops, resized first where the data set says how: float32 (B, 3, S, S) in [0, 1], channels last.
+    """Centre crops as float32 (B, 3, S, S) in [0, 1], channels last. Raises UserError as `test_pixels` does."""
+    return as_floats(test_pixels(data, index, pictures, job))
+
+
+def test_pixels(data: Split, index: torch.Tensor, pictures: Pictures, job: Job = CPU) -> torch.Tensor:
+    """Centre crops on the job's device, resized first where the data set says how: uint8 (B, S, S, 3).
 
     Raises UserError where nothing says how to resize pictures of any size.
     """
     size, resize = pictures.image_size, data.settings.resize
     if resize is not None:
         made = mapped(lambda i: crops.for_testing(data.picture(i), resize, size), (index.tolist(),), job.threads)
-        return as_floats(sent(stacked(made), job))
+        return sent(stacked(made), job)
     stored = stored_squares(data)
     top, left = (stored.shape[1] - size) // 2, (stored.shape[2] - size) // 2
-    return as_floats(sent(stored[index, top : top + size, left : left + size], job))
+    return sent(stored[index, top : top + size, left : left + size], job)
 
 
 def test_batches(

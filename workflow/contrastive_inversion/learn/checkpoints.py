@@ -1,5 +1,6 @@
-"""What a training remembers from epoch to epoch, in one file that is replaced in one piece."""
+"""What a job remembers of what it has done, in one file that is replaced in one piece."""
 
+import json
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 import torch
 
 from contrastive_inversion.base import files
+from contrastive_inversion.base.canonical import digest
 from contrastive_inversion.base.errors import UserError
 from contrastive_inversion.base.job import Job
 
@@ -82,3 +84,37 @@ def not_finite(tensors: Mapping[str, torch.Tensor]) -> str | None:
     """The name of a tensor that holds NaN or an infinity, if there is one."""
     floating = ((name, tensor) for name, tensor in tensors.items() if tensor.is_floating_point())
     return next((name for name, tensor in floating if not tensor.isfinite().all()), None)
+
+
+class KeptRows:
+    """The rows of a measurement's finished parts, which a restart need not measure again."""
+
+    def __init__(self, job: Job) -> None:
+        self.job, self.path = job, job.state / "rows"
+        self.parts: list[list[dict[str, Any]]] = []
+        content = self.content()
+        if content.get("recipe_hash") == job.recipe_hash:
+            self.parts = content["parts"]
+            print(f"{job.product}: going on after {len(self.parts)} measured parts", flush=True)
+
+    def add(self, rows: list[dict[str, Any]]) -> None:
+        """Keep the rows of the next part."""
+        self.parts.append(rows)
+        text = json.dumps({"recipe_hash": self.job.recipe_hash, "parts": self.parts})
+        files.write_text(self.path, f"{digest(text)}\n{text}")
+
+    def content(self) -> dict[str, Any]:
+        """What the file holds; nothing where there is none, or one that is not as it was written."""
+        if not self.path.exists():
+            return {}
+        sha256, _, text = self.path.read_text(encoding="utf-8", errors="replace").partition("\n")
+        if sha256 != digest(text):
+            print(f"Warning: {self.path}: not what was written; {self.job.product} begins anew", flush=True)
+            return {}
+        content: dict[str, Any] = json.loads(text)
+        return content
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """All rows so far."""
+        return [row for part in self.parts for row in part]

@@ -1,13 +1,15 @@
 """Linear heads on frozen embeddings, and the labelled subsets that they are fitted on."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 
 from contrastive_inversion.base import rng
+from contrastive_inversion.base.job import Job
+from contrastive_inversion.learn.checkpoints import Checkpoint
 from contrastive_inversion.learn.schedules import learning_rate
 from contrastive_inversion.learn.settings import Schedule
 
@@ -52,15 +54,19 @@ class Fit:
 class LinearHead:
     """A linear layer and its fit by cross-entropy to embeddings that do not change with it."""
 
-    def __init__(self, dim: int, classes: int, how: Fit, seed: int) -> None:
+    def __init__(self, dim: int, classes: int, how: Fit, seed: int, device: str = "cpu") -> None:
         self.how, self.seed = how, seed
         torch.manual_seed(seed)
-        self.linear = torch.nn.Linear(dim, classes)
-        self.optimizer = how.optimizer(self.linear.parameters(), lr=how.schedule.lr)
+        self.linear = torch.nn.Linear(dim, classes).to(device)
+        self.optimizer = how.optimizer(self.linear.parameters(), lr=how.schedule.lr, fused=device == "cuda")
 
     def fit_epoch(self, embeddings: torch.Tensor, labels: torch.Tensor, rows: torch.Tensor, epoch: int) -> None:
-        """One pass, in an order of its own, over some rows, int64 (M,), of embeddings (N, dim) and labels (N,)."""
-        shuffled = rows[rng.permutation(len(rows), self.seed, self.how.purpose, epoch)]
+        """One pass, in an order of its own, over some rows, int64 (M,), of embeddings (N, dim) and labels (N,).
+
+        Embeddings and labels lie on the head's device, rows on the CPU.
+        """
+        order = rng.permutation(len(rows), self.seed, self.how.purpose, epoch)
+        shuffled = rows[order].to(embeddings.device)
         steps = math.ceil(len(rows) / self.how.batch)
         for number, index in enumerate(shuffled.split(self.how.batch)):
             rate = learning_rate(self.how.schedule, epoch * steps + number, steps, self.how.epochs)
@@ -73,3 +79,9 @@ class LinearHead:
     def tensors(self, key: str) -> dict[str, torch.Tensor]:
         """`<key>.weight` (classes, dim) and `<key>.bias` (classes,), as files of heads have them."""
         return {f"{key}.{name}": tensor.detach() for name, tensor in self.linear.state_dict().items()}
+
+
+def checkpoint_of(heads: Sequence[LinearHead], job: Job) -> Checkpoint:
+    """What a job remembers of the heads that it fits."""
+    optimizers = {f"optimizer {number}": head.optimizer for number, head in enumerate(heads)}
+    return Checkpoint({"model": torch.nn.ModuleList([head.linear for head in heads])} | optimizers, job)

@@ -10,8 +10,8 @@ AT_ONCE = 250  # images; in eval mode it changes nothing but memory
 
 @torch.no_grad()
 def over(batches: Iterable[torch.Tensor], network: nn.Module, device: str) -> torch.Tensor:
-    """The outputs of a network for batches (B, 3, S, S), in their order: float32 (N, ...), on the CPU.
+    """The outputs of a network for batches (B, 3, S, S), in their order: float32 (N, ...), on the device.
 
     The network lies on the device, the batches anywhere; its mode is left as it is.
     """
-    return torch.cat([network(batch.to(device)).cpu() for batch in batches])
+    return torch.cat([network(batch.to(device)) for batch in batches])

@@ -38,11 +38,13 @@ def run(product: str, paper: Paper, root: Path, recipe_text: str, device: str = 
     with alone(job):
         if is_made(job):
             print(f"{product}: made already by this recipe")
+            job.forget()
             return
         started = time.time()
         content, facts = computed(kind, recipe, job)
         check_finite(content, job)
         write(job, content, record_of(job, json.loads(recipe_text), started) | facts)
+        job.forget()
 
 
 def put_command_on_path() -> None:

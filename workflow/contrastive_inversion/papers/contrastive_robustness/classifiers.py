@@ -114,7 +114,7 @@ class Best:
         """Top-1 accuracy on the test images, in percent."""
         tested = batches.test_batches(self.test, self.recipe.images, outputs.AT_ONCE, self.job)
         self.model.eval()
-        logits = outputs.over((images for _, images in tested), self.model, self.job.device)
+        logits = outputs.over((images for _, images in tested), self.model, self.job.device).cpu()
         self.model.train()
         return metrics.top_k(logits, self.test.labels, 1)
 

@@ -13,6 +13,7 @@ from contrastive_inversion.data import batches, store
 from contrastive_inversion.distort import attacks, published_attacks
 from contrastive_inversion.distort.attacks import Adversarial
 from contrastive_inversion.learn import metrics, networks, outputs
+from contrastive_inversion.learn.checkpoints import KeptRows
 from contrastive_inversion.learn.settings import Network
 from contrastive_inversion.ledger.quantities import Head
 from contrastive_inversion.papers.contrastive_robustness.classifiers import Model, load_model
@@ -26,17 +27,17 @@ Row = dict[str, Any]
 def measure(recipe: Distances, job: Job) -> tuple[list[Row], Row]:
     """All rows of a measurement: top-1 on clean images, and per attack the rows of its distances. No facts."""
     data = store.split(job.input(recipe.test), recipe.split)
-    rows: list[Row] = []
-    for level in recipe.levels:
-        for head in level.heads:
-            normalised = level.settings is None or recipe.settings.features == "normalised"
-            model = model_of(head, normalised, recipe, job).to(job.device)
-            if level.settings is None:
-                found = [clean_row(model, data, recipe, job)]
-            else:
-                found = attacked_rows(model, data, level.metrics, level.settings, recipe, job)
-            rows += [{"head": head.head, "distortion": level.name} | row for row in found]
-    return rows, {}
+    kept = KeptRows(job)
+    parts = [(level, head) for level in recipe.levels for head in level.heads]
+    for level, head in parts[len(kept.parts) :]:
+        normalised = level.settings is None or recipe.settings.features == "normalised"
+        model = model_of(head, normalised, recipe, job).to(job.device)
+        if level.settings is None:
+            found = [clean_row(model, data, recipe, job)]
+        else:
+            found = attacked_rows(model, data, level.metrics, level.settings, recipe, job)
+        kept.add([{"head": head.head, "distortion": level.name} | row for row in found])
+    return kept.rows, {}
 
 
 def model_of(head: Head, normalised: bool, recipe: Distances, job: Job) -> Model:
@@ -56,7 +57,7 @@ def model_of(head: Head, normalised: bool, recipe: Distances, job: Job) -> Model
 def clean_row(model: Model, data: store.Split, recipe: Distances, job: Job) -> Row:
     """Top-1 accuracy on all images, in percent."""
     tested = batches.test_batches(data, recipe.images, recipe.settings.batch, job)
-    logits = outputs.over((images for _, images in tested), model, job.device)
+    logits = outputs.over((images for _, images in tested), model, job.device).cpu()
     return {"metric": "top1", "over": "images", "values": [metrics.top_k(logits, data.labels, 1)], "images": len(data)}
 
 

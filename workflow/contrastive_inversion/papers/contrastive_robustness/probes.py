@@ -12,7 +12,7 @@ from contrastive_inversion.base.job import Job, Progress
 from contrastive_inversion.data import store
 from contrastive_inversion.data.batches import test_batches
 from contrastive_inversion.learn import networks, outputs
-from contrastive_inversion.learn.linear_heads import Fit, LinearHead, stratified
+from contrastive_inversion.learn.linear_heads import Fit, LinearHead, checkpoint_of, stratified
 from contrastive_inversion.papers.contrastive_robustness.recipes import Heads, ProbeSpec
 from contrastive_inversion.papers.contrastive_robustness.settings import Probes, Regression
 
@@ -21,28 +21,34 @@ def fit(recipe: Heads, job: Job) -> tuple[dict[str, torch.Tensor], dict[str, Any
     """Fit the probes of an encoder.
 
     Returns `<key>.weight` (classes, dim) and `<key>.bias` (classes,) of each, and as a fact how many labels each saw.
+    A restart goes on after the last probe that was finished.
     """
     data = store.split(job.input(recipe.train), "train")
-    features = embedded(data, recipe, job)
-    progress = Progress(job, len(recipe.probes), recipe.settings.epochs)
-    tensors: dict[str, torch.Tensor] = {}
-    labels_seen = {}
-    for number, spec in enumerate(recipe.probes):
-        subset = stratified(data.labels, spec.fraction, recipe.seed)
-        settings = settings_of(spec, recipe.settings)
-        how = Fit(torch.optim.SGD, settings, settings.epochs, settings.batch, "logistic")
-        head = LinearHead(features.shape[1], data.classes, how, recipe.seed)
-        for epoch in range(settings.epochs):
-            head.fit_epoch(features, data.labels, subset, epoch)
-        tensors |= head.tensors(spec.key)
-        labels_seen[spec.key] = len(subset)
+    features, labels = embedded(data, recipe, job), data.labels.to(job.device)
+    subsets = {spec.key: stratified(data.labels, spec.fraction, recipe.seed) for spec in recipe.probes}
+    heads = {spec.key: head_of(spec, features.shape[1], data.classes, recipe, job) for spec in recipe.probes}
+    checkpoint = checkpoint_of(list(heads.values()), job)
+    done, _ = checkpoint.resumed()
+    progress = Progress(job, len(heads), recipe.settings.epochs, done)
+    for number, (key, head) in list(enumerate(heads.items()))[done:]:
+        for epoch in range(head.how.epochs):
+            head.fit_epoch(features, labels, subsets[key], epoch)
         progress.advance(number, recipe.settings.epochs)
+        checkpoint.save(number + 1, [])
     progress.close()
-    return tensors, {"labelled_images": labels_seen}
+    tensors = {name: tensor for key, head in heads.items() for name, tensor in head.tensors(key).items()}
+    return tensors, {"labelled_images": {key: len(subset) for key, subset in subsets.items()}}
+
+
+def head_of(spec: ProbeSpec, dim: int, classes: int, recipe: Heads, job: Job) -> LinearHead:
+    """A probe before its fit."""
+    settings = settings_of(spec, recipe.settings)
+    how = Fit(torch.optim.SGD, settings, settings.epochs, settings.batch, "logistic")
+    return LinearHead(dim, classes, how, recipe.seed, job.device)
 
 
 def embedded(data: store.Split, recipe: Heads, job: Job) -> torch.Tensor:
-    """Unit-length embeddings of all images: float32 (N, dim), on the CPU."""
+    """Unit-length embeddings of all images: float32 (N, dim), on the job's device."""
     encoder, _, _ = networks.load(job.input(recipe.encoder))
     batches = (batch for _, batch in test_batches(data, recipe.images, outputs.AT_ONCE, job))
     return F.normalize(outputs.over(batches, encoder.to(job.device), job.device), dim=1)

@@ -10,10 +10,12 @@ import torch.nn.functional as F
 from contrastive_inversion.base.errors import UserError
 from contrastive_inversion.base.job import Job, Progress
 from contrastive_inversion.data import store
-from contrastive_inversion.data.batches import test_batches
-from contrastive_inversion.distort.names import is_deterministic
+from contrastive_inversion.data.batches import as_floats, test_batch, test_pixels
+from contrastive_inversion.distort.names import Specification, is_deterministic
 from contrastive_inversion.distort.operators import corrupt
 from contrastive_inversion.learn import metrics, networks, outputs
+from contrastive_inversion.learn.checkpoints import KeptRows
+from contrastive_inversion.learn.loop import ahead
 from contrastive_inversion.papers.inverse_problems.recipes import Accuracy, Head, Level
 
 METRICS: dict[str, Callable[[torch.Tensor, torch.Tensor], float]] = {
@@ -30,29 +32,30 @@ def measure(recipe: Accuracy, job: Job) -> tuple[list[dict[str, Any]], dict[str,
     UserError for a classifier of its own that an encoder does not have.
     """
     encoder, own, _ = networks.load(job.input(recipe.encoder))
-    encoder.to(job.device)
-    progress = Progress(job, len(recipe.levels), 1)
-    rows = []
-    for position, level in enumerate(recipe.levels):
+    networks.placed(encoder, recipe.settings.precision, job)
+    kept, tests = KeptRows(job), Tests(recipe, job)
+    progress = Progress(job, len(recipe.levels), 1, len(kept.parts))
+    for position in range(len(kept.parts), len(recipe.levels)):
+        level = recipe.levels[position]
         linear = {head.head: weights_of(head, own, recipe, job) for head in level.heads}
-        rows += rows_of(level, encoder, linear, recipe, job)
+        kept.add(rows_of(level, encoder, linear, tests))
         progress.advance(position, 1)
     progress.close()
-    return rows, {}
+    return kept.rows, {}
 
 
 def rows_of(
-    level: Level, encoder: networks.Encoder, linear: dict[str, networks.Linear], recipe: Accuracy, job: Job
+    level: Level, encoder: networks.Encoder, linear: dict[str, networks.Linear], tests: "Tests"
 ) -> list[dict[str, Any]]:
     """The rows of one level: each view is embedded once, whatever the number of heads."""
     if level.constants:
         encoder = networks.renormalised(encoder, level.constants.mean, level.constants.std)
-    labels, views = views_of(level, recipe, job)
+    labels, views = tests.views_of(level)
     values: dict[tuple[str, str], list[float]] = {}
     for view in views:
-        embeddings = outputs.over(view, encoder, job.device)  # (N, dim), raw
+        embeddings = outputs.over(view, encoder, tests.job.device)  # (N, dim), raw
         for head, (weight, bias) in linear.items():
-            logits = F.linear(embeddings, weight, bias)  # (N, classes)
+            logits = F.linear(embeddings, weight.to(embeddings), bias.to(embeddings)).cpu()  # (N, classes)
             for metric in level.metrics:
                 values.setdefault((head, metric), []).append(METRICS[metric](logits, labels))
     over = "severities" if level.severities else "instantiations"
@@ -72,24 +75,42 @@ def weights_of(head: Head, own: networks.Linear | None, recipe: Accuracy, job: J
     return tensors[f"{head.key}.weight"], tensors[f"{head.key}.bias"]
 
 
-def views_of(level: Level, recipe: Accuracy, job: Job) -> tuple[torch.Tensor, Iterator[View]]:
-    """The labels of a level, int64 (N,), and its views: one per restored or drawn instantiation, or per severity."""
-    if level.restored:
-        tensors, _ = store.load(job.input(level.restored))
-        return tensors["labels"], (view.split(recipe.settings.batch) for view in tensors["images"])  # (n, N, 3, S, S)
-    if level.severities:
-        splits = [store.split(job.input(recipe.test), f"{level.name}/{severity}") for severity in level.severities]
-        return splits[0].labels, ((batch for _, batch in batches_of(data, recipe, job)) for data in splits)
-    data, spec = store.split(job.input(recipe.test), recipe.split), level.distortion or []
-    clean = list(batches_of(data, recipe, job))
+class Tests:
+    """The test images of a measurement: undistorted ones are read and cropped once and stay on the job's device."""
 
-    def view(instantiation: int) -> View:
-        for index, batch in clean:
-            yield corrupt(batch, spec, recipe.seed, f"evaluate/{data.name}", index, instantiation)
+    def __init__(self, recipe: Accuracy, job: Job) -> None:
+        self.recipe, self.job = recipe, job
 
-    return data.labels, map(view, range(1 if is_deterministic(spec) else recipe.settings.instantiations))
+    @functools.cached_property
+    def clean(self) -> tuple[store.Split, list[tuple[torch.Tensor, torch.Tensor]]]:
+        """The split, and its images in batches: positions int64 (B,) and uint8 (B, S, S, 3), on the device."""
+        data = store.split(self.job.input(self.recipe.test), self.recipe.split)
+        parts = torch.arange(len(data)).split(self.recipe.settings.batch)
+        return data, [(i.to(self.job.device), test_pixels(data, i, self.recipe.images, self.job)) for i in parts]
 
+    def views_of(self, level: Level) -> tuple[torch.Tensor, Iterator[View]]:
+        """A level's labels, int64 (N,), and its views: one per restored or drawn instantiation, or per severity."""
+        if level.restored:
+            tensors, _ = store.load(self.job.input(level.restored))  # images: (n, N, 3, S, S)
+            return tensors["labels"], (view.split(self.recipe.settings.batch) for view in tensors["images"])
+        if level.severities:
+            names = [f"{level.name}/{severity}" for severity in level.severities]
+            splits = [store.split(self.job.input(self.recipe.test), name) for name in names]
+            return splits[0].labels, map(self.read, splits)
+        often = 1 if is_deterministic(level.distortion or []) else self.recipe.settings.instantiations
+        return self.clean[0].labels, (self.distorted(level.distortion or [], i) for i in range(often))
 
-def batches_of(data: store.Split, recipe: Accuracy, job: Job) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Undistorted test images on the job's device: their positions, int64 (B,), and float32 (B, 3, S, S)."""
-    return test_batches(data, recipe.images, recipe.settings.batch, job)
+    def distorted(self, spec: Specification, instantiation: int) -> View:
+        """An instantiation of a distortion."""
+        data, batches = self.clean
+        for ids, pixels in batches:
+            purpose = f"evaluate/{data.name}"
+            yield corrupt(as_floats(pixels), spec, self.recipe.seed, purpose, ids, instantiation)
+
+    def read(self, data: store.Split) -> View:
+        """The images of a split as they are stored, read while earlier ones are embedded."""
+        parts = torch.arange(len(data)).split(self.recipe.settings.batch)
+        return ahead(
+            lambda index: test_batch(data, index, self.recipe.images, self.job), parts, self.job.threads,
+            self.job.device,
+        )  # fmt: skip

@@ -4,7 +4,8 @@ The encoder stays in eval mode. In each epoch every image is cropped and distort
 probe then takes the embeddings of its own labelled subset.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -14,7 +15,7 @@ from contrastive_inversion.data import store
 from contrastive_inversion.data.batches import training_batch
 from contrastive_inversion.distort.operators import corrupt
 from contrastive_inversion.learn import networks, outputs
-from contrastive_inversion.learn.linear_heads import Fit, LinearHead, stratified
+from contrastive_inversion.learn.linear_heads import Fit, LinearHead, checkpoint_of, stratified
 from contrastive_inversion.learn.loop import ahead
 from contrastive_inversion.learn.settings import Schedule
 from contrastive_inversion.papers.inverse_problems.recipes import Heads, ProbeSpec
@@ -24,11 +25,19 @@ from contrastive_inversion.papers.inverse_problems.settings import Probes
 class Probe:
     """A linear head with its labelled subset and the distortion that it is fitted under."""
 
-    def __init__(self, spec: ProbeSpec, data: store.Split, dim: int, recipe: Heads) -> None:
+    def __init__(self, spec: ProbeSpec, data: store.Split, dim: int, recipe: Heads, device: str = "cpu") -> None:
         self.key, self.distortion = spec.key, spec.distortion
         self.subset = stratified(data.labels, spec.fraction, recipe.seed)
         self.how = fit_of(spec, recipe.settings)
-        self.head = LinearHead(dim, data.classes, self.how, recipe.seed)
+        self.head = LinearHead(dim, data.classes, self.how, recipe.seed, device)
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One pass of the encoder over images under one distortion, in an epoch of the probes that are fitted then."""
+
+    epoch: int
+    probes: Sequence[Probe]
 
 
 def fit_of(spec: ProbeSpec, settings: Probes) -> Fit:
@@ -46,44 +55,43 @@ def fit(recipe: Heads, job: Job) -> tuple[dict[str, torch.Tensor], dict[str, Any
     """Fit all probes of an encoder on a data set.
 
     Returns `<key>.weight` (classes, dim) and `<key>.bias` (classes,) of each, and as a fact how many labels each saw.
+    A restart goes on after the last pass that was finished.
     """
     data = store.split(job.input(recipe.train), "train")
     encoder, _, _ = networks.load(job.input(recipe.encoder))
-    encoder.to(job.device)
-    probes = [Probe(spec, data, encoder.dim, recipe) for spec in recipe.probes]
-    groups: dict[str, list[Probe]] = {}
-    for probe in probes:
-        groups.setdefault(str(probe.distortion), []).append(probe)
-    progress = Progress(job, sum(map(epochs_of, groups.values())), len(data))
-    for group in groups.values():
-        fit_group(encoder, data, group, recipe, job, progress)
+    networks.placed(encoder, recipe.settings.precision, job)
+    probes = [Probe(spec, data, encoder.dim, recipe, job.device) for spec in recipe.probes]
+    passes, checkpoint = passes_of(probes), checkpoint_of([probe.head for probe in probes], job)
+    done, _ = checkpoint.resumed()
+    progress = Progress(job, len(passes), len(data), done)
+    for number in range(done, len(passes)):
+        fit_pass(passes[number], encoder, data, recipe, job)
+        progress.advance(number, len(data))
+        checkpoint.save(number + 1, [])
     progress.close()
     tensors = {name: tensor for probe in probes for name, tensor in probe.head.tensors(probe.key).items()}
     return tensors, {"labelled_images": {probe.key: len(probe.subset) for probe in probes}}
 
 
-def epochs_of(group: Sequence[Probe]) -> int:
-    """The epochs of the probe that has most."""
-    return max(probe.how.epochs for probe in group)
+def passes_of(probes: Iterable[Probe]) -> list[Pass]:
+    """All passes that some probes need: those under one distortion share theirs."""
+    groups: dict[str, list[Probe]] = {}
+    for probe in probes:
+        groups.setdefault(str(probe.distortion), []).append(probe)
+    return [
+        Pass(epoch, [probe for probe in group if epoch < probe.how.epochs])
+        for group in groups.values()
+        for epoch in range(max(probe.how.epochs for probe in group))
+    ]
 
 
-def fit_group(
-    encoder: networks.Encoder,
-    data: store.Split,
-    group: Sequence[Probe],
-    recipe: Heads,
-    job: Job,
-    progress: Progress,
-) -> None:
-    """Fit the probes that are fitted under one distortion."""
-    for epoch in range(epochs_of(group)):
-        active = [probe for probe in group if epoch < probe.how.epochs]
-        needed = torch.cat([probe.subset for probe in active]).unique()  # (M,), sorted
-        views = distorted(data, needed, active[0], epoch, recipe, job)
-        embeddings, labels = outputs.over(views, encoder, job.device), data.labels[needed]  # (M, dim), (M,)
-        for probe in active:
-            probe.head.fit_epoch(embeddings, labels, torch.searchsorted(needed, probe.subset), epoch)
-        progress.advance(epoch, len(data))
+def fit_pass(one: Pass, encoder: networks.Encoder, data: store.Split, recipe: Heads, job: Job) -> None:
+    """Embed the images that some probes need once, and fit each probe for an epoch."""
+    needed = torch.cat([probe.subset for probe in one.probes]).unique()  # (M,), sorted
+    views = distorted(data, needed, one.probes[0], one.epoch, recipe, job)
+    embeddings, labels = outputs.over(views, encoder, job.device), data.labels[needed].to(job.device)  # (M, dim), (M,)
+    for probe in one.probes:
+        probe.head.fit_epoch(embeddings, labels, torch.searchsorted(needed, probe.subset), one.epoch)
 
 
 def distorted(
@@ -95,5 +103,8 @@ def distorted(
     def cropped(index: torch.Tensor) -> torch.Tensor:
         return training_batch(data, index, recipe.images, recipe.seed, epoch, job)
 
-    for index, clean in zip(parts, ahead(cropped, parts, job.threads), strict=True):
-        yield corrupt(clean, probe.distortion, recipe.seed, "probe", index.to(job.device), epoch)
+    coming = zip(
+        needed.to(job.device).split(outputs.AT_ONCE), ahead(cropped, parts, job.threads, job.device), strict=True
+    )
+    for ids, clean in coming:
+        yield corrupt(clean, probe.distortion, recipe.seed, "probe", ids, epoch)

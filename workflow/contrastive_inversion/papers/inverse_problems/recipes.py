@@ -22,6 +22,7 @@ from contrastive_inversion.papers.inverse_problems.settings import (
     Gallery,
     InverseProblems,
     NonLocalMeans,
+    Precision,
     Probes,
     Supervised,
 )
@@ -109,10 +110,11 @@ class Level(Settings):
 
 
 class Instantiations(Settings):
-    """How often a drawn distortion is drawn, and how many images are embedded at a time."""
+    """How often a drawn distortion is drawn, and how images are embedded."""
 
     instantiations: int
     batch: int
+    precision: Precision = "fp32"
 
 
 class Accuracy(Recipe):
@@ -258,7 +260,7 @@ def measurements(study: OurStudy, encoder: str, data: str) -> Recipe:
     return Accuracy.of(
         f"encoders/{encoder}", f"images/{data}", *needed, seed=s.seed, encoder=f"encoders/{encoder}",
         test=f"images/{data}", levels=levels, images=pictures(study), classes_of=classes_of(study, data),
-        settings=Instantiations(instantiations=s.evaluate.instantiations, batch=s.evaluate.batch),
+        settings=Instantiations(**s.evaluate.model_dump(exclude={"split"})),
         split=split_of(study, data, s.evaluate.split),
     )  # fmt: skip
 

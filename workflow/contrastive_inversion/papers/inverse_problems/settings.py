@@ -22,6 +22,7 @@ from contrastive_inversion.distort.names import Blur, Vocabulary, check_kernels,
 from contrastive_inversion.learn.settings import ByOrigin, Network, PictureSettings, Published, Tag, Training
 
 LossName = Literal["st", "ss", "both", "ntxent", "summed_ntxent", "mse", "raw_mse"]
+Precision = Literal["fp32", "tf32", "bf16"]
 Flip = Field(None, exclude=True, description="probability of a mirrored training picture, in place of the study's")
 
 
@@ -97,6 +98,7 @@ class Probes(Settings):
     subset: ProbeFit = Field(description="probes on a part of the labels")
     transfer: ProbeFit | None = Field(None, exclude=True, description="in place of `full` away from ImageNet-100")
     clean: ProbeFit | None = Field(None, description="probes on undistorted images, in place of the others")
+    precision: Precision = Field("fp32", description="that a GPU computes embeddings in; heads are fitted in float32")
 
 
 class Networks(Settings):
@@ -112,6 +114,7 @@ class Evaluate(Settings):
     instantiations: Annotated[int, Field(ge=2)] = Field(description="draws of each distortion that draws anything")
     split: Literal["test", "validation"] = Field("test", description="that is measured on, where a data set has it")
     batch: Count = Field(description="images at a time; it changes nothing but memory")
+    precision: Precision = Field("fp32", description="that a GPU computes embeddings in")
 
 
 class NonLocalMeans(Settings):
