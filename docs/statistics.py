@@ -3,7 +3,7 @@
 A world is a table as it would be printed and measured if both sides trained anew around the same truth: every training,
 probe and restoration draws its own deviation, shared by the cells that it stands behind; evaluations, and the standard
 errors that are told of them, come of ten instantiations; the print is rounded. `verdicts.of_table`, `shift` and
-`claims.judge` then judge it. `python docs/statistics.py` writes the page; tests assert the rates with binomial bounds.
+`claims.decide` then judge it. `python docs/statistics.py` writes the page; tests assert the rates with binomial bounds.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -17,10 +17,10 @@ from scipy import stats
 
 from contrastive_inversion import papers
 from contrastive_inversion.ledger import claims, printed, shift, spreads, verdicts
-from contrastive_inversion.ledger.claims import Claim
 from contrastive_inversion.ledger.estimates import Estimate
 from contrastive_inversion.ledger.printed import Cell
 from contrastive_inversion.ledger.quantities import Quantity
+from contrastive_inversion.ledger.statements import Reading
 
 PAGE = Path(__file__).with_suffix(".md")
 WORLDS, SEED = 600, 7
@@ -164,8 +164,8 @@ def page_shifted(random: Generator, **truth: Any) -> bool:
     return found is not None and found.found
 
 
-TIE = Claim.model_validate({
-    "id": "tie", "section": "", "sentence": "", "compare": [
+TIE = Reading.model_validate({
+    "reading": "a tie", "compare": [
         {"plus": ["student-rm90 | probe 100% | imagenet100 | rm90 | top1"],
          "minus": ["baseline-rm90 | own | imagenet100 | rm90 | top1"], "above": 0}
     ],
@@ -174,10 +174,19 @@ TIE = Claim.model_validate({
 
 def tie_called(random: Generator, trainings: int) -> bool:
     """Whether the claim that one encoder is ahead of another is said to hold where the two are equal."""
-    cells = [replace(table(1)[0], quantity=quantity, value="80") for quantity in claims.quantities_of(TIE)]
-    _, ours = World(random, trainings).draw(cells)
-    measured = dict(zip(claims.quantities_of(TIE), ours, strict=True))
-    return claims.judge(TIE, measured.get, STUDY)[0] == "holds"
+    return said(TIE, random, dict.fromkeys(TIE.quantities, 80.0), trainings=trainings) == claims.HOLDS
+
+
+def said(reading: Reading, random: Generator, truth: dict[Quantity, float], **world: Any) -> str:
+    """What is said of a reading in a world where its quantities have these true values."""
+    errors = with_errors()
+    cells = [
+        replace(table(1)[0], quantity=q, value=repr(value), se=repr(errors[q]) if q in errors else "", decimals=6)
+        for q, value in truth.items()
+    ]
+    _, ours = World(random, **world).draw(cells)
+    measured = dict(zip(truth, ours, strict=True))
+    return claims.decide(reading, claims.contrasts(reading, measured.get, STUDY))
 
 
 def percent(share: float) -> str:

@@ -1,178 +1,151 @@
-"""Claims: what a paper says in words, as predicates over measured quantities, decided with uncertainty.
+"""Claims: what a paper says in words (`ledger.statements`), decided with uncertainty.
 
-A claim in a paper's `printed/claims.yaml` is a list of comparisons and how many of them must be true. A
-comparison is a contrast of quantities, `plus` minus `minus`, that must lie above a bound (`above`), or between a
-bound and its negative (`within`). It is true or false if the contrast is beyond its bounds by a one-sided t test at
-LEVEL, and open otherwise; the claim then holds, fails or is undecided according to how many are surely or possibly
-true.
+All comparisons of a reading are decided together (`ledger.joint`), each way at 5 %:
+
+    holds        enough of them are surely true
+    fails        so many are surely false that not enough can be true
+    open         neither
+    no number    neither, and a quantity was not measured or published
 
 The variance of a contrast is the sum, over its quantities, of
 
     standard error^2            the draw of the distortions, with n - 1 degrees of freedom
     spread^2 / n                what a repetition draws anew (`ledger.spreads`), n our trainings; measured spreads are
-                                pooled over the claim's quantities of a kind
+                                pooled over the reading's quantities of a kind
     p (1 - p) (1/m - 1/M)       the draw of the test images, where others in the contrast are measured on M > m of them
 
 and its degrees of freedom are those of Welch and Satterthwaite. Imports no torch.
 """
 
-import functools
-import itertools
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Any
 
 import pandas as pd
-from pydantic import Field, RootModel, model_validator
-from scipy import special
 
 from contrastive_inversion.base import files
 from contrastive_inversion.base.errors import UserError
-from contrastive_inversion.base.settings import NotNegative, Settings, checked, read_yaml, refused
-from contrastive_inversion.ledger import plan, quantities, spreads
+from contrastive_inversion.ledger import joint, plan, quantities, spreads
 from contrastive_inversion.ledger.estimates import Estimate
+from contrastive_inversion.ledger.joint import LEVEL, Contrast, quantile
 from contrastive_inversion.ledger.measurements import Measurements
 from contrastive_inversion.ledger.paper import Paper
 from contrastive_inversion.ledger.quantities import Quantity
-from contrastive_inversion.ledger.spreads import Difference, Part, Pooled
+from contrastive_inversion.ledger.spreads import Part, Pooled
+from contrastive_inversion.ledger.statements import Claim, Comparison, Reading, naming, of_paper
 from contrastive_inversion.ledger.study import Study
 
-LEVEL = 0.05  # one-sided, of each comparison
+HOLDS, FAILS, OPEN, NO_NUMBER, DIFFER = "holds", "fails", "open", "no number", "readings differ"
 Value = Callable[[Quantity], Estimate | None]
-
-
-class Comparison(Settings):
-    """A contrast and its bound: one of `above` and `within`."""
-
-    plus: Annotated[list[str], Field(min_length=1)]
-    minus: list[str] = []
-    above: float | None = None
-    within: NotNegative | None = None
-
-    @model_validator(mode="after")
-    def bounded(self) -> Self:
-        """Refuse a comparison without a bound or with two."""
-        if (self.above is None) == (self.within is None):
-            raise refused("say one of `above` and `within`")
-        return self
-
-    def filled(self, binding: dict[str, str]) -> "Comparison":
-        """The comparison with the names of a claim's `for` put in."""
-
-        def fill(texts: list[str]) -> list[str]:
-            for name, replacement in binding.items():
-                texts = [text.replace("{" + name + "}", replacement) for text in texts]
-            return texts
-
-        return self.model_copy(update={"plus": fill(self.plus), "minus": fill(self.minus)})
-
-    def distance(self, contrast: float) -> float:
-        """How far inside of its bound a contrast lies; negative where it is beyond."""
-        return contrast - self.above if self.above is not None else (self.within or 0.0) - abs(contrast)
-
-    def __str__(self) -> str:
-        left, right = " + ".join(self.plus), " − ".join(["", *self.minus])
-        return f"{left}{right} " + (f"> {self.above:g}" if self.above is not None else f"within ±{self.within:g}")
-
-
-class Claim(Settings):
-    """A sentence of a paper, and the comparisons that bear it out."""
-
-    id: Annotated[str, Field(min_length=1)]
-    section: str
-    sentence: str
-    names: dict[str, Annotated[list[str], Field(min_length=1)]] = Field({}, alias="for")
-    compare: list[Comparison] = Field(min_length=1)
-    at_least: Annotated[int, Field(ge=0)] | Literal["all", "most"] = "all"
-    at_most: Annotated[int, Field(ge=0)] | None = None
-
-    @property
-    def comparisons(self) -> list[Comparison]:
-        """The comparisons with the names of `for` put in, one for each combination."""
-        bindings = (dict(zip(self.names, each, strict=True)) for each in itertools.product(*self.names.values()))
-        return [comparison.filled(binding) for binding in bindings for comparison in self.compare]
-
-    def least(self, count: int) -> int:
-        """How many of so many comparisons must be true."""
-        named = {"all": count, "most": count // 2 + 1}
-        return named[self.at_least] if isinstance(self.at_least, str) else self.at_least
-
-
-class Claims(RootModel[list[Claim]]):
-    """The claims of a paper."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """One contrast of a claim: its value, standard error, and whether it is True, False or None for open.
+    """One contrast of a reading: its value, standard error, and whether it is by itself True, False or None for open.
 
-    df: degrees of freedom; spread: whether what it rests on was measured or assumed, empty where it has none.
+    df: degrees of freedom; spread: whether what it rests on was measured or assumed, empty where it has none;
+    images: the numbers of test images behind its quantities; trainings: the fewest behind one.
     """
 
-    text: str
-    value: float | None
-    se: float | None
-    truth: bool | None
-    df: float | None = None
+    comparison: Comparison
+    value: float | None = None
+    se: float | None = None
+    truth: bool | None = None
+    df: float = math.inf
     spread: str = ""
+    images: tuple[int, ...] = ()
+    trainings: int = 1
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """The values that no one-sided test at LEVEL would reject."""
+        if self.value is None or self.se is None:
+            return None
+        return self.value - quantile(self.df) * self.se, self.value + quantile(self.df) * self.se
 
 
-@functools.cache
-def of_paper(paper: Paper) -> list[Claim]:
-    """All claims of a paper. Raises UserError for a file that is not as it should be."""
-    path = paper.printed / "claims.yaml"
-    claims = checked(Claims, read_yaml(path), path).root
-    for position, claim in enumerate(claims):
-        try:
-            check(claim, [other.id for other in claims[:position]], paper)
-        except UserError as error:
-            raise UserError(f"{path}: {claim.id}: {error}") from None
-    return claims
+@dataclass(frozen=True)
+class Judged:
+    """A reading's verdict and what it rests on.
+
+    margin: how far the weakest comparison that is needed lies inside of its bound; flip: by how much all spreads must
+    be multiplied for the verdict to change; reach: the half width from which on it could hold, where its own is too
+    small here.
+    """
+
+    reading: Reading
+    verdict: str
+    outcomes: tuple[Outcome, ...]
+    margin: float | None
+    flip: float | None
+    reach: float | None = None
+
+    @property
+    def spread(self) -> str:
+        """What the spreads behind it rest on: `assumed` where any does, else `measured`; empty without any."""
+        known = {outcome.spread for outcome in self.outcomes}
+        return next((word for word in ("assumed", "measured") if word in known), "")
 
 
-def check(claim: Claim, earlier: Sequence[str], paper: Paper) -> None:
-    """Raise UserError for a claim that has an earlier one's id, can never hold, or is about what the paper lacks."""
-    if claim.id in earlier:
-        raise UserError("a second claim of this id")
-    count, texts = len(claim.comparisons), [text for each in claim.compare for text in (*each.plus, *each.minus)]
-    most = count if claim.at_most is None else claim.at_most
-    if not claim.least(count) <= most <= count:
-        raise UserError(f"at_least {claim.at_least}, at_most {most} of {count} comparisons can never hold")
-    if idle := [name for name in claim.names if not any(f"{{{name}}}" in text for text in texts)]:
-        raise UserError(f"for: no comparison has {{{idle[0]}}}")
-    for quantity in quantities_of(claim):
-        quantities.check_names(quantity, paper)
+@dataclass(frozen=True)
+class JudgedClaim:
+    """A claim and the verdicts on those of its readings that a study measures."""
+
+    claim: Claim
+    readings: tuple[Judged, ...]
+
+    @property
+    def verdict(self) -> str:
+        """The word that all readings with a number share, else that they differ."""
+        words = {each.verdict for each in self.readings} - {NO_NUMBER}
+        return DIFFER if len(words) > 1 else words.pop() if words else NO_NUMBER
 
 
-def quantities_of(claim: Claim) -> list[Quantity]:
-    """Every quantity that a claim is about."""
-    return [quantities.parse(text) for each in claim.comparisons for text in [*each.plus, *each.minus]]
+# --- contrasts ------------------------------------------------------------------------------------------------------
 
 
 def contrast(
     comparison: Comparison, value: Value, study: Study[Any], measured: Pooled | None = None
-) -> Difference | None:
+) -> Contrast | None:
     """The contrast of a comparison, None where a value lacks; measured: the spreads by kind that trainings showed."""
-    signs = [(1, text) for text in comparison.plus] + [(-1, text) for text in comparison.minus]
-    known = [(sign, quantity, value(quantity)) for sign, quantity in ((s, quantities.parse(text)) for s, text in signs)]
-    terms = [(sign, quantity, estimate) for sign, quantity, estimate in known if estimate is not None]
-    if len(terms) < len(known):
+    weights = comparison.weights
+    known = {quantity: each for quantity in weights if (each := taken(comparison, value(quantity))) is not None}
+    if len(known) < len(weights):
         return None
-    most = most_images([(quantity, estimate) for _, quantity, estimate in terms])
-    parts = [
-        part
-        for _, quantity, estimate in terms
-        for part in uncertain(quantity, estimate, most[quantity.data], study, measured or {})
-    ]
-    return Difference(sum(sign * estimate.mean for sign, _, estimate in terms), tuple(parts))
+    found = list(drawn(comparison, known, study, measured or {}))
+    signs = tuple(int(math.copysign(1, weights[quantity])) for quantity, _, _ in found)
+    parts = [replace(part, variance=part.variance * weights[quantity] ** 2) for quantity, _, part in found]
+    total = sum(weight * known[quantity].mean for quantity, weight in weights.items())
+    return Contrast(total, joint.together(parts, signs), tuple((q, n) for q, n, _ in found), signs)
 
 
-def most_images(terms: Sequence[tuple[Quantity, Estimate]]) -> Mapping[str, int]:
+def taken(comparison: Comparison, estimate: Estimate | None) -> Estimate | None:
+    """What a comparison is of: an Estimate, or one training's standard error in the place of its mean."""
+    if comparison.of == "mean" or estimate is None:
+        return estimate
+    return None if estimate.se is None else replace(estimate, mean=estimate.se * math.sqrt(estimate.trainings))
+
+
+def drawn(
+    comparison: Comparison, known: Mapping[Quantity, Estimate], study: Study[Any], measured: Pooled
+) -> Iterator[tuple[Quantity, int, Part]]:
+    """What is drawn behind a contrast's quantities: each quantity, the number of the part within it, and the part."""
+    most = most_images(known)
+    for quantity, estimate in known.items():
+        if comparison.of == "error":
+            parts = [error_of_error(comparison, estimate)]
+        else:
+            parts = uncertain(quantity, estimate, most[quantity.data], study, measured)
+        for number, part in enumerate(parts):
+            yield quantity, number, part
+
+
+def most_images(known: Mapping[Quantity, Estimate]) -> Mapping[str, int]:
     """The most test images of each data set that a contrast's quantities are measured on; 0 where none says."""
     most: dict[str, int] = {}
-    for quantity, estimate in terms:
+    for quantity, estimate in known.items():
         most[quantity.data] = max(most.get(quantity.data, 0), estimate.images or 0)
     return most
 
@@ -184,111 +157,156 @@ def uncertain(quantity: Quantity, estimate: Estimate, images: int, study: Study[
     return known if estimate.se is None else [spreads.evaluation(estimate), *known]
 
 
-def truth(comparison: Comparison, value: float | None, se: float | None, df: float = math.inf) -> bool | None:
-    """Whether a contrast is beyond its bound by a t test at LEVEL: True, False, or None where it is open."""
-    if value is None or se is None:
-        return None
-    distance = comparison.distance(value)
-    return None if abs(distance) <= quantile(df) * se else distance > 0
+def error_of_error(comparison: Comparison, estimate: Estimate) -> Part:
+    """The variance of a standard error at its bound: bound^2 / (2 df), as Fisher's root of a chi-squared has it."""
+    bound = comparison.high if math.isfinite(comparison.high) else comparison.low
+    return Part(bound**2 / (2 * spreads.evaluation(estimate).df))
 
 
-def quantile(df: float) -> float:
-    """The one-sided quantile at LEVEL of Student's t; of a standard normal for infinitely many degrees of freedom."""
-    return float(special.ndtri(1 - LEVEL) if math.isinf(df) else special.stdtrit(df, 1 - LEVEL))
+# --- what can be decided --------------------------------------------------------------------------------------------
 
 
-def decide(claim: Claim, truths: Sequence[bool | None]) -> str:
-    """holds, fails or undecided, from the truths of a claim's comparisons."""
-    least, most = claim.least(len(truths)), len(truths) if claim.at_most is None else claim.at_most
-    surely, possibly = sum(t is True for t in truths), sum(t is not False for t in truths)
-    if surely >= least and possibly <= most:
-        return "holds"
-    if possibly < least or surely > most:
-        return "fails"
-    return "undecided"
+def check(paper: Paper, study: Study[Any]) -> None:
+    """Raise UserError for a reading about what a study does not measure, and for one that can never hold in it."""
+    known = set(plan.asked(study))
+    for claim in of_paper(paper):
+        for reading in claim.readings:
+            with naming(claim, paper):
+                check_reading(reading, known, study)
 
 
-def judge(claim: Claim, value: Value, study: Study[Any]) -> tuple[str, list[Outcome], float | None]:
-    """A claim's verdict, the outcomes of its comparisons, and its margin.
-
-    value: a function from a Quantity to its Estimate or None.
-    """
-    outcomes = outcomes_of(claim, contrasts(claim, value, study))
-    return decide(claim, [outcome.truth for outcome in outcomes]), outcomes, margin(claim, outcomes)
-
-
-def contrasts(claim: Claim, value: Value, study: Study[Any]) -> list[Difference | None]:
-    """The contrasts of a claim's comparisons, spreads pooled over them."""
-    measured = spreads.pooled({q: value(q) for q in quantities_of(claim)}.items(), study)
-    return [contrast(comparison, value, study, measured) for comparison in claim.comparisons]
+def check_reading(reading: Reading, known: set[Quantity], study: Study[Any]) -> None:
+    """The same of one reading; known: what the study measures."""
+    for quantity in reading.quantities:
+        if quantity not in known:
+            raise UserError(f"study {study.name} does not measure '{quantity}'")
+    if (needed := reach(reading, study)) is not None:
+        raise UserError(
+            f"'{reading.reading}' can never hold: its bounds are closer than trainings spread; {needed:.2g} to either "
+            "side would do"
+        )
 
 
-def outcomes_of(claim: Claim, found: Sequence[Difference | None], factor: float = 1.0) -> list[Outcome]:
-    """The outcomes of a claim's comparisons, spreads being so many times as large."""
-    return [outcome(comparison, c and c.at(factor)) for comparison, c in zip(claim.comparisons, found, strict=True)]
+def reach(reading: Reading, study: Study[Any]) -> float | None:
+    """The half width from which on a reading could hold at the study's declared spreads; None where its own will do."""
+
+    def exact(quantity: Quantity) -> Estimate:
+        return Estimate(0.0, None, 1, trainings=len(quantities.trainings(quantity, study)))
+
+    least = [(c, quantile() * found.se) for c in reading.comparisons if (found := contrast(c, exact, study))]
+    needed = [width for comparison, width in least if width >= (comparison.high - comparison.low) / 2]
+    return max(needed) if len(reading.comparisons) - len(needed) < reading.least else None
 
 
-def outcome(comparison: Comparison, found: Difference | None) -> Outcome:
-    """A comparison's contrast and whether it is beyond its bound."""
+# --- verdicts -------------------------------------------------------------------------------------------------------
+
+
+def contrasts(reading: Reading, value: Value, study: Study[Any]) -> list[Contrast | None]:
+    """The contrasts of a reading's comparisons, spreads pooled over them."""
+    measured = spreads.pooled({q: value(q) for q in reading.quantities}.items(), study)
+    return [contrast(comparison, value, study, measured) for comparison in reading.comparisons]
+
+
+def decide(reading: Reading, found: Sequence[Contrast | None], factor: float = 1.0) -> str:
+    """holds, fails, open or no number, from the contrasts of a reading, spreads being so many times as large."""
+    known = [(c, each.at(factor)) for c, each in zip(reading.comparisons, found, strict=True) if each]
+    missing = len(found) - len(known)
+    tested = [each for _, each in known]
+    # towards which side each contrast is true: away from the nearer of its bounds
+    sides = [1 if each.value - c.low <= c.high - each.value else -1 for c, each in known]
+    true = [joint.inside(each, c.low, c.high) for c, each in known] + [1.0] * missing
+    if joint.surely(true, reading.least, tested, sides):
+        return HOLDS
+    false = [joint.outside(each, c.low, c.high) for c, each in known] + [1.0] * missing
+    if joint.surely(false, len(found) - reading.least + 1, tested, [-side for side in sides]):
+        return FAILS
+    return NO_NUMBER if missing else OPEN
+
+
+def judge(reading: Reading, value: Value, study: Study[Any]) -> Judged:
+    """A reading's verdict and what it rests on. value: a function from a Quantity to its Estimate or None."""
+    found = contrasts(reading, value, study)
+    outcomes = tuple(outcome(c, each, value) for c, each in zip(reading.comparisons, found, strict=True))
+    flip = spreads.flip_factor(lambda factor: decide(reading, found, factor))
+    verdict = decide(reading, found)
+    return Judged(reading, verdict, outcomes, margin(reading, outcomes), flip, reach(reading, study))
+
+
+def judge_claim(claim: Claim, value: Value, study: Study[Any], known: set[Quantity] | None = None) -> JudgedClaim:
+    """A claim with the verdicts on its readings; known: those alone whose quantities are all among these."""
+    readings = [each for each in claim.readings if known is None or set(each.quantities) <= known]
+    return JudgedClaim(claim, tuple(judge(reading, value, study) for reading in readings))
+
+
+def outcome(comparison: Comparison, found: Contrast | None, value: Value) -> Outcome:
+    """A comparison's contrast, and whether it is beyond its bounds by itself."""
     if found is None:
-        return Outcome(str(comparison), None, None, None)
-    decided = truth(comparison, found.value, found.se, found.df)
-    return Outcome(str(comparison), found.value, found.se, decided, found.df, spreads.resting_on(found.parts))
+        return Outcome(comparison)
+    true, false = (test(found, comparison.low, comparison.high) for test in (joint.inside, joint.outside))
+    truth = True if true <= LEVEL else False if false <= LEVEL else None
+    behind = [estimate for quantity in comparison.weights if (estimate := value(quantity))]
+    images = tuple(dict.fromkeys(each.images for each in behind if each.images))
+    return Outcome(
+        comparison, found.value, found.se, truth, found.df, spreads.resting_on(found.parts), images,
+        min(each.trainings for each in behind),
+    )  # fmt: skip
 
 
-def flip(claim: Claim, value: Value, study: Study[Any]) -> float | None:
-    """By how much all spreads must be multiplied for a claim's verdict to change; None where it stays."""
-    found = contrasts(claim, value, study)
-    return spreads.flip_factor(lambda f: decide(claim, [each.truth for each in outcomes_of(claim, found, f)]))
-
-
-def margin(claim: Claim, outcomes: Sequence[Outcome]) -> float | None:
+def margin(reading: Reading, outcomes: Sequence[Outcome]) -> float | None:
     """How far the weakest comparison that must be true lies inside of its bound, in points; None if one is missing."""
     values = [outcome.value for outcome in outcomes]
     known = [value for value in values if value is not None]
     if len(known) < len(values):
         return None
-    distances = [comparison.distance(value) for comparison, value in zip(claim.comparisons, known, strict=True)]
-    return sorted(distances, reverse=True)[max(claim.least(len(distances)), 1) - 1]
+    distances = [comparison.distance(value) for comparison, value in zip(reading.comparisons, known, strict=True)]
+    return sorted(distances, reverse=True)[reading.least - 1]
 
 
 def relevant(study: Study[Any]) -> list[Claim]:
-    """The claims whose quantities a study measures, all of them."""
-    wanted = set(plan.asked(study))
-    return [claim for claim in of_paper(study.paper) if set(quantities_of(claim)) <= wanted]
+    """The claims of which a study measures all quantities of some reading."""
+    known = set(plan.asked(study))
+    return [c for c in of_paper(study.paper) if any(set(each.quantities) <= known for each in c.readings)]
 
 
-def of_study(study: Study[Any], results: Path) -> list[tuple[Claim, str, list[Outcome], float | None, float | None]]:
-    """For each claim that the study can judge: the claim, its verdict, outcomes, margin and flip."""
-    value = Measurements(study, results).of
-    return [(claim, *judge(claim, value, study), flip(claim, value, study)) for claim in relevant(study)]
+def of_study(study: Study[Any], results: Path) -> list[JudgedClaim]:
+    """The claims that a study can judge, with the verdicts on their readings."""
+    value, known = Measurements(study, results).of, set(plan.asked(study))
+    return [judge_claim(claim, value, study, known) for claim in relevant(study)]
 
 
-def resting_on(outcomes: Sequence[Outcome]) -> str:
-    """What the spreads behind a claim rest on: `assumed` where any does, else `measured`; empty without any."""
-    known = {outcome.spread for outcome in outcomes}
-    return next((word for word in ("assumed", "measured") if word in known), "")
+# --- claims.csv -----------------------------------------------------------------------------------------------------
+
+COLUMNS = (
+    "claim", "section", "quote", "claim_verdict", "reading", "verdict", "margin", "evidence", "spread", "flips_at",
+    "images",
+)  # fmt: skip
 
 
 def evidence(outcome: Outcome) -> str:
     """A comparison's outcome in a few words."""
     if outcome.value is None:
-        return f"{outcome.text}: no number"
+        return f"{outcome.comparison}: no number"
     verdict = {True: "true", False: "false", None: "open"}[outcome.truth]
-    return f"{outcome.text}: {outcome.value:.2f} ± {outcome.se:.2f}, {verdict}"
+    return f"{outcome.comparison}: {outcome.value:.2f} ± {outcome.se:.2f}, {verdict}"
+
+
+def rows(judged: JudgedClaim) -> list[dict[str, Any]]:
+    """The lines of claims.csv about one claim, one for each reading."""
+    claim = judged.claim
+    return [
+        {
+            "claim": claim.id, "section": claim.section, "quote": claim.quote, "claim_verdict": judged.verdict,
+            "reading": each.reading.reading, "verdict": each.verdict,
+            "margin": None if each.margin is None else round(each.margin, 4),
+            "evidence": "; ".join(evidence(outcome) for outcome in each.outcomes), "spread": each.spread,
+            "flips_at": None if each.flip is None else round(each.flip, 2),
+            "images": " ".join(map(str, dict.fromkeys(n for outcome in each.outcomes for n in outcome.images))),
+        }
+        for each in judged.readings
+    ]  # fmt: skip
 
 
 def write(study: Study[Any], results: Path) -> None:
     """Write claims.csv of a study. Raises UserError if a measurement is missing or unsound."""
-    lines = [
-        {
-            "claim": claim.id, "section": claim.section, "sentence": claim.sentence, "verdict": verdict,
-            "margin": None if margin is None else round(margin, 4),
-            "evidence": "; ".join(evidence(outcome) for outcome in outcomes),
-            "spread": resting_on(outcomes), "flips_at": None if flip is None else round(flip, 2),
-        }
-        for claim, verdict, outcomes, margin, flip in of_study(study, results)
-    ]  # fmt: skip
-    columns = ["claim", "section", "sentence", "verdict", "margin", "evidence", "spread", "flips_at"]
-    table = pd.DataFrame(lines, columns=columns)
+    table = pd.DataFrame([row for each in of_study(study, results) for row in rows(each)], columns=COLUMNS)
     files.write_text(results / study.name / "claims.csv", table.to_csv(index=False, lineterminator="\n"))

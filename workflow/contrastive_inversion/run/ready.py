@@ -26,7 +26,7 @@ def check(study: Study[Any]) -> None:
     """Read all that a study's run will read. Raises UserError, in one line with file and key, for what is amiss."""
     for key in ("root", "published"):
         check_sibling(getattr(study.settings, key), study, study.place(key))
-    claims.of_paper(study.paper)
+    claims.check(study.paper, papers.study(study.settings.root))
     check_tables(study)
     check_spreads(study)
     for number in study.settings.tables:

@@ -5,6 +5,7 @@ import functools
 import hashlib
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from contrastive_inversion import papers
 from contrastive_inversion.base import files
 from contrastive_inversion.base.job import file_of
 from contrastive_inversion.ledger import claims, plan, printed, quantities, shift, verdicts
-from contrastive_inversion.ledger.claims import Claim, Outcome
+from contrastive_inversion.ledger.claims import Judged, JudgedClaim, Outcome
 from contrastive_inversion.ledger.estimates import Estimate
 from contrastive_inversion.ledger.measurements import Measurements, Record
 from contrastive_inversion.ledger.printed import Cell
@@ -60,24 +61,36 @@ def levels() -> Part:
 
 
 def claims_part(study: Study[Any], results: Path) -> Part:
-    """Every claim that the study can judge, and how many hold."""
-    judged = [claim_of(*outcome, study) for outcome in claims.of_study(study, results)]
-    return {"claims": judged, "claim_counts": Counter(claim["verdict"] for claim in judged)}
+    """Every claim that the study can judge, how many hold, and what is not tested; truisms are not counted."""
+    judged = [claim_of(each, study) for each in claims.of_study(study, results)]
+    counted = Counter(claim["verdict"] for claim in judged if not claim["truism"])
+    untested = [claim for claim in claims.of_paper(study.paper) if claim.untested]
+    return {"claims": judged, "claim_counts": counted, "untested": untested}
 
 
-def claim_of(
-    claim: Claim, verdict: str, outcomes: Sequence[Outcome], margin: float | None, flip: float | None, study: Study[Any]
-) -> Part:
-    """A claim, the outcomes of its comparisons, and what the published numbers themselves say of it."""
+def claim_of(judged: JudgedClaim, study: Study[Any]) -> Part:
+    """A claim in its paper's words, and the verdict under each reading."""
+    claim, published = judged.claim, published_verdict(judged.claim.id, study)
     return {
-        "section": claim.section, "sentence": claim.sentence, "verdict": verdict,
+        "id": claim.id, "section": claim.section, "quote": claim.quote, "truism": claim.truism,
+        "headline": claim.headline, "verdict": judged.verdict, "published_verdict": published.verdict,
+        "readings": [reading_of(each, published) for each in judged.readings],
+    }  # fmt: skip
+
+
+def reading_of(judged: Judged, published: JudgedClaim) -> Part:
+    """A reading, the outcomes of its comparisons, and what the published numbers themselves say of it."""
+    outcomes = judged.outcomes
+    return {
+        "reading": judged.reading.reading, "verdict": judged.verdict,
         "comparisons": [
-            {"text": outcome.text, "truth": TRUTHS[outcome.truth], "value": contrast(outcome)} for outcome in outcomes
+            {"text": str(each.comparison), "truth": TRUTHS[each.truth], "value": contrast(each)} for each in outcomes
         ],
-        "true": sum(outcome.truth is True for outcome in outcomes),
-        "margin": "–" if margin is None else signed(margin, 2),
-        "assumed": claims.resting_on(outcomes) == "assumed", "flip": None if flip is None else f"{flip:.2g}",
-        "published_verdict": published_verdicts(papers.study(study.settings.published))[claim.id],
+        "true": sum(each.truth is True for each in outcomes),
+        "margin": "–" if judged.margin is None else signed(judged.margin, 2),
+        "assumed": judged.spread == "assumed", "flip": None if judged.flip is None else f"{judged.flip:.2g}",
+        "reach": None if judged.reach is None else f"{judged.reach:.2g}",
+        "published_verdict": next(each.verdict for each in published.readings if each.reading is judged.reading),
     }  # fmt: skip
 
 
@@ -92,10 +105,11 @@ def signed(value: float, decimals: int) -> str:
 
 
 @functools.cache
-def published_verdicts(published: Study[Any]) -> dict[str, str]:
-    """Whether each claim holds by the published numbers themselves, by the claim's id."""
-    value = functools.partial(printed.value, paper=published.paper)
-    return {claim.id: claims.judge(claim, value, published)[0] for claim in claims.of_paper(published.paper)}
+def published_verdict(identity: str, study: Study[Any]) -> JudgedClaim:
+    """Whether a claim holds by the published numbers themselves."""
+    published = replace(papers.study(study.settings.published), paper=study.paper)
+    claim = next(each for each in claims.of_paper(study.paper) if each.id == identity)
+    return claims.judge_claim(claim, functools.partial(printed.value, paper=study.paper), published)
 
 
 def tables_part(study: Study[Any], measured: Measurements, compare: Path | None) -> Part:

@@ -1,0 +1,119 @@
+"""Several comparisons decided together, so that what is said of all, or of most, of them is wrong with a known chance.
+
+A reading of a claim is true where at least m of its k comparisons are. It is *surely* true where the partial
+conjunction hypothesis "at most m - 1 are true" is rejected at LEVEL (Benjamini and Heller 2008, Biometrics 64): with
+p_(m) the m-th smallest of the comparisons' p-values, where no r = k - m + 1 of them that all lie at their bounds would
+show one as small as that. That chance is at most r p_(m), whatever the dependence, and at most the chance over all k,
+which a parametric bootstrap gives: every quantity draws its deviations once for all contrasts that it stands in, with
+the variances and Student's degrees of freedom that `ledger.spreads` gives it. The smaller of the two counts. "At least
+m are true" is surely false in the same way, with m and r exchanged.
+
+The further correlation between two quantities of one encoder is not known. Between contrasts it is taken as none, which
+makes the smallest of the p-values smallest (Slepian 1962, Bell System Technical Journal 41); within a contrast, as the
+whole where the two have the same sign, which makes its variance largest. Imports no torch.
+"""
+
+import math
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy import special
+
+from contrastive_inversion.ledger.spreads import Difference, Part
+
+LEVEL = 0.05  # the chance of a wrong "holds", and of a wrong "fails"
+DRAWS, SEED = 4000, 0  # of the bootstrap
+
+
+@dataclass(frozen=True)
+class Contrast(Difference):
+    """A sum of quantities with weights.
+
+    keys: what each part is drawn for, which the same part of another contrast shares; signs: of its weight.
+    """
+
+    keys: tuple[Hashable, ...] = ()
+    signs: tuple[int, ...] = ()
+
+
+def together(parts: Sequence[Part], signs: Sequence[int]) -> tuple[Part, ...]:
+    """The parts of one contrast, those of one source and sign enlarged so that their standard deviations add up."""
+    sums: dict[Hashable, float] = {}
+    for part, sign in zip(parts, signs, strict=True):
+        sums[part.drawn, sign] = sums.get((part.drawn, sign), 0.0) + math.sqrt(part.variance)
+    return tuple(
+        replace(part, variance=math.sqrt(part.variance) * sums[part.drawn, sign]) if part.drawn else part
+        for part, sign in zip(parts, signs, strict=True)
+    )
+
+
+def tail(distance: float, contrast: Contrast) -> float:
+    """The chance that a contrast at a bound lies so far beyond it, in its units: Student's t."""
+    if contrast.se == 0:
+        return 0.0 if distance > 0 else 1.0
+    t = distance / contrast.se
+    return float(special.ndtr(-t) if math.isinf(contrast.df) else special.stdtr(contrast.df, -t))
+
+
+def inside(contrast: Contrast, low: float, high: float) -> float:
+    """The p-value against a contrast that is not between two bounds: the larger of two one-sided tests."""
+    return max(tail(contrast.value - low, contrast), tail(high - contrast.value, contrast))
+
+
+def outside(contrast: Contrast, low: float, high: float) -> float:
+    """The p-value against a contrast that is between two bounds; both tails count where both are finite."""
+    near = max(low - contrast.value, contrast.value - high)
+    return min(tail(near, contrast) + tail(near + high - low, contrast), 1.0)
+
+
+def surely(p_values: Sequence[float], needed: int, contrasts: Sequence[Contrast], signs: Sequence[int]) -> bool:
+    """Whether at least `needed` of some hypotheses are true, at LEVEL.
+
+    p_values: against each, 1 where nothing is known; contrasts, signs: those known, and on which side each is tested.
+    """
+    p, rest = sorted(p_values)[needed - 1], len(p_values) - needed + 1
+    if p > LEVEL or p * rest <= LEVEL:
+        return p <= LEVEL
+    return chance_of_any(p, contrasts, signs) <= LEVEL
+
+
+def chance_of_any(p: float, contrasts: Sequence[Contrast], signs: Sequence[int]) -> float:
+    """The chance that any of some contrasts has a one-sided p-value of at most p where all lie at their bounds."""
+    random = np.random.default_rng(SEED)
+    errors = random.standard_normal((DRAWS, len(names_of(contrasts)))) @ loadings(contrasts, signs)  # (DRAWS, k)
+    t = errors / np.sqrt(told(contrasts, random))
+    return float(np.mean((t >= [quantile(each.df, p) for each in contrasts]).any(axis=1)))
+
+
+def quantile(df: float = math.inf, level: float = LEVEL) -> float:
+    """The one-sided quantile at a level of Student's t; of a standard normal for infinitely many degrees of freedom."""
+    return float(-special.ndtri(level) if math.isinf(df) else -special.stdtrit(df, level))
+
+
+def names_of(contrasts: Sequence[Contrast]) -> dict[Hashable, int]:
+    """The places of everything that is drawn for some contrasts."""
+    return {key: place for place, key in enumerate(dict.fromkeys(key for each in contrasts for key in each.keys))}
+
+
+def loadings(contrasts: Sequence[Contrast], signs: Sequence[int]) -> np.ndarray:
+    """How much each draw moves each contrast towards the side that is tested: (draws, contrasts)."""
+    places = names_of(contrasts)
+    found = np.zeros((len(places), len(contrasts)))
+    for i, contrast in enumerate(contrasts):
+        for key, sign, part in zip(contrast.keys, contrast.signs, contrast.parts, strict=True):
+            found[places[key], i] += signs[i] * sign * math.sqrt(part.variance)
+    return found
+
+
+def told(contrasts: Sequence[Contrast], random: np.random.Generator) -> np.ndarray:
+    """The variances that samples would tell of some contrasts: (DRAWS, k). One estimate of a spread serves all."""
+    estimates: dict[Hashable, np.ndarray] = {}
+    found = np.zeros((DRAWS, len(contrasts)))
+    for i, contrast in enumerate(contrasts):
+        for key, part in zip(contrast.keys, contrast.parts, strict=True):
+            name = (part.drawn.kind if part.drawn else key, part.df)
+            if name not in estimates:
+                estimates[name] = np.ones(DRAWS) if math.isinf(part.df) else random.chisquare(part.df, DRAWS) / part.df
+            found[:, i] += part.variance * estimates[name]
+    return found
