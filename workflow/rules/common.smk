@@ -80,23 +80,23 @@ def study_targets(study):
     return [*study_tables(study), *study_figures(study), *pages]
 
 
-def gpus_of(product):
-    """A resources function: the GPUs that a job takes."""
+def of_job(function, product):
+    """A resources or priority function: what a plan says of the job that makes a product (see `run.costs`)."""
 
-    def function(wildcards):
+    def of_wildcards(wildcards):
         study = study_of(wildcards)
-        return study.settings.gpu if study.settings.measured and study.paper.products[product].on_gpu else 0
+        machine = or_stop(costs.machine_of, study, Path(RESULTS))
+        return or_stop(function, product.format(**wildcards), study, machine)
 
-    return function
+    return of_wildcards
 
 
-def threads_of(product):
-    """A threads function: a job on a GPU reads and crops pictures with several; on a CPU a job is one thread."""
+def cores_of(product):
+    """A threads function: a job on this machine claims one core, since picture threads mostly wait for their GPU.
 
-    def function(wildcards):
-        return study_of(wildcards).settings.picture_threads if gpus_of(product)(wildcards) else 1
-
-    return function
+    Elsewhere a scheduler binds a job to what it asks for, picture threads included.
+    """
+    return (lambda wildcards: 1) if workflow.local_exec else of_job(costs.picture_threads, product)
 
 
 def stop_unlimited_gpus(needed):

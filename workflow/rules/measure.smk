@@ -20,16 +20,21 @@ def make_rule(folder, product):
             f"{RESULTS}/{{study}}/benchmarks/{folder}/{product.form}.tsv"
         conda:
             "../../envs/compute.yaml"
-        threads: threads_of(folder)
+        threads: cores_of(name_of)
+        priority: of_job(costs.priority, name_of)
         resources:
-            gpu=gpus_of(folder),
+            gpu=of_job(costs.gpus, name_of),
+            mem_mb=of_job(costs.memory_mb, name_of),
+            runtime=of_job(costs.runtime_minutes, name_of),
+            disk_mb=of_job(costs.disk_mb, name_of),
+            picture_threads=of_job(costs.picture_threads, name_of),
         params:
             recipe=product_recipe(name_of),
             paper=lambda wildcards: study_of(wildcards).paper.name,
         shell:
             f"contrastive-inversion make {name_of.replace('{', '{wildcards.')}"
             f" --root {quote(RESULTS)}/{{wildcards.study}} --paper {{params.paper}}"
-            " --gpus {resources.gpu} --threads {threads} --recipe {params.recipe:q} > {log:q} 2>&1"
+            " --gpus {resources.gpu} --threads {resources.picture_threads} --recipe {params.recipe:q} > {log:q} 2>&1"
 
     workflow.get_rule(folder).docstring = product.made
 

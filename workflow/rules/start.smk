@@ -12,7 +12,7 @@ try:
     from contrastive_inversion.base.job import file_of
     from contrastive_inversion.base.settings import checked
     from contrastive_inversion.ledger import plan, printed
-    from contrastive_inversion.run import doctor, jobs, ready
+    from contrastive_inversion.run import costs, doctor, jobs, ready
 except ImportError as error:
     sys.exit(f"Error: {error.name} is not installed here; type: pip install -e .")
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 from contrastive_inversion.data.settings import Images
+from contrastive_inversion.data.work import store
 from contrastive_inversion.ledger.paper import JobKind, Product
 from contrastive_inversion.ledger.study import Study
 
@@ -24,4 +25,4 @@ def split_of(study: Study[Any], data: str, wanted: str) -> str:
 
 
 PRODUCT = Product("{data}", images, "Make or read the images of a data set.")
-JOB = JobKind(Images, 1, "data.prepare:make")
+JOB = JobKind(Images, 1, "data.prepare:make", store)

@@ -11,6 +11,7 @@ import pandas as pd
 from contrastive_inversion.base.errors import UserError, nearest
 from contrastive_inversion.base.recipe import Recipe
 from contrastive_inversion.base.settings import ALPHABET, is_name, shown
+from contrastive_inversion.base.work import Work
 from contrastive_inversion.ledger.estimates import Estimate
 
 if TYPE_CHECKING:
@@ -69,18 +70,17 @@ class Product:
 class JobKind:
     """A kind of job: the class of its recipes, its version, and the function that runs it, as `module:function`.
 
-    version: raised by hand when the function changes what it computes; trains: whether it trains an encoder. For
-    estimates of time: passes over its training images, and images_per_second of one H100 (16 bits, channels last, not
-    compiled), worked out from published throughputs and not measured; gpu_gib: GPU memory that it takes.
+    version: raised by hand when the function changes what it computes; work: what a job takes, from its recipe and
+    those of its inputs, by product; trains: whether it trains an encoder; smaller: the setting that lowers the memory
+    that it takes.
     """
 
     recipe: type[Recipe]
     version: int
     run: str
+    work: Callable[[Any, Mapping[str, Recipe]], Work] = lambda recipe, behind: Work()
     trains: bool = False
-    passes: Callable[[Any], int] | None = None
-    images_per_second: float = 0
-    gpu_gib: float = 0
+    smaller: str | None = None
 
 
 @dataclass(frozen=True, eq=False)

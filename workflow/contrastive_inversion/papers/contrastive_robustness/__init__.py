@@ -5,7 +5,7 @@ from pathlib import Path
 from contrastive_inversion.data import recipes as data
 from contrastive_inversion.ledger import plan, printed
 from contrastive_inversion.ledger.paper import Family, JobKind, Paper, Product
-from contrastive_inversion.papers.contrastive_robustness import names, raw, recipes
+from contrastive_inversion.papers.contrastive_robustness import names, raw, recipes, work
 from contrastive_inversion.papers.contrastive_robustness.settings import ContrastiveRobustness
 
 HERE = "papers.contrastive_robustness"
@@ -32,11 +32,17 @@ PAPER = Paper(
     jobs={
         "images": data.JOB,
         "transcribe": printed.TRANSCRIBE,
-        "contrastive": JobKind(recipes.Pretraining, 1, f"{HERE}.pretraining:train", trains=True),
-        "classifier": JobKind(recipes.Classification, 1, f"{HERE}.classifiers:train", trains=True),
-        "finetuned": JobKind(recipes.Finetuning, 1, f"{HERE}.classifiers:finetune", trains=True),
-        "logistic": JobKind(recipes.Heads, 1, f"{HERE}.probes:fit"),
-        "attack": JobKind(recipes.Distances, 1, f"{HERE}.distances:measure"),
+        "contrastive": JobKind(
+            recipes.Pretraining, 1, f"{HERE}.pretraining:train", work.pretrain, True, "contrastive.batch"
+        ),
+        "classifier": JobKind(
+            recipes.Classification, 1, f"{HERE}.classifiers:train", work.classify, True, "supervised.batch"
+        ),
+        "finetuned": JobKind(
+            recipes.Finetuning, 1, f"{HERE}.classifiers:finetune", work.finetune, True, "finetuned.batch"
+        ),
+        "logistic": JobKind(recipes.Heads, 1, f"{HERE}.probes:fit", work.heads),
+        "attack": JobKind(recipes.Distances, 1, f"{HERE}.distances:measure", work.measure, smaller="attacks.batch"),
     },
     check_level=names.check_level,
     spread=names.spread,

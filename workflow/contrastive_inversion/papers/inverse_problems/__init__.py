@@ -7,7 +7,7 @@ from contrastive_inversion.distort.names import position
 from contrastive_inversion.learn.settings import Weights
 from contrastive_inversion.ledger import plan, printed
 from contrastive_inversion.ledger.paper import Family, JobKind, Paper, Product
-from contrastive_inversion.papers.inverse_problems import names, raw, recipes, tables
+from contrastive_inversion.papers.inverse_problems import names, raw, recipes, tables, work
 from contrastive_inversion.papers.inverse_problems.settings import InverseProblems
 
 HERE = "papers.inverse_problems"
@@ -40,14 +40,21 @@ PAPER = Paper(
     jobs={
         "images": data.JOB,
         "transcribe": printed.TRANSCRIBE,
-        "weights": JobKind(Weights, 1, "learn.published_weights:read"),
-        "clip": JobKind(recipes.ClipTraining, 1, f"{HERE}.teacher:train", trains=True),
-        "supervised": JobKind(recipes.SupervisedTraining, 1, f"{HERE}.baselines:train", True, recipes.epochs, 1700),
-        "distill": JobKind(recipes.Distillation, 1, f"{HERE}.students:train", True, recipes.epochs, 1150, gpu_gib=30),
-        "heads": JobKind(recipes.Heads, 1, f"{HERE}.probes:fit", False, recipes.passes, 6000),
-        "restore": JobKind(recipes.Restoration, 1, f"{HERE}.restored:restore"),
-        "measure": JobKind(recipes.Accuracy, 1, f"{HERE}.accuracy:measure"),
-        "gallery": JobKind(recipes.Samples, 1, f"{HERE}.samples:make"),
+        "weights": JobKind(Weights, 1, "learn.published_weights:read", work.published),
+        "clip": JobKind(recipes.ClipTraining, 1, f"{HERE}.teacher:train", work.of_trained, True, "teacher.batch"),
+        "supervised": JobKind(
+            recipes.SupervisedTraining,
+            1,
+            f"{HERE}.baselines:train",
+            work.supervised,
+            True,
+            "finetune.batch (of resnet100: resnet100.batch)",
+        ),
+        "distill": JobKind(recipes.Distillation, 1, f"{HERE}.students:train", work.distill, True, "distill.batch"),
+        "heads": JobKind(recipes.Heads, 1, f"{HERE}.probes:fit", work.heads),
+        "restore": JobKind(recipes.Restoration, 1, f"{HERE}.restored:restore", work.restore),
+        "measure": JobKind(recipes.Accuracy, 1, f"{HERE}.accuracy:measure", work.measure, smaller="evaluate.batch"),
+        "gallery": JobKind(recipes.Samples, 1, f"{HERE}.samples:make", work.gallery),
     },
     check_level=names.check_level,
     spread=names.spread,

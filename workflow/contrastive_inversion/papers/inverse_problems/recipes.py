@@ -309,13 +309,3 @@ def galleries(study: OurStudy, name: str) -> Recipe:
         *needed, seed=s.seed, gallery=layout.gallery, images=pictures(study), settings=s.gallery,
         split=s.evaluate.split, levels=levels,
     )  # fmt: skip
-
-
-def epochs(recipe: SupervisedTraining | Distillation) -> int:
-    """How often a training sees its images."""
-    return recipe.settings.epochs
-
-
-def passes(recipe: Heads) -> int:
-    """How often the images behind some probes are embedded: each of their distortions in every epoch."""
-    return recipe.settings.full.epochs * len({str(probe.distortion) for probe in recipe.probes})

@@ -1,0 +1,94 @@
+"""What a unit of work takes on which machine: `rates.yaml`, and what a rehearsal measured on this one. No torch."""
+
+import functools
+from collections.abc import Mapping
+from pathlib import Path
+
+from pydantic import Field
+
+from contrastive_inversion.base import files
+from contrastive_inversion.base.settings import Positive, Settings, checked, read_yaml
+
+FILE = Path(__file__).with_name("rates.yaml")
+REHEARSED = "rates.json"  # in the folder of results
+
+
+class Footprint(Settings):
+    """What a network takes for one image of `size` px: GFLOP forward, MB kept for a backward pass in fp32."""
+
+    size: int
+    gflop: float
+    weights: float
+    kept_mb: float
+    dim: int
+
+    def scaled(self, size: int) -> "Footprint":
+        """The same for images of another size."""
+        share = (size / self.size) ** 2
+        return self.but(size=size, gflop=share * self.gflop, kept_mb=share * self.kept_mb)
+
+
+class Footprints(Settings):
+    """Of each network."""
+
+    origin: str
+    of: dict[str, Footprint]
+
+
+class Speeds(Settings):
+    """Of each unit, and where these numbers are from."""
+
+    origin: str
+    of: dict[str, Positive]
+
+
+class Rates(Settings):
+    """All of rates.yaml."""
+
+    networks: Footprints
+    devices: dict[str, Speeds]
+    host: Speeds
+
+    def device(self, name: str | None) -> Speeds:
+        """The speeds of a device by its full name, such as `NVIDIA H100 80GB HBM3`; None is a core of a CPU."""
+        if name is None:
+            return self.devices["CPU"]
+        known = [card for card in self.devices if card in name]
+        if known:
+            return self.devices[known[0]]
+        return Speeds(origin=f"assumed, as of an A100 for want of numbers for {name}", of=self.devices["A100"].of)
+
+
+class Measured(Settings):
+    """What a rehearsal found for a kind of job: its time as a multiple of what rates.yaml says, its peaks of memory."""
+
+    ratio: Positive
+    ram_gb: float
+    gpu_gb: float = 0
+    work: str = Field(description="what was measured, in words")
+
+
+class Rehearsed(Settings):
+    """All that a rehearsal found: on which card (None: a CPU), by paper and kind of job."""
+
+    device: str | None
+    kinds: dict[str, Measured]
+
+
+@functools.cache
+def published() -> Rates:
+    """The content of rates.yaml."""
+    return checked(Rates, read_yaml(FILE), FILE)
+
+
+def rehearsed(results: Path) -> Rehearsed | None:
+    """What the last rehearsal on this machine found; None where there was none. Raises UserError for a damaged file."""
+    path = results / REHEARSED
+    return checked(Rehearsed, files.read_json(path), path) if path.exists() else None
+
+
+def footprint(architecture: str, model: str, size: int) -> Footprint:
+    """What a network takes for an image; one that rates.yaml does not know is taken for the largest that it knows."""
+    known: Mapping[str, Footprint] = published().networks.of
+    largest = max(known.values(), key=lambda each: each.gflop)
+    return known.get(f"{architecture}/{model}", largest).scaled(size)

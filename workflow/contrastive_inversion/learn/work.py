@@ -1,0 +1,72 @@
+"""What trainings and frozen passes of networks take: from a recipe's network, batch and number of images. No torch."""
+
+from contrastive_inversion.base.rates import Footprint, footprint
+from contrastive_inversion.base.work import GB, Amounts, Work
+from contrastive_inversion.learn.settings import Network, Training
+
+BACKWARD = 3  # forward passes that a forward and a backward one are worth
+BYTES_OF_TRAINED_WEIGHT = 16  # itself, its gradient and Adam's two moments, in fp32
+RAM_OF_TORCH = 0.6  # GB
+KEPT_BESIDES = 1.1  # workspaces and temporary tensors, of what a backward pass keeps
+LIVE = 0.07  # at once without a backward pass, of what one would keep
+
+
+def of_network(network: Network, size: int) -> Footprint:
+    """What a network takes for an image of a size."""
+    return footprint(network.architecture, network.model, size)
+
+
+def precision_of(settings: Training) -> str:
+    """The half of a rate's name that says how a training computes."""
+    return "fp32" if settings.precision == "fp32" else "16bit"
+
+
+def distorted(images: float, size: int) -> Amounts:
+    """What distorting images takes."""
+    return {"distort": images * size**2 / 1e6}
+
+
+def training(
+    network: Network, size: int, settings: Training, images: int, feed: Amounts, *, views: int = 1, extra: float = 0,
+    backward: float = BACKWARD,
+) -> Work:  # fmt: skip
+    """A training on so many images an epoch.
+
+    feed: of all epochs; views: of each image that are trained on; extra: forward passes of other networks;
+    backward: forward passes that one step through the trained network is worth.
+    """
+    one, seen = of_network(network, size), images * settings.epochs
+    kind, share = precision_of(settings), 0.5 if settings.precision != "fp32" else 1.0
+    image_gb = KEPT_BESIDES * share * views * one.kept_mb / 1e3
+    flops = seen * (backward * views + extra) * one.gflop / 1e3  # TFLOP
+    return Work(
+        device={f"train_{kind}": flops, **distorted(views * seen, size)},
+        feed=feed,
+        gpu_gb=BYTES_OF_TRAINED_WEIGHT * one.weights / GB + settings.batch * image_gb,
+        image_gb=image_gb,
+        batch=settings.batch,
+        ram_gb=RAM_OF_TORCH + 2 * BYTES_OF_TRAINED_WEIGHT * one.weights / GB,
+        kept_gb=4 * one.weights / GB,
+        state_gb=0.75 * BYTES_OF_TRAINED_WEIGHT * one.weights / GB,
+        saves=settings.epochs,
+    )
+
+
+def embedding(network: Network, size: int, images: float, feed: Amounts, batch: int) -> Work:
+    """Passes of images through a frozen network in fp32, and the distortion of each."""
+    one = of_network(network, size)
+    image_gb = LIVE * one.kept_mb / 1e3
+    return Work(
+        device={"embed_fp32": images * one.gflop / 1e3, **distorted(images, size)},
+        feed=feed,
+        gpu_gb=4 * one.weights / GB + batch * image_gb,
+        image_gb=image_gb,
+        batch=batch,
+        ram_gb=RAM_OF_TORCH + 8 * one.weights / GB,
+        kept_gb=1e-4,
+    )
+
+
+def linear_heads(steps: float, batch: int, dim: int, classes: int) -> Amounts:
+    """What fitting linear heads for so many steps takes on a core."""
+    return {"head_step": steps, "head": 6e-12 * steps * batch * dim * classes}

@@ -1,0 +1,76 @@
+"""What each kind of job of the report takes. Imports no torch."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from math import ceil
+
+from contrastive_inversion.base.recipe import Recipe
+from contrastive_inversion.base.work import Work, total
+from contrastive_inversion.data.work import reading, split_size
+from contrastive_inversion.learn.work import BACKWARD, embedding, linear_heads, of_network, training
+from contrastive_inversion.papers.contrastive_robustness.recipes import (
+    Classification,
+    Distances,
+    Finetuning,
+    Heads,
+    Level,
+    Pretraining,
+)
+from contrastive_inversion.papers.contrastive_robustness.settings import Pgd
+
+TWICE = 8  # forward passes that a step is worth whose gradient is differentiated again
+CLASSES = 10
+Behind = Mapping[str, Recipe]
+
+
+def trained(recipe: Pretraining | Classification | Finetuning, behind: Behind, views: int, backward: float) -> Work:
+    """A training on the labelled part of the images."""
+    images = ceil(split_size(recipe.train, "train", behind) * getattr(recipe, "labels", 100) / 100)
+    feed = reading(recipe.train, "train", views * images * recipe.settings.epochs, behind)
+    size = recipe.images.image_size
+    return training(recipe.network, size, recipe.settings, images, feed, views=views, backward=backward)
+
+
+def pretrain(recipe: Pretraining, behind: Behind) -> Work:
+    """An encoder without labels, from two views of each image."""
+    return trained(recipe, behind, 2, TWICE if recipe.settings.strength else BACKWARD)
+
+
+def classify(recipe: Classification, behind: Behind) -> Work:
+    """A supervised classifier."""
+    return trained(recipe, behind, 1, TWICE if recipe.settings.strength else BACKWARD)
+
+
+def finetune(recipe: Finetuning, behind: Behind) -> Work:
+    """A classifier on a trained encoder."""
+    return trained(recipe, behind, 1, 1 if recipe.settings.encoder == "detached" else BACKWARD)
+
+
+def heads(recipe: Heads, behind: Behind) -> Work:
+    """Probes: all images embedded once, and the steps of every fit."""
+    network, size = behind[recipe.encoder].network, recipe.images.image_size  # type: ignore[attr-defined]
+    images, dim, fits = split_size(recipe.train, "train", behind), of_network(network, size).dim, []
+    for probe in recipe.probes:
+        part = recipe.settings.part if recipe.settings.part and probe.fraction < 100 else None
+        how = part.over(recipe.settings) if part else recipe.settings
+        fits.append(linear_heads(how.epochs * ceil(images * probe.fraction / 100 / how.batch), how.batch, dim, CLASSES))
+    work = embedding(network, size, images, reading(recipe.train, "test", images, behind), 250)
+    return replace(work, host=total(*fits), ram_gb=work.ram_gb + 8e-9 * images * dim)
+
+
+def measure(recipe: Distances, behind: Behind) -> Work:
+    """Clean accuracy, and the steps of every attack on every head."""
+    network, size = behind[recipe.encoder].network, recipe.images.image_size  # type: ignore[attr-defined]
+    images = split_size(recipe.test, recipe.split, behind)
+    passes = sum(len(level.heads) * passes_of(level, images, recipe.settings.images) for level in recipe.levels)
+    work = embedding(network, size, passes, reading(recipe.test, "test", images, behind), recipe.settings.batch)
+    image_gb = of_network(network, size).kept_mb / 1e3
+    return replace(work, image_gb=image_gb, gpu_gb=work.gpu_gb + recipe.settings.batch * image_gb)
+
+
+def passes_of(level: Level, images: int, attacked: int) -> float:
+    """Forward passes that a level's images are worth."""
+    if level.settings is None:
+        return images
+    steps = level.settings.steps if isinstance(level.settings, Pgd) else level.settings.outer * level.settings.inner
+    return BACKWARD * steps * min(attacked, images)

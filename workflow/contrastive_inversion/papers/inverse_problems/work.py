@@ -1,0 +1,130 @@
+"""What each kind of job of the paper takes. Imports no torch."""
+
+import dataclasses
+from collections.abc import Mapping
+from math import ceil
+
+from contrastive_inversion.base.recipe import Recipe
+from contrastive_inversion.base.work import GB, Amounts, Work, total
+from contrastive_inversion.data.work import reading, split_size
+from contrastive_inversion.distort.names import is_deterministic
+from contrastive_inversion.learn.settings import Network, Weights
+from contrastive_inversion.learn.work import distorted, embedding, linear_heads, of_network, training
+from contrastive_inversion.papers.inverse_problems.recipes import (
+    Accuracy,
+    ClipTraining,
+    Distillation,
+    Heads,
+    Level,
+    ProbeSpec,
+    Restoration,
+    Samples,
+    SupervisedTraining,
+)
+from contrastive_inversion.papers.inverse_problems.settings import NonLocalMeans, ProbeFit, Probes
+
+CLASSES = 100  # of most data sets; it enters the fits of linear heads alone
+INSTANTIATIONS = 10  # of a restoration, where its settings name no number
+OUTPUTS_KEPT = 6  # of each layer of a Deep Decoder for the backward pass: 0.4 GB an image at 224 px, as measured
+Behind = Mapping[str, Recipe]
+
+
+def published(recipe: Weights, behind: Behind) -> Work:
+    """Reading a published file."""
+    size = 4 * of_network(recipe.network, 1).weights / GB
+    return Work(host={"write": size, "hash": size}, ram_gb=1 + 2 * size, kept_gb=size)
+
+
+def of_trained(recipe: ClipTraining | SupervisedTraining | Distillation, behind: Behind, **how: float) -> Work:
+    """A training of an encoder; how: see `learn.work.training`."""
+    images = split_size(recipe.train, "train", behind)
+    feed = reading(recipe.train, "train", images * recipe.settings.epochs, behind)
+    return training(recipe.network, recipe.images.image_size, recipe.settings, images, feed, **how)  # type: ignore[arg-type]
+
+
+def supervised(recipe: SupervisedTraining, behind: Behind) -> Work:
+    """A classifier; where its trunk is frozen, every step is a forward pass."""
+    return of_trained(recipe, behind, **({"backward": 1} if recipe.settings.frozen else {}))
+
+
+def distill(recipe: Distillation, behind: Behind) -> Work:
+    """A student, and a forward pass of its teacher beside each step."""
+    return of_trained(recipe, behind, extra=1)
+
+
+def network_of(encoder: str, behind: Behind) -> Network:
+    """The network of an encoder among a job's inputs."""
+    found: Network = behind[encoder].network  # type: ignore[attr-defined]
+    return found
+
+
+def fit_of(probe: ProbeSpec, settings: Probes) -> ProbeFit:
+    """How a probe is fitted."""
+    if settings.clean and not probe.distortion:
+        return settings.clean
+    return settings.full if probe.fraction == 100 else settings.subset
+
+
+def heads(recipe: Heads, behind: Behind) -> Work:
+    """Probes: the labelled images embedded once an epoch under each distortion, and the steps of every fit."""
+    network, size = network_of(recipe.encoder, behind), recipe.images.image_size
+    images, groups, fits = split_size(recipe.train, "train", behind), dict[str, float](), []
+    for probe in recipe.probes:
+        fit, labelled = fit_of(probe, recipe.settings), images * probe.fraction / 100
+        under = str(probe.distortion)
+        groups[under] = max(groups.get(under, 0), labelled * fit.epochs)
+        dim = of_network(network, size).dim
+        fits.append(linear_heads(fit.epochs * ceil(labelled / fit.batch), fit.batch, dim, CLASSES))
+    views = sum(groups.values())
+    work = embedding(network, size, views, reading(recipe.train, "train", int(views), behind), 250)
+    features = 4e-9 * images * of_network(network, size).dim
+    return dataclasses.replace(work, host=total(*fits), ram_gb=work.ram_gb + 2 * features, kept_gb=0.001)
+
+
+def restore(recipe: Restoration, behind: Behind) -> Work:
+    """Restored test images."""
+    settings, size = recipe.settings, recipe.images.image_size
+    images = settings.images or split_size(recipe.test, "test", behind)
+    picture = 12 * size**2 / GB
+    feed = reading(recipe.test, "test", images, behind)
+    if isinstance(settings, NonLocalMeans):
+        views = images * (settings.instantiations or INSTANTIATIONS)
+        places = ((2 * settings.patch_distance + 1) / 23) ** 2
+        host = {"nlm": views * places * size**2 / 1e6, "write": views * picture, "hash": views * picture}
+        return Work(host=total(host, feed), ram_gb=1 + 2 * views * picture, kept_gb=views * picture)
+    layers = settings.channels * size**2 * 4 / 3  # values of all layers: each has four times those of the one before
+    flops = 6e-12 * images * settings.steps * layers * settings.channels
+    kept = OUTPUTS_KEPT * 4 * layers / GB
+    host = {"write": images * picture, "hash": images * picture}
+    return Work(
+        device={"decode_fp32": flops}, host=total(host, feed), gpu_gb=20 * kept, image_gb=kept, batch=20,
+        ram_gb=1 + 3 * images * picture, kept_gb=images * picture,
+    )  # fmt: skip
+
+
+def measure(recipe: Accuracy, behind: Behind) -> Work:
+    """Every view of every level embedded once; the pictures of a level are cropped once and lie on the device."""
+    network, size = network_of(recipe.encoder, behind), recipe.images.image_size
+    images = split_size(recipe.test, recipe.split, behind)
+    seen = [views_of(level, recipe, images, behind) for level in recipe.levels]
+    read = sum(images * len(level.severities or [1]) for level in recipe.levels if not level.restored)
+    feed = reading(recipe.test, "test", read, behind)
+    work = embedding(network, size, sum(seen), feed, recipe.settings.batch)
+    return dataclasses.replace(work, gpu_gb=work.gpu_gb + images * 12 * size**2 / GB)
+
+
+def views_of(level: Level, recipe: Accuracy, images: int, behind: Behind) -> int:
+    """How many images a level embeds."""
+    if level.restored:
+        restoration = behind[level.restored].settings  # type: ignore[attr-defined]
+        fits = getattr(restoration, "instantiations", 1) or INSTANTIATIONS
+        return fits * (restoration.images or images)
+    if level.severities:
+        return images * len(level.severities)
+    return images * (1 if is_deterministic(level.distortion or []) else recipe.settings.instantiations)
+
+
+def gallery(recipe: Samples, behind: Behind) -> Work:
+    """A few pictures."""
+    views: Amounts = distorted(recipe.settings.images * len(recipe.levels), recipe.images.image_size)
+    return Work(device=views, ram_gb=2, kept_gb=0.01)

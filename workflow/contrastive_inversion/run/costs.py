@@ -1,0 +1,166 @@
+"""What every job of a study costs: its time, its memory and its disk, from its work and the rates of a machine."""
+
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+from contrastive_inversion.base import rates
+from contrastive_inversion.base.rates import Measured, Speeds
+from contrastive_inversion.base.work import Amounts, Work
+from contrastive_inversion.ledger import plan
+from contrastive_inversion.ledger.study import Study
+
+CARD = "H100"  # that plans are for where no rehearsal has seen another one
+CUDA_GB, HOST_GB = 1.5, 3.0  # of a GPU and of RAM, that a process takes for CUDA alone
+SLACK, LEAST_MINUTES = 3, 30  # a time limit is for the worst day, a memory limit for the worst guess
+MEMORY_SLACK = 1.3
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a job costs: seconds of its life, of a GPU and of cores; GB at the peak; GB on the disk.
+
+    origin: where its time is from; written_gb counts every checkpoint, scratch_gb what lies there until it is done.
+    """
+
+    kind: str
+    seconds: float
+    gpu_seconds: float
+    cpu_seconds: float
+    gpu_gb: float
+    ram_gb: float
+    kept_gb: float
+    scratch_gb: float
+    written_gb: float
+    origin: str
+
+
+@dataclass(frozen=True, eq=False)
+class Machine:
+    """What a plan is for: a card by its name (None: CPUs), and what a rehearsal found on it, by kind of job."""
+
+    card: str | None
+    measured: Mapping[str, Measured]
+
+    @property
+    def speeds(self) -> Speeds:
+        """Of its device."""
+        return rates.published().device(self.card)
+
+
+@functools.cache
+def machine_of(study: Study[Any], results: Path, card: str | None = None) -> Machine:
+    """The machine that a study's plan is for: a named card, else the one that was rehearsed on, else an H100."""
+    found = rates.rehearsed(results)
+    rehearsed_card = found.device if found else None
+    chosen = (card or rehearsed_card or CARD) if study.settings.gpu else None
+    measured = found.kinds if found and found.device == chosen else {}
+    return Machine(chosen, {key.partition("/")[2]: m for key, m in measured.items() if of_paper(key, study)})
+
+
+def of_paper(key: str, study: Study[Any]) -> bool:
+    return key.startswith(f"{study.paper.name}/")
+
+
+def work_of(product: str, study: Study[Any]) -> Work:
+    """The work of the job that makes a product."""
+    recipe = plan.recipe_of(product, study)
+    behind = {name: plan.recipe_of(name, study) for name in recipe.inputs}
+    return study.paper.jobs[study.paper.kind_of(recipe)].work(recipe, behind)
+
+
+def gpus(product: str, study: Study[Any], machine: "Machine | None" = None) -> int:
+    """The GPUs that a product's job holds: none where it reads a file or copies numbers."""
+    folder, settings = product.partition("/")[0], study.settings
+    takes = study.paper.products[folder].on_gpu and settings.measured and work_of(product, study).device
+    return settings.gpu if takes else 0
+
+
+def picture_threads(product: str, study: Study[Any], machine: "Machine | None" = None) -> int:
+    """The threads that read and crop pictures for a product's job; on a CPU a job is one thread."""
+    return study.settings.picture_threads if gpus(product, study) else 1
+
+
+@functools.cache
+def cost(product: str, study: Study[Any], machine: Machine) -> Cost:
+    """What the job that makes a product costs."""
+    kind, work = study.paper.kind_of(plan.recipe_of(product, study)), work_of(product, study)
+    found, gpu = machine.measured.get(kind), gpus(product, study)
+    device = on_device(work.device, machine.speeds if gpu else rates.published().device(None))
+    feed, host, start = on_core(work.feed), on_core(work.host), on_core({"start": 1})
+    threads = picture_threads(product, study)
+    ratio = found.ratio if found else 1.0
+    busy = ratio * (max(device, feed / threads) if gpu else device + feed)
+    return Cost(
+        kind=kind,
+        seconds=start + host + busy,
+        gpu_seconds=(start + host + busy) if gpu else 0.0,
+        cpu_seconds=start + host + (max(feed, busy) if gpu else busy),
+        gpu_gb=work.gpu_gb + CUDA_GB if gpu else 0.0,
+        ram_gb=work.ram_gb + (HOST_GB if gpu else work.gpu_gb),
+        kept_gb=work.kept_gb,
+        scratch_gb=work.state_gb,
+        written_gb=work.kept_gb + work.saves * work.state_gb,
+        origin=f"measured here ({found.work})" if found else machine.speeds.origin,
+    )
+
+
+def on_device(amounts: Amounts, speeds: Speeds) -> float:
+    """Seconds of a device."""
+    return sum(amount / speeds.of[unit] for unit, amount in amounts.items())
+
+
+def on_core(amounts: Amounts) -> float:
+    """Seconds of one core."""
+    seconds = rates.published().host.of
+    return sum(amount * seconds[unit] for unit, amount in amounts.items())
+
+
+@functools.cache
+def tails(study: Study[Any], machine: Machine) -> Mapping[str, float]:
+    """For every product of a study the seconds until the end of the longest chain of jobs that begins with its own."""
+    recipes = plan.with_inputs(plan.behind_targets([], study), study)
+    return longest_tails(
+        {name: list(recipe.inputs) for name, recipe in recipes.items()}, seconds(recipes, study, machine)
+    )
+
+
+def longest_tails(inputs: Mapping[str, list[str]], seconds: Mapping[str, float]) -> dict[str, float]:
+    """For every job the seconds of the longest chain from its start to the end; inputs: what each job waits for."""
+    users: dict[str, list[str]] = {name: [] for name in inputs}
+    for name, needed in inputs.items():
+        for other in needed:
+            users[other].append(name)
+    found: dict[str, float] = {}
+
+    def tail(name: str) -> float:
+        if name not in found:
+            found[name] = seconds[name] + max(map(tail, users[name]), default=0.0)
+        return found[name]
+
+    return {name: tail(name) for name in inputs}
+
+
+def priority(product: str, study: Study[Any], machine: Machine) -> int:
+    """Of the job that makes a product: the minutes of the longest chain of jobs that begins with it."""
+    here = tails(study, machine).get(product)
+    return round((cost(product, study, machine).seconds if here is None else here) / 60)
+
+
+def memory_mb(product: str, study: Study[Any], machine: Machine) -> int:
+    """RAM that a scheduler should keep for a job."""
+    return ceil(1000 * MEMORY_SLACK * cost(product, study, machine).ram_gb)
+
+
+def runtime_minutes(product: str, study: Study[Any], machine: Machine) -> int:
+    """The time after which a scheduler may take a job for lost."""
+    return LEAST_MINUTES + ceil(SLACK * cost(product, study, machine).seconds / 60)
+
+
+def disk_mb(product: str, study: Study[Any], machine: Machine) -> int:
+    """Disk that a job needs for its product and what it writes meanwhile."""
+    found = cost(product, study, machine)
+    return ceil(1000 * (found.kept_gb + found.scratch_gb)) + 1
