@@ -5,6 +5,7 @@ import hashlib
 import http.server
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -23,6 +24,10 @@ def images_of(name):
     return {product: plan.recipe_of(product, papers.study("paper"))}
 
 
+def amiss(recipes):
+    return doctor.problems(recipes, papers.study("paper"), Path("results"), here=False)
+
+
 def export(**places):
     machine.export(machine.Config.model_validate(places))
 
@@ -39,7 +44,7 @@ def test_a_whole_study_is_examined_line_by_line(capsys, tmp_path, monkeypatch):
     (tmp_path / "config.yaml").write_text("study: paper\n")
     assert cli.main(["--config", str(tmp_path / "config.yaml"), "doctor"]) == 1
     output = capsys.readouterr().out
-    assert "37 of them trainings" in output and "GPU hours on H100s" in output
+    assert "37 of them trainings" in output and "GPU hours (`contrastive-inversion plan`" in output
     for key in ("data.imagenet:", "data.imagenet_c:", "data.cifar:", "weights.clip:", "weights.resnet101:"):
         assert output.count(f"✗ config.yaml: {key} not set; it is the ") == 1
     assert "GB needed" in output and "✓ versions: Python" in output
@@ -63,15 +68,13 @@ def test_only_what_a_target_needs_is_asked_for():
 
 
 def test_a_data_set_that_is_not_as_published_is_told(imagenet):
-    problem = doctor.problems(images_of("imagenet100"))
+    problem = amiss(images_of("imagenet100"))
     assert len(problem) == 1 and "train has 103 images of these classes, expected 126689" in problem[0]
     product, recipe = next(iter(images_of("imagenet100").items()))
     smaller = recipe.settings.model_copy(update={"train": 103, "test": 100})
     lines = doctor.of_files({product: recipe.model_copy(update={"settings": smaller})})
     assert [line.ok for line in lines] == [True] and "103 images for train, 100 images for test" in str(lines[0])
-    assert doctor.problems(images_of("cifar10")) == [
-        f"config.yaml: data.cifar: not set; it is {machine.expected('data.cifar')}"
-    ]
+    assert amiss(images_of("cifar10")) == [f"config.yaml: data.cifar: not set; it is {machine.expected('data.cifar')}"]
 
 
 def test_a_run_without_its_data_stops_before_any_job(tmp_path):

@@ -110,20 +110,32 @@ def stop_unlimited_gpus(needed):
         )
 
 
-def stop_without_files(needed):
-    """Data or weights that this run would read and that are not there stop it before any job, all in one message."""
+def stop_without_means(needed):
+    """Data, weights, disk or memory that this run would need and that are not there stop it before any job."""
     recipes = {}
     for job in needed:
         if "recipe" in job.params.keys():
             product = f"{job.rule.name}/{PRODUCTS[job.rule.name].form.format(**job.wildcards)}"
-            recipes[product] = plan.recipe_of(product, study_of(job.wildcards))
-    problems = doctor.problems(recipes)
+            study = study_of(job.wildcards)
+            recipes.setdefault(study, {})[product] = plan.recipe_of(product, study)
+    problems = [
+        problem
+        for study, some in recipes.items()
+        for problem in or_stop(doctor.problems, some, study, Path(RESULTS), workflow.local_exec)
+    ]
     if problems:
         others = "Tables and figures that need none of this still run by their names; see --list-target-rules."
-        sys.exit("\n".join(["Error: nothing was started, files are missing:", *(f"✗ {p}" for p in problems), others]))
+        sys.exit("\n".join(["Error: nothing was started:", *(f"✗ {p}" for p in problems), others]))
+
+
+def keep_to_memory():
+    """Jobs on this machine share its RAM, where nobody says how much they may take."""
+    if workflow.local_exec and "mem_mb" not in workflow.global_resources:
+        workflow.register_resource("mem_mb", int(1000 * machine.ram_gb()))
 
 
 onstart:
     needed = list(workflow.dag.needrun_jobs())
     stop_unlimited_gpus(needed)
-    stop_without_files(needed)
+    stop_without_means(needed)
+    keep_to_memory()

@@ -129,3 +129,11 @@ def wrong(key: str, path: Path, problem: str) -> UserError:
 def stores_pixels() -> bool:
     """Whether image files are decoded once into a store of pixels, or each time they are needed (`store: jpeg`)."""
     return exported().store == "pixels"
+
+
+def ram_gb() -> float:
+    """The RAM that processes here may take together, in GB: the machine's, or a container's share of it."""
+    whole = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    limits = [Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes")]
+    said = [path.read_text().strip() for path in limits if path.exists()]
+    return min([whole, *(int(text) for text in said if text.isdigit())]) / 1e9

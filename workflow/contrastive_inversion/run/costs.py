@@ -123,9 +123,8 @@ def on_core(amounts: Amounts) -> float:
 def tails(study: Study[Any], machine: Machine) -> Mapping[str, float]:
     """For every product of a study the seconds until the end of the longest chain of jobs that begins with its own."""
     recipes = plan.with_inputs(plan.behind_targets([], study), study)
-    return longest_tails(
-        {name: list(recipe.inputs) for name, recipe in recipes.items()}, seconds(recipes, study, machine)
-    )
+    inputs = {name: list(recipe.inputs) for name, recipe in recipes.items()}
+    return longest_tails(inputs, {name: cost(name, study, machine).seconds for name in recipes})
 
 
 def longest_tails(inputs: Mapping[str, list[str]], seconds: Mapping[str, float]) -> dict[str, float]:

@@ -13,18 +13,19 @@ from typing import Any
 
 from contrastive_inversion.base import files, gpus, machine
 from contrastive_inversion.base.errors import UserError
+from contrastive_inversion.base.job import file_of
 from contrastive_inversion.base.recipe import Recipe
+from contrastive_inversion.base.work import GB
 from contrastive_inversion.data import readers
 from contrastive_inversion.data.settings import Archive, ImageNetC, Images
 from contrastive_inversion.learn.settings import Weights
 from contrastive_inversion.ledger import plan
-from contrastive_inversion.ledger.paper import JobKind
 from contrastive_inversion.ledger.study import Study
+from contrastive_inversion.run import costs
+from contrastive_inversion.run.costs import Cost
 
 PACKAGES = ("torch", "torchvision", "open_clip_torch", "snakemake", "pillow", "numpy")
-SLOWER_IN_FP32 = 2.5  # than what a kind of job's images per second are for
-BYTES_PER_PICTURE = 615_000  # decoded, the mean over ImageNet
-BYTES_PER_MODEL, BYTES_PER_STATE = 230e6, 900e6  # of a ResNet-101; of one with its optimiser's state
+JOBS_AT_ONCE = 8  # whose checkpoints lie on the disk together
 Recipes = Mapping[str, Recipe]
 
 
@@ -40,11 +41,13 @@ class Check:
 
 
 def checked(text: str, function: Callable[..., str], *arguments: Any) -> Check:
-    """A Check that holds unless the function raises UserError, whose message is then the text."""
+    """A Check that holds unless the function raises UserError, whose message is then the text, or cannot read."""
     try:
         told = function(*arguments)
     except UserError as error:
         return Check(False, str(error))
+    except OSError as error:
+        return Check(False, f"{text}: {error.filename} cannot be read ({error.strerror}); ask its owner, or move it")
     return Check(True, f"{text}: {told}")
 
 
@@ -82,48 +85,110 @@ def of_files(recipes: Recipes, thorough: bool = True) -> list[Check]:
     return list(dict.fromkeys(checks))  # a folder that is missing is missed once
 
 
-def kinds(recipes: Recipes, study: Study[Any]) -> list[tuple[Recipe, JobKind]]:
-    """Some products' recipes, each with its kind of job."""
-    return [(recipe, study.paper.jobs[study.paper.kind_of(recipe)]) for recipe in recipes.values()]
-
-
 def weights_of(study: Study[Any]) -> dict[str, str]:
     """The published weights that a study starts from: {config.yaml's name: sha256}."""
     recipes = plan.with_inputs(plan.behind_targets([], study), study).values()
     return {r.settings.weights: r.settings.sha256 for r in recipes if isinstance(r, Weights)}
 
 
-def disk_needed(recipes: Recipes, study: Study[Any]) -> float:
-    """Bytes that a run writes, roughly: packed pictures, models, and the state of trainings under way."""
-    packed = [r.settings for r in recipes.values() if isinstance(r, Images) and r.settings.source == "imagenet"]
-    pictures = sum((s.train or 0) + (s.test or 0) for s in packed) if machine.stores_pixels() else 0
-    trainings = sum(kind.trains for _, kind in kinds(recipes, study))
-    models = trainings + sum(isinstance(recipe, Weights) for recipe in recipes.values())
-    return pictures * BYTES_PER_PICTURE + models * BYTES_PER_MODEL + trainings * BYTES_PER_STATE
+def costs_of(recipes: Recipes, study: Study[Any], results: Path) -> dict[str, Cost]:
+    """What the jobs of some products cost here."""
+    machine = costs.machine_of(study, results)
+    return {product: costs.cost(product, study, machine) for product in recipes}
 
 
-def of_disk(recipes: Recipes, study: Study[Any], results: Path) -> Check:
-    """Whether the disk has room for a run."""
-    needed, free = disk_needed(recipes, study), shutil.disk_usage(results if results.exists() else ".").free
-    remedy = "" if free > needed else "; free some space, move results, or set store: jpeg in config.yaml"
-    return Check(free > needed, f"disk: about {needed / 1e9:.0f} GB needed, {free / 1e9:.0f} GB free{remedy}")
+def disk(found: Mapping[str, Cost], study: Study[Any], results: Path) -> str:
+    """Look whether the disk has room for what is not there yet. Raises UserError with the remedy where it has not."""
+    absent = [cost for product, cost in found.items() if not (results / study.name / file_of(product)).exists()]
+    at_once = sorted((cost.scratch_gb for cost in absent), reverse=True)[:JOBS_AT_ONCE]
+    needed = sum(cost.kept_gb for cost in absent) + sum(at_once)
+    free = shutil.disk_usage(nearest_folder(results)).free / GB
+    told = f"about {size(needed)} needed, {size(free)} free"
+    if free < needed:
+        raise UserError(f"disk: {told}; free some space, move results, or set store: jpeg in config.yaml")
+    return told
 
 
-def of_gpus(recipes: Recipes, study: Study[Any]) -> list[Check]:
-    """Whether there are GPUs, each large enough, where the study needs them."""
-    if not study.settings.gpu:
+def size(gigabytes: float) -> str:
+    """A number of GB for a reader; a small one in MB."""
+    return f"{gigabytes:.0f} GB" if gigabytes >= 1 else f"{1000 * gigabytes:.0f} MB"
+
+
+def nearest_folder(path: Path) -> Path:
+    """A folder, or the first above it that is there."""
+    return next(folder for folder in [path, *path.absolute().parents] if folder.exists())
+
+
+def ram(found: Mapping[str, Cost], study: Study[Any]) -> str:
+    """Look whether every job fits into the machine's RAM. Raises UserError with the remedy for one that does not."""
+    product, cost = max(found.items(), key=lambda item: item[1].ram_gb)
+    there = machine.ram_gb()
+    if cost.ram_gb > there:
+        raise UserError(
+            f"RAM: {product} takes about {size(cost.ram_gb)}, and this machine has {size(there)}"
+            + smaller(product, study, there - (cost.ram_gb - costs.work_of(product, study).gpu_gb))
+        )
+    return f"{size(there)}, the largest job takes about {size(cost.ram_gb)}"
+
+
+def gpu_memory(found: Mapping[str, Cost], study: Study[Any], name: str, gib: float) -> str:
+    """Look whether every job fits into a GPU's memory. Raises UserError with the remedy for one that does not."""
+    product, cost = max(found.items(), key=lambda item: item[1].gpu_gb)
+    there = gib * 2**30 / GB
+    if cost.gpu_gb > there:
+        raise UserError(
+            f"GPU: {product} takes about {size(cost.gpu_gb)} of memory, and {name} has {size(there)}"
+            + smaller(product, study, there - costs.CUDA_GB)
+        )
+    return f"{size(there)}, the largest job takes about {size(cost.gpu_gb)}"
+
+
+def smaller(product: str, study: Study[Any], memory_gb: float) -> str:
+    """The setting that lets a job fit into some memory, as the end of a sentence."""
+    work, kind = costs.work_of(product, study), study.paper.jobs[study.paper.kind_of(plan.recipe_of(product, study))]
+    if kind.smaller is None or not work.image_gb:
+        return "; no setting makes it smaller: use a larger machine"
+    fits = int((memory_gb - work.gpu_gb) / work.image_gb + work.batch)
+    return f"; {kind.smaller}: {fits} would fit" if fits > 0 else "; no batch fits: use a larger machine"
+
+
+def of_machine(found: Mapping[str, Cost], study: Study[Any], results: Path) -> list[Check]:
+    """Checks of disk, RAM and each GPU's memory: all that can be looked at without torch."""
+    checks = [checked("disk", disk, found, study, results), checked("RAM", ram, found, study)]
+    if any(cost.gpu_gb for cost in found.values()):
+        for name, gib in gpus.installed():
+            checks.append(checked(f"GPU, {name}", gpu_memory, found, study, name, gib))
+    return checks
+
+
+def of_gpus(found: Mapping[str, Cost]) -> list[Check]:
+    """Whether torch can compute on the GPUs, where the study needs any."""
+    if not any(cost.gpu_gb for cost in found.values()):
         return [Check(True, "GPUs: none needed")]
-    installed = gpus.installed()
-    if not installed:
-        return [Check(False, "GPUs: none visible (nvidia-smi finds none); this study trains on GPUs")]
-    needed = max((kind.gpu_gib for _, kind in kinds(recipes, study)), default=0)
-    return [gpu_check(name, gib, needed) for name, gib in installed]
+    return [checked("GPUs", usable)]
 
 
-def gpu_check(name: str, gib: float, needed: float) -> Check:
-    """Whether one GPU is large enough."""
-    advice = "" if gib > needed else f"; the largest training takes about {needed:.0f} GiB"
-    return Check(gib > needed, f"GPU: {name}, {gib:.0f} GiB{advice}")
+def usable() -> str:
+    """Let torch compute on every GPU. Raises UserError, with what torch says, for one that it cannot use."""
+    import torch
+
+    if not torch.cuda.is_available():
+        there = [name for name, _ in gpus.installed()]
+        known = (
+            f"nvidia-smi lists {', '.join(there)}, but torch {torch.__version__} cannot use" if there else "there is"
+        )
+        raise UserError(
+            f"GPUs: {known} none{'; is its driver older than CUDA ' + str(torch.version.cuda) if there else ''}"
+        )
+    for number in range(torch.cuda.device_count()):
+        try:
+            torch.ones(8, 8, device=f"cuda:{number}").matmul(torch.ones(8, 8, device=f"cuda:{number}")).sum().item()
+        except RuntimeError as error:
+            name = torch.cuda.get_device_name(number)
+            raise UserError(
+                f"GPUs: torch {torch.__version__} cannot use {name}: {str(error).splitlines()[0]}"
+            ) from None
+    return f"torch {torch.__version__} computes on {torch.cuda.device_count()}"
 
 
 def versions() -> Check:
@@ -134,36 +199,30 @@ def versions() -> Check:
     return Check(pillow < 13, f"versions: Python {platform.python_version()}, {listed}{remedy}")
 
 
-def gpu_hours(recipes: Recipes, study: Study[Any]) -> float:
-    """H100 hours of all jobs whose rate is known."""
-    train = {name: r.settings.train or 0 for name, r in recipes.items() if isinstance(r, Images)}
-    seconds = 0.0
-    for recipe, kind in kinds(recipes, study):
-        if kind.passes and kind.images_per_second:
-            settings: Any = getattr(recipe, "settings", None)
-            slower = SLOWER_IN_FP32 if getattr(settings, "precision", "fp32") == "fp32" else 1
-            seconds += slower * kind.passes(recipe) * train[getattr(recipe, "train", "")] / kind.images_per_second
-    return seconds / 3600
-
-
-def work(recipes: Recipes, study: Study[Any]) -> str:
+def work(found: Mapping[str, Cost], study: Study[Any]) -> str:
     """What a run has to do, in one line."""
-    trainings = sum(kind.trains for _, kind in kinds(recipes, study))
-    line = f"{len(recipes)} jobs to measure, {trainings} of them trainings"
-    hours = gpu_hours(recipes, study)
-    if not (study.settings.gpu and hours):
-        return line
-    origin = "worked out from published throughputs, not measured"
-    return f"{line}; about {hours:.0f} GPU hours on H100s, without the tests ({origin})"
+    trainings = sum(study.paper.jobs[cost.kind].trains for cost in found.values())
+    line = f"{len(found)} jobs, {trainings} of them trainings"
+    hours = sum(cost.gpu_seconds for cost in found.values()) / 3600
+    if not hours:
+        return f"{line}; about {sum(cost.cpu_seconds for cost in found.values()) / 3600:.1f} CPU hours"
+    return f"{line}; about {hours:.0f} GPU hours (`contrastive-inversion plan` has the whole)"
 
 
 def examine(study: Study[Any], targets: Iterable[str], results: Path) -> tuple[list[Check], str]:
     """All checks of a study on this machine, and a sentence on the work that it is."""
     recipes = plan.with_inputs(plan.behind_targets(targets, study), study)
-    checks = [*of_files(recipes), of_disk(recipes, study, results), *of_gpus(recipes, study), versions()]
-    return checks, work(recipes, study)
+    found = costs_of(recipes, study, results)
+    checks = [*of_files(recipes), *of_machine(found, study, results), *of_gpus(found), versions()]
+    return checks, work(found, study)
 
 
-def problems(recipes: Recipes) -> list[str]:
-    """What is amiss with the files that some products are read from, a line each; fast, reads no file."""
-    return [check.text for check in of_files(recipes, thorough=False) if not check.ok]
+def problems(recipes: Recipes, study: Study[Any], results: Path, here: bool) -> list[str]:
+    """What is amiss with files, disk and memory for some products, a line each; fast, reads no file.
+
+    here: whether the jobs run on this machine.
+    """
+    checks = of_files(recipes, thorough=False)
+    if here:
+        checks += of_machine(costs_of(recipes, study, results), study, results)
+    return [check.text for check in checks if not check.ok]
