@@ -18,10 +18,10 @@ def make_rule(folder, product):
             logged,
         benchmark:
             f"{RESULTS}/{{study}}/benchmarks/{folder}/{product.form}.tsv"
+        priority: of_job(costs.priority, name_of)
         conda:
             "../../envs/compute.yaml"
         threads: cores_of(name_of)
-        priority: of_job(costs.priority, name_of)
         resources:
             gpu=of_job(costs.gpus, name_of),
             mem_mb=of_job(costs.memory_mb, name_of),
