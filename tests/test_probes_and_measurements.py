@@ -39,6 +39,15 @@ def test_a_share_that_floating_point_overshoots_is_not_rounded_up():
     assert len(stratified(torch.zeros(1000), 0.7, 1)) == len(labelled(torch.zeros(1000), 0.7, 1, "uniform")) == 7
 
 
+def test_as_many_labels_of_each_class_as_of_the_mean_class():
+    """The authors' counts on ImageNet-100, whose mean class has 1266.89 images, small classes as the large ones."""
+    labels = torch.arange(3).repeat_interleave(torch.tensor([1300, 1300, 1200]))  # mean 1266.67
+    for fraction, count in ((0.1, 2), (0.5, 7), (1, 13), (5, 64), (10, 127)):
+        assert labels[stratified(labels, fraction, 1, "mean_class")].bincount().tolist() == [count] * 3
+    assert labels[stratified(labels, 10, 1)].bincount().tolist() == [130, 130, 120]
+    assert len(stratified(labels, 100, 1, "mean_class")) == 3800
+
+
 def test_uniform_subsets_are_drawn_from_all_images_alike():
     labels = torch.arange(1000) % 10
     uniform = labelled(labels, 9.95, 0, "uniform")

@@ -153,13 +153,14 @@ def recipe(product, study):
 def test_the_authors_study_differs_where_their_code_did():
     student, baseline = (recipe(f"encoders/{name}", "authors") for name in ("student-rm90", "baseline-rm90"))
     assert (student.settings.lr, student.settings.weight_decay, student.settings.teacher_mode) == (3e-4, 0, "train")
-    assert (student.settings.shards, student.settings.input, student.settings.precision) == (4, "fp16", "fp32")
+    assert (student.settings.shards, student.network.input, student.settings.precision) == (4, "fp16", "fp32")
     assert student.settings.repeated_draws.said() == {"workers": 12, "batch": 256}
     assert (baseline.settings.batch, baseline.images.flip, baseline.settings.frozen) == (256, 0.5, False)
     assert recipe("encoders/baseline-clean", "authors").settings.frozen
     assert recipe("encoders/student-mse-rm50to95", "authors").settings.loss == "raw_mse"
     probes = recipe("heads/student-mix/imagenet100", "authors")
     assert probes.probes[0].distortion[0].op == "jitter" and probes.settings.full.batch == 512
+    assert probes.settings.share_of == "mean_class" and recipe("encoders/teacher", "authors").network.input == "fp32"
     transfer = recipe("heads/student-rm50to95/cifar10", "authors")
     assert (transfer.settings.full.period, transfer.settings.subset.period) == (10, 3959)
     levels = recipe("measurements/resnet/imagenet100", "authors").levels
@@ -171,7 +172,8 @@ def test_the_paper_s_study_does_what_its_text_says():
     student, baseline = (recipe(f"encoders/{name}", "paper") for name in ("student-rm90", "baseline-rm90"))
     assert (student.images.flip, baseline.images.flip, baseline.settings.batch) == (0.5, 0, 64)
     assert (student.settings.lr, student.settings.weight_decay, student.settings.teacher_mode) == (1e-4, 1e-4, "eval")
-    assert student.settings.shards == 1 and student.settings.repeated_draws is None and student.settings.input == "fp32"
+    assert student.settings.shards == 1 and student.settings.repeated_draws is None and student.network.input == "fp32"
+    assert recipe("heads/student-rm90/imagenet100", "paper").settings.share_of == "class"
     assert recipe("encoders/student-mse-rm50to95", "paper").settings.loss == "mse"
     levels = recipe("measurements/resnet/imagenet100", "paper").levels
     assert all(level.constants is None for level in levels) and "nlm-gn10" in {level.name for level in levels}

@@ -442,10 +442,15 @@ def test_a_student_s_loss_and_temperature_are_the_study_s(job, loss, tau):
     assert facts["losses"] == pytest.approx([expected.item()], abs=1e-4)
 
 
-def test_sixteen_bits_of_input_are_rounded_and_32_are_not():
-    image = torch.tensor([0.1, 1 / 3])
-    assert torch.equal(students.rounded(image, "fp32"), image)
-    assert torch.equal(students.rounded(image, "fp16"), torch.tensor([0.0999755859375, 0.333251953125]))
+def test_sixteen_bits_of_input_are_those_of_the_normalised_images_of_the_student_alone(job):
+    """With mean 0.5 and deviation 0.25 a pixel of 0.3 is -0.8, which half precision has as -0.7998046875."""
+    recipe = distillation().model_copy(update={"network": tiny.NETWORK.but(input="fp16")})
+    student, frozen = students.student_and_teacher(recipe, job)
+    image = torch.full((1, 3, tiny.SIZE, tiny.SIZE), 0.3)
+    assert student.normalised(image).unique().tolist() == [-0.7998046875]
+    assert networks.build(recipe.network).normalised(image).unique().tolist() == [-0.7998046875]  # as tests build it
+    assert frozen.normalised(image).unique().tolist() == pytest.approx([-0.8], abs=1e-6)
+    assert frozen.normalised(image)[0, 0, 0, 0] != -0.7998046875
 
 
 @pytest.mark.parametrize(

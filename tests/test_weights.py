@@ -95,8 +95,20 @@ def test_files_that_must_be_refused(resnet, tmp_path):
 
 
 def test_the_wrong_activation_is_an_error(resnet):
-    with pytest.raises(UserError, match="OpenAI's weights need RN101-quickgelu"):
-        read("clip", NETWORKS.student.but(model="RN101"), resnet[1])
+    with pytest.raises(UserError, match="OpenAI's weights need ViT-B-32-quickgelu"):
+        read("clip", NETWORKS.student.but(model="ViT-B-32"), resnet[1])
+
+
+@pytest.mark.slow
+def test_a_residual_tower_is_the_same_under_either_name(tmp_path):
+    """Only the text tower of RN101, which is not taken, has the other activation."""
+    formats.clip_archive(tmp_path / "RN101.pt")
+    named, plain = (
+        read("clip", NETWORKS.student.but(model=model), tmp_path / "RN101.pt") for model in ("RN101-quickgelu", "RN101")
+    )
+    images = torch.rand(1, 3, 224, 224, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        assert torch.equal(named(images), plain(images))
 
 
 def test_missing_files_name_the_key(tmp_path):

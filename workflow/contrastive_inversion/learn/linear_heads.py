@@ -24,17 +24,22 @@ def labelled(labels: torch.Tensor, fraction: float, seed: int, how: str | None =
     return rng.permutation(len(labels), seed, f"subset/{fraction:g}")[: share(fraction, len(labels))].sort().values
 
 
-def stratified(labels: torch.Tensor, fraction: float, seed: int) -> torch.Tensor:
-    """Positions of a labelled subset: ceil(fraction % of each class), drawn without replacement: int64, sorted."""
-    chosen = []
-    for label in labels.unique():
+def stratified(labels: torch.Tensor, fraction: float, seed: int, share_of: str = "class") -> torch.Tensor:
+    """Positions of a labelled subset: ceil(fraction % of each class), drawn without replacement: int64, sorted.
+
+    `share_of: mean_class` takes the same number of every class, ceil(fraction % of the mean class), but for 100 %.
+    """
+    chosen, classes = [], labels.unique()
+    equal = share_of == "mean_class" and fraction < 100
+    for label in classes:
         members = torch.nonzero(labels == label)[:, 0]
         shuffled = members[rng.permutation(len(members), seed, f"subset/{fraction:g}/{label}")]
-        chosen.append(shuffled[: share(fraction, len(members))])
+        size = len(labels) / len(classes) if equal else len(members)
+        chosen.append(shuffled[: share(fraction, size)])
     return torch.cat(chosen).sort().values
 
 
-def share(fraction: float, count: int) -> int:
+def share(fraction: float, count: float) -> int:
     """A percentage of some images, rounded up."""
     # rounding keeps 10 % of 30 images at 3 where floating point has 3.0000000000000004
     return math.ceil(round(fraction * count / 100, 9))

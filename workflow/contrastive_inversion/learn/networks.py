@@ -25,6 +25,7 @@ class Encoder(nn.Module):
 
     def __init__(self, trunk: nn.Module, dim: int, mean: Sequence[float], std: Sequence[float]) -> None:
         super().__init__()
+        self.input = "fp32"  # or fp16, to which the trunk's input is rounded
         self.trunk = trunk
         self.dim = dim
         self.rounding: Callable[[], AbstractContextManager] = contextlib.nullcontext  # of the trunk alone
@@ -34,7 +35,8 @@ class Encoder(nn.Module):
 
     def normalised(self, images: torch.Tensor) -> torch.Tensor:
         """(images - mean) / std in one pass, channels last as the trunk's weights are."""
-        return torch.addcmul(self.shift, images, self.scale).contiguous(memory_format=torch.channels_last)
+        normal = torch.addcmul(self.shift, images, self.scale).contiguous(memory_format=torch.channels_last)
+        return normal.half().float() if self.input == "fp16" else normal
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         with self.rounding():
@@ -119,7 +121,9 @@ class Classifier(nn.Module):
 def build(network: Network) -> Encoder:
     """A freshly initialised Encoder. Seed torch's generator first: initial weights come from it."""
     trunk, dim = TRUNKS[network.architecture](network.model)
-    return Encoder(trunk, dim, network.mean, network.std).to(memory_format=torch.channels_last)
+    encoder = Encoder(trunk, dim, network.mean, network.std)
+    encoder.input = network.input
+    return encoder.to(memory_format=torch.channels_last)
 
 
 def load(source: Input) -> tuple[Encoder, Linear | None, dict[str, Any]]:

@@ -54,11 +54,11 @@ def read(recipe: Weights, job: Job) -> tuple[dict[str, torch.Tensor], dict[str, 
     the one that OpenAI trained with.
     """
     name, model = recipe.settings.weights, recipe.network.model
-    if name == "clip" and not model.endswith("-quickgelu"):
-        raise UserError(f"networks: model: {model}: OpenAI's weights need {model}-quickgelu")
     path = machine.weights_file(name)
     check_sum(path, recipe.settings.sha256)
     encoder = networks.build(recipe.network)
+    if name == "clip" and any(isinstance(module, torch.nn.GELU) for module in encoder.trunk.modules()):
+        raise UserError(f"networks: model: {model}: OpenAI's weights need {model}-quickgelu")
     try:
         encoder.trunk.load_state_dict(trunk_tensors(name, tensors_of(path)))
     except RuntimeError as error:

@@ -55,6 +55,7 @@ class Network(Settings):
     model: str = Field(description="which of the family, such as `RN101-quickgelu` or `flattened/48`")
     mean: Triple = Field(description="of the channels, subtracted from pixels in [0, 1]")
     std: PositiveTriple = Field(description="of the channels, by which the rest is divided")
+    input: Literal["fp32", "fp16"] = Field("fp32", description="rounding of what the trunk sees")
 
     @model_validator(mode="after")
     def known(self) -> Self:

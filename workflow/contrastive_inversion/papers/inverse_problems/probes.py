@@ -27,7 +27,7 @@ class Probe:
 
     def __init__(self, spec: ProbeSpec, data: store.Split, dim: int, recipe: Heads, device: str = "cpu") -> None:
         self.key, self.distortion = spec.key, spec.distortion
-        self.subset = stratified(data.labels, spec.fraction, recipe.seed)
+        self.subset = stratified(data.labels, spec.fraction, recipe.seed, recipe.settings.share_of)
         self.how = fit_of(spec, recipe.settings)
         self.head = LinearHead(dim, data.classes, self.how, recipe.seed, device)
 

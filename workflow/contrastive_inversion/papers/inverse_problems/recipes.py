@@ -187,9 +187,10 @@ def student(study: OurStudy, match: re.Match[str]) -> Recipe:
     """The recipe of a student."""
     s = study.settings
     return Distillation.of(
-        "images/imagenet100", "encoders/teacher", seed=int(match["seed"] or s.seed), network=s.networks.student,
+        "images/imagenet100", "encoders/teacher", seed=int(match["seed"] or s.seed),
+        network=s.networks.student.but(input=s.distill.input), train="images/imagenet100", teacher="encoders/teacher",
         settings=s.distill.but(loss=getattr(s.losses, match["loss"] or "st")), images=pictures(study, s.distill.flip),
-        train="images/imagenet100", distortion=specification(match["distortion"], s), teacher="encoders/teacher",
+        distortion=specification(match["distortion"], s),
     )  # fmt: skip
 
 

@@ -49,7 +49,9 @@ class Distill(Sharded):
     temperature: Positive = Field(description="of the contrastive losses")
     loss: LossName | None = Field(None, description="set by `losses` and the encoder's name")
     teacher_mode: Literal["eval", "train"] = Field("eval", description="of the teacher's batch normalisation")
-    input: Literal["fp32", "fp16"] = Field("fp32", description="rounding of what the student sees")
+    input: Literal["fp32", "fp16"] = Field(
+        "fp32", exclude=True, description="rounding of what the student sees, normalised, in training and in tests"
+    )
 
 
 class Supervised(Sharded):
@@ -94,6 +96,9 @@ class Probes(Settings):
     """How linear probes are fitted."""
 
     flip: Share | None = Flip
+    share_of: Literal["class", "mean_class"] = Field(
+        "class", description="a part of the labels is one of every class, or as many of each as of the mean class"
+    )
     full: ProbeFit = Field(description="probes on all labels")
     subset: ProbeFit = Field(description="probes on a part of the labels")
     transfer: ProbeFit | None = Field(None, exclude=True, description="in place of `full` away from ImageNet-100")

@@ -34,7 +34,7 @@ def train(recipe: Distillation, job: Job) -> tuple[dict[str, torch.Tensor], dict
         distorted = distorted_for_training(clean, recipe.distortion, recipe.seed, step, settings.repeated_draws)
         with torch.no_grad():
             target = networks.sharded(teacher, clean, settings.shards)  # (B, D)
-        embedded = networks.sharded(student, rounded(distorted, settings.input), settings.shards)  # (B, D)
+        embedded = networks.sharded(student, distorted, settings.shards)  # (B, D)
         return criterion(embedded, target, settings.temperature)
 
     history = fit(student, student.parameters(), batch_of, loss_of, data, recipe, job)
@@ -45,10 +45,6 @@ def student_and_teacher(recipe: Distillation, job: Job) -> tuple[networks.Encode
     """A student before its first step, and its teacher, which is trained no more: both on the job's device."""
     teacher, _, _ = networks.load(job.input(recipe.teacher))
     student = copy.deepcopy(teacher).train().requires_grad_(True)
+    student.input = recipe.network.input
     networks.prepare(teacher, recipe.settings, job).train(recipe.settings.teacher_mode == "train")
     return networks.prepare(student, recipe.settings, job), teacher
-
-
-def rounded(images: torch.Tensor, precision: str) -> torch.Tensor:
-    """The student's input, rounded to 16 bits where the study says so."""
-    return images.half().float() if precision == "fp16" else images
