@@ -4,12 +4,13 @@
 # make mutants [ROOM=distort]    small faults put into the code: would the tests notice? Writes docs/mutants.md
 # make bench   timings of the corruptions and trainings, as ratios
 # make docs    the pages that the code writes: docs/settings.md, the picture in docs/architecture.md, docs/statistics.md (minutes)
+# make lock    resolve requirements.lock and envs/ anew (needs uv)
 # make clean   remove the environment (results stay)
 
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-all bench docs mutants clean
+.PHONY: demo test test-all bench docs mutants lock clean
 
 demo: .venv/installed
 	$(BIN)/snakemake --cores all
@@ -39,6 +40,14 @@ docs: .venv/installed
 	$(BIN)/python docs/settings.py
 	$(BIN)/python docs/rooms.py
 	$(BIN)/python docs/statistics.py
+
+LOCK := uv pip compile pyproject.toml --universal --python-version 3.11 --no-header --quiet
+
+lock:
+	$(LOCK) --extra compute --extra slurm --extra test -o requirements.lock
+	$(LOCK) --extra compute --constraint requirements.lock --no-annotate -o envs/compute.txt
+	$(LOCK) --constraint requirements.lock --no-annotate -o envs/render.txt
+	$(PYTHON) envs/write.py
 
 clean:
 	rm -rf .venv

@@ -1,5 +1,5 @@
 # The study, its products' inputs and recipes, and what is checked before the first job.
-jobs.put_command_on_path()
+jobs.prepare_environment()
 CONFIG = or_stop(checked, machine.Config, config, "config.yaml")
 or_stop(papers.use, CONFIG)
 STUDY = or_stop(ready.study, CONFIG.study)
@@ -99,6 +99,11 @@ def cores_of(product):
     return (lambda wildcards: 1) if workflow.local_exec else of_job(costs.picture_threads, product)
 
 
+def made(needed):
+    """Those of the jobs that make a product."""
+    return [job for job in needed if "recipe" in job.params.keys()]
+
+
 def stop_unlimited_gpus(needed):
     """GPU jobs on this machine need a positive limit: without one Snakemake would start them all at once."""
     limit = workflow.global_resources.get("gpu")
@@ -113,11 +118,10 @@ def stop_unlimited_gpus(needed):
 def stop_without_means(needed):
     """Data, weights, disk or memory that this run would need and that are not there stop it before any job."""
     recipes = {}
-    for job in needed:
-        if "recipe" in job.params.keys():
-            product = f"{job.rule.name}/{PRODUCTS[job.rule.name].form.format(**job.wildcards)}"
-            study = study_of(job.wildcards)
-            recipes.setdefault(study, {})[product] = plan.recipe_of(product, study)
+    for job in made(needed):
+        product = f"{job.rule.name}/{PRODUCTS[job.rule.name].form.format(**job.wildcards)}"
+        study = study_of(job.wildcards)
+        recipes.setdefault(study, {})[product] = plan.recipe_of(product, study)
     problems = [
         problem
         for study, some in recipes.items()
@@ -134,8 +138,19 @@ def keep_to_memory():
         workflow.register_resource("mem_mb", int(1000 * machine.ram_gb()))
 
 
+def stop_without_torch(needed):
+    """Jobs that compute need the extra `compute`, unless each runs in an environment or a container of its own."""
+    recipes = {job.output[0]: (job.params.recipe, study_of(job.wildcards).paper) for job in made(needed)}
+    computed = [file for file, recipe in recipes.items() if jobs.needs_torch(plan.read(*recipe)[0])]
+    if computed and not workflow.deployment_settings.deployment_method and not find_spec("torch"):
+        sys.exit(
+            f"Error: {computed[0]} has to be computed, and torch is not installed; type: pip install -e '.[compute]'"
+        )
+
+
 onstart:
     needed = list(workflow.dag.needrun_jobs())
+    stop_without_torch(needed)
     stop_unlimited_gpus(needed)
     stop_without_means(needed)
     keep_to_memory()

@@ -10,7 +10,7 @@ rule weights:
     params:
         study=STUDY.name,
     shell:
-        "contrastive-inversion fetch weights --study {params.study} 2>&1 | tee {log:q}"
+        "python3 -m contrastive_inversion fetch weights --study {params.study} 2>&1 | tee {log:q}"
 
 
 rule download:
@@ -22,7 +22,7 @@ rule download:
     params:
         study=STUDY.name,
     shell:
-        "contrastive-inversion fetch data --study {params.study} 2>&1 | tee {log:q}"
+        "python3 -m contrastive_inversion fetch data --study {params.study} 2>&1 | tee {log:q}"
 
 
 localrules:

@@ -32,7 +32,7 @@ def make_rule(folder, product):
             recipe=product_recipe(name_of),
             paper=lambda wildcards: study_of(wildcards).paper.name,
         shell:
-            f"contrastive-inversion make {name_of.replace('{', '{wildcards.')}"
+            f"python3 -m contrastive_inversion make {name_of.replace('{', '{wildcards.')}"
             f" --root {quote(RESULTS)}/{{wildcards.study}} --paper {{params.paper}}"
             " --gpus {resources.gpu} --threads {resources.picture_threads} --recipe {params.recipe:q} > {log:q} 2>&1"
 

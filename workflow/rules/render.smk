@@ -23,7 +23,7 @@ rule table:
     conda:
         "../../envs/render.yaml"
     shell:
-        f"contrastive-inversion table {{wildcards.number}} {TO_STUDY} > {{log:q}} 2>&1"
+        f"python3 -m contrastive_inversion table {{wildcards.number}} {TO_STUDY} > {{log:q}} 2>&1"
 
 
 rule figure:
@@ -46,7 +46,7 @@ rule figure:
     conda:
         "../../envs/render.yaml"
     shell:
-        f"contrastive-inversion figure {{wildcards.number}} {TO_STUDY} --figures {quote(FIGURES)} > {{log:q}} 2>&1"
+        f"python3 -m contrastive_inversion figure {{wildcards.number}} {TO_STUDY} --figures {quote(FIGURES)} > {{log:q}} 2>&1"
 
 
 rule cells:
@@ -68,7 +68,7 @@ rule cells:
     conda:
         "../../envs/render.yaml"
     shell:
-        f"contrastive-inversion cells {TO_STUDY} > {{log:q}} 2>&1"
+        f"python3 -m contrastive_inversion cells {TO_STUDY} > {{log:q}} 2>&1"
 
 
 rule claims:
@@ -90,7 +90,7 @@ rule claims:
     conda:
         "../../envs/render.yaml"
     shell:
-        f"contrastive-inversion claims {TO_STUDY} > {{log:q}} 2>&1"
+        f"python3 -m contrastive_inversion claims {TO_STUDY} > {{log:q}} 2>&1"
 
 
 rule report:
@@ -112,7 +112,7 @@ rule report:
     params:
         compare=["--compare", CONFIG.compare] if CONFIG.compare else [],
     shell:
-        f"contrastive-inversion report {TO_STUDY} --figures {quote(FIGURES)} {{params.compare:q}} > {{log:q}} 2>&1"
+        f"python3 -m contrastive_inversion report {TO_STUDY} --figures {quote(FIGURES)} {{params.compare:q}} > {{log:q}} 2>&1"
 
 
 localrules:
@@ -135,4 +135,4 @@ rule verify:
         results=RESULTS,
         figures=FIGURES,
     shell:
-        "contrastive-inversion verify --study {params.study} --results {params.results:q} --figures {params.figures:q} 2>&1 | tee {log:q}"
+        "python3 -m contrastive_inversion verify --study {params.study} --results {params.results:q} --figures {params.figures:q} 2>&1 | tee {log:q}"

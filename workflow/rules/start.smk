@@ -2,9 +2,11 @@
 import os
 import re
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from shlex import quote
 
+sys.path.insert(0, os.path.join(workflow.basedir, "workflow"))  # the package need not be installed, only its libraries
 try:
     from contrastive_inversion import papers
     from contrastive_inversion.base import machine
@@ -14,7 +16,9 @@ try:
     from contrastive_inversion.ledger import plan, printed
     from contrastive_inversion.run import costs, doctor, jobs, ready
 except ImportError as error:
-    sys.exit(f"Error: {error.name} is not installed here; type: pip install -e .")
+    sys.exit(
+        f"Error: {error.name} is not installed here; type: pip install -e '.[compute]'\nTables, figures and pages of finished runs need the small set only: pip install -e ."
+    )
 
 
 def or_stop(function, *arguments):

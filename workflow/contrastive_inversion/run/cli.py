@@ -26,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit status. A user's mistake ends with one line on stderr and a status of 1."""
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` is no error
     try:
-        return commands.main(arguments, standalone_mode=False) or 0
+        return commands.main(arguments, "contrastive-inversion", standalone_mode=False) or 0
     except UserError as error:
         print(f"Error: {error}", file=sys.stderr)
         return 1

@@ -47,9 +47,14 @@ def run(product: str, paper: Paper, root: Path, recipe_text: str, device: str = 
         job.forget()
 
 
-def put_command_on_path() -> None:
-    """Let jobs find the command beside the interpreter that runs Snakemake, its environment activated or not."""
-    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+def prepare_environment() -> None:
+    """Let every job find this very package and, where it has no environment of its own, the Python at work here.
+
+    A conda environment or a container brings the libraries alone, so a change of the code asks for no new one.
+    """
+    package = Path(__file__).parents[2]
+    for name, folder in {"PATH": Path(sys.executable).parent, "PYTHONPATH": package}.items():
+        os.environ[name] = os.pathsep.join(filter(None, [str(folder), os.environ.get(name)]))
 
 
 def is_made(job: Job) -> bool:
@@ -69,9 +74,9 @@ def is_made(job: Job) -> bool:
 
 def computed(kind: JobKind, recipe: Recipe, job: Job) -> tuple[Any, dict[str, Any]]:
     """The content of a job's file and the facts for its record; the function's module is imported only now."""
-    module, _, function = kind.run.partition(":")
-    if not module.startswith(WITHOUT_TORCH):
+    if needs_torch(kind):
         prepare_torch()
+    module, _, function = kind.run.partition(":")
     made: tuple[Any, dict[str, Any]] = getattr(importlib.import_module(f"contrastive_inversion.{module}"), function)(
         recipe, job
     )
@@ -99,6 +104,11 @@ def is_finite(row: Mapping[str, Any]) -> bool:
     except ValueError:
         return False
     return True
+
+
+def needs_torch(kind: JobKind) -> bool:
+    """Whether a kind of job computes, or only copies printed numbers."""
+    return not kind.run.startswith(WITHOUT_TORCH)
 
 
 def prepare_torch() -> None:
