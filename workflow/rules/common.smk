@@ -148,8 +148,15 @@ def stop_without_torch(needed):
         )
 
 
+def stop_refused_by_slurm(needed):
+    """Under Slurm, a wrong partition, account or number of GPUs stops the run before any job is queued."""
+    if workflow.executor_plugin.name == "slurm":
+        or_stop(slurm.check, [(job.output[0], job.resources) for job in needed if not job.is_local])
+
+
 onstart:
     needed = list(workflow.dag.needrun_jobs())
+    stop_refused_by_slurm(needed)
     stop_without_torch(needed)
     stop_unlimited_gpus(needed)
     stop_without_means(needed)
