@@ -12,6 +12,9 @@ configfile: "config.yaml"
 report: "workflow/report/workflow.rst"
 
 
+container: f"{workflow.basedir}/envs/contrastive-inversion.sif"  # for --sdm apptainer; docs/cluster.md builds it
+
+
 include: "workflow/rules/common.smk"
 include: "workflow/rules/measure.smk"
 include: "workflow/rules/render.smk"
