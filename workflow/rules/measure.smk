@@ -23,7 +23,8 @@ def make_rule(folder, product):
             "../../envs/compute.yaml"
         threads: cores_of(name_of)
         resources:
-            gpu=of_job(costs.gpus, name_of),
+            gpu=lambda wildcards: of_job(costs.gpus, name_of)(wildcards) or None,  # Kubernetes refuses a count of 0
+            devices=of_job(costs.gpus, name_of),
             mem_mb=of_job(costs.memory_mb, name_of),
             runtime=of_job(costs.runtime_minutes, name_of),
             disk_mb=of_job(costs.disk_mb, name_of),
@@ -34,7 +35,7 @@ def make_rule(folder, product):
         shell:
             f"python3 -m contrastive_inversion make {name_of.replace('{', '{wildcards.')}"
             f" --root {quote(RESULTS)}/{{wildcards.study}} --paper {{params.paper}}"
-            " --gpus {resources.gpu} --threads {resources.picture_threads} --recipe {params.recipe:q} > {log:q} 2>&1"
+            " --gpus {resources.devices} --threads {resources.picture_threads} --recipe {params.recipe:q} > {log:q} 2>&1"
 
     workflow.get_rule(folder).docstring = product.made
 
