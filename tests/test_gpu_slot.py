@@ -1,5 +1,7 @@
-"""Jobs and GPU devices: slots never overlap, masks are honoured, Slurm is left alone."""
+"""Jobs and GPU devices: slots never overlap, masks are honoured, also within an allocation."""
 
+import errno
+import fcntl
 import gc
 import os
 import select
@@ -13,6 +15,7 @@ from filelock import FileLock
 
 from contrastive_inversion.base import gpus
 from contrastive_inversion.base.errors import UserError
+from contrastive_inversion.base.job import Job, alone, is_locked
 
 JOB = """
 import os, sys, time
@@ -53,7 +56,7 @@ def is_free(folder, device):
 def test_twelve_jobs_on_four_devices_never_overlap(machine, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,3,5,7")
     running = [subprocess.Popen([sys.executable, "-c", JOB], **PIPES) for _ in range(12)]
-    spans = [job.communicate()[0].split() for job in running]
+    spans = [job.communicate()[0].splitlines()[-1].split() for job in running]
     assert len(spans) == 12 and {device for device, *_ in spans} <= {"2", "3", "5", "7"}
     assert all(device == mask for device, mask, *_ in spans)
     for device in ("2", "3", "5", "7"):
@@ -91,7 +94,7 @@ def test_a_job_waits_for_its_device_and_a_killed_one_frees_it(machine, monkeypat
     first = subprocess.Popen([sys.executable, "-c", HOLDER], **PIPES)
     assert [first.stdout.readline() for _ in range(2)] == ["started\n", "held\n"]
     second = subprocess.Popen([sys.executable, "-c", HOLDER], **PIPES)
-    assert second.stdout.readline() == "started\n"
+    assert [second.stdout.readline() for _ in range(2)] == ["started\n", "waiting for 1 of the GPUs 0\n"]
     assert select.select([second.stdout], [], [], 0.5) == ([], [], [])
     for job in (first, second):
         assert not is_free(machine, "0")
@@ -103,30 +106,83 @@ def test_a_job_waits_for_its_device_and_a_killed_one_frees_it(machine, monkeypat
 
 
 def nvidia_smi(folder, text, status=0):
-    """A program of that name that answers as the real one does where it is asked for names and memory."""
-    folder.mkdir()
+    """A program of that name that answers as the real one does where it is asked for what is asked here."""
+    folder.mkdir(parents=True)
     program = folder / "nvidia-smi"
-    wanted = "--query-gpu=name,memory.total --format=csv,noheader,nounits"
+    wanted = "--query-gpu=index,uuid,memory.total,memory.used,name --format=csv,noheader,nounits"
     program.write_text(f"#!/bin/sh\n[ \"$*\" = '{wanted}' ] && printf '{text}'\nexit {status}\n")
     program.chmod(0o755)
     return str(folder)
 
 
-def test_gpus_are_listed_with_their_memory(machine, tmp_path, monkeypatch):
-    answer = r"NVIDIA H100, 80GB HBM3, 81920\nNVIDIA GB10, [N/A]\n"
-    monkeypatch.setenv("PATH", nvidia_smi(tmp_path / "two", answer) + os.pathsep + "/bin")
-    assert gpus.installed() == [("NVIDIA H100, 80GB HBM3", 80.0), ("NVIDIA GB10", float("inf"))]
+TWO = r"0, GPU-aaaa-1, 81920, 500, NVIDIA H100, 80GB HBM3\n1, GPU-bbbb-2, [N/A], [N/A], NVIDIA GB10\n"
+
+
+@pytest.fixture
+def two_cards(machine, tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", nvidia_smi(tmp_path / "two", TWO) + os.pathsep + "/bin")
+    monkeypatch.setenv("CUDA_DEVICE_ORDER", "")
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
-    assert gpus.visible_devices() == ["0", "1"]
+    return machine
+
+
+def test_gpus_are_listed_with_their_memory(two_cards):
+    first, second = gpus.installed()
+    assert (first.uuid, first.name, first.gib) == ("GPU-aaaa-1", "NVIDIA H100, 80GB HBM3", 80.0)
+    assert (second.number, second.gib, second.used_gib) == ("1", float("inf"), 0)
     assert gpus.acquire(1) == ["0"] and os.environ["CUDA_VISIBLE_DEVICES"] == "0"
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", " 3, 1 ,")
-    assert gpus.visible_devices() == ["3", "1"]
+    assert os.environ["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID"
+
+
+@pytest.mark.parametrize(
+    ("mask", "visible"),
+    [
+        (" 1, 0 ,", ["1", "0"]), ("0,-1,1", ["0"]), ("7", None), ("-1", None), ("NoDevFiles", None), ("", None),
+        ("1,7,0", ["1"]), ("GPU-bbbb", ["GPU-bbbb"]), ("GPU-cccc", None), ("MIG-GPU-aaaa/1/0", ["MIG-GPU-aaaa/1/0"]),
+    ],
+)  # fmt: skip
+def test_a_mask_means_what_it_means_to_cuda(two_cards, monkeypatch, mask, visible):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", mask)
+    if visible:
+        assert gpus.visible_devices(gpus.installed()) == visible
+        return
+    with pytest.raises(UserError, match=f"none is visible.*CUDA_VISIBLE_DEVICES is '{mask}'"):
+        gpus.acquire(1)
+
+
+def test_a_card_is_the_same_by_number_by_uuid_and_when_named_twice(two_cards, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    gpus.acquire(1)
+    assert not is_free(two_cards, "GPU-aaaa-1")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-aaaa,0,GPU-bbbb-2")
+    assert gpus.acquire(1) == ["GPU-bbbb-2"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1,GPU-bbbb-2")
+    with pytest.raises(UserError, match="needs 2 GPUs, and 1 are visible"):
+        gpus.acquire(2)
+
+
+def test_a_part_of_a_card_is_locked_by_its_own_name(machine, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "MIG-GPU-aaaa-1/1/0,MIG-5c1f")
+    assert gpus.acquire(2) == ["MIG-GPU-aaaa-1/1/0", "MIG-5c1f"]
+    assert not is_free(machine, "MIG-GPU-aaaa-1_1_0") and not is_free(machine, "MIG-5c1f")
+
+
+def test_a_card_that_another_program_fills_is_passed_over_and_then_refused(machine, tmp_path, monkeypatch):
+    lines = r"0, GPU-a, 10240, 9000, NVIDIA A\n1, GPU-b, 10240, 100, NVIDIA B\n"
+    monkeypatch.setenv("PATH", nvidia_smi(tmp_path / "full", lines) + os.pathsep + "/bin")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    monkeypatch.setattr(gpus, "PATIENCE", 1)
+    assert gpus.acquire(1) == ["1"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    with pytest.raises(UserError, match=r"another program has 9 of the 10 GiB of GPU 0 \(NVIDIA A\); wait for it, or"):
+        gpus.acquire(1, poll_seconds=0)
+    assert is_free(machine, "GPU-a")
 
 
 def test_a_machine_without_gpus_lists_none(machine, tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     assert gpus.installed() == []
-    monkeypatch.setenv("PATH", nvidia_smi(tmp_path / "broken", r"NVIDIA H100, 81920\n", status=9) + os.pathsep + "/bin")
+    monkeypatch.setenv("PATH", nvidia_smi(tmp_path / "broken", TWO, status=9) + os.pathsep + "/bin")
     assert gpus.installed() == []
 
 
@@ -138,15 +194,68 @@ def test_no_device_is_a_clear_error(machine, monkeypatch):
         gpus.acquire(2)
 
 
-def test_slurm_and_cpu_jobs_keep_what_they_were_given(machine, monkeypatch):
+def test_a_cpu_job_keeps_what_it_was_given(machine, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,4")
     assert gpus.acquire(0) == [] and os.environ["CUDA_VISIBLE_DEVICES"] == "3,4"
-    monkeypatch.setenv("SLURM_JOB_ID", "1")
-    assert gpus.acquire(1) == [] and os.environ["CUDA_VISIBLE_DEVICES"] == "3,4"
     assert not machine.exists()
 
 
-def test_locks_lie_in_a_folder_of_the_user(machine, tmp_path, monkeypatch):
+def test_seven_jobs_of_one_slurm_allocation_share_its_cards_out(machine, monkeypatch):
+    monkeypatch.setenv("SLURM_JOB_ID", "1")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,2,3")
+    running = [subprocess.Popen([sys.executable, "-c", JOB], **PIPES) for _ in range(7)]
+    spans = [job.communicate()[0].splitlines()[-1].split() for job in running]
+    assert {device for device, *_ in spans} == {"0", "1", "2", "3"}
+    for device in "0123":
+        times = sorted((float(begin), float(end)) for d, _, begin, end in spans if d == device)
+        assert all(before[1] <= after[0] for before, after in zip(times, times[1:], strict=False))
+
+
+def test_two_slurm_steps_with_a_card_each_do_not_wait_for_one_another(machine, monkeypatch):
+    """Each sees its own card as number 0; nothing here tells their UUIDs."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    for step in ("0", "1"):
+        monkeypatch.setenv("SLURM_JOB_ID", "7")
+        monkeypatch.setenv("SLURM_STEP_ID", step)
+        assert gpus.acquire(1) == ["0"]
+    assert sorted(path.name for path in machine.glob("7*")) == ["7.0.0.lock", "7.1.0.lock"]
+
+
+def test_locks_lie_in_a_folder_that_all_users_share(machine, tmp_path, monkeypatch):
     monkeypatch.delenv("GPU_SLOT_FOLDER")
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    assert gpus.lock_folder() == tmp_path / f"gpu-slots-{os.getuid()}"
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    gpus.acquire(1)
+    folder = tmp_path / "gpu-slots"
+    assert folder.stat().st_mode & 0o7777 == 0o1777
+    assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o666}
+
+
+def test_a_folder_that_cannot_hold_locks_is_told(machine, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("GPU_SLOT_FOLDER", str(tmp_path / "file" / "slots"))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    with pytest.raises(UserError, match="cannot hold locks .*; name a folder on a local disk in GPU_SLOT_FOLDER"):
+        gpus.acquire(1)
+
+
+def test_a_file_system_without_flock_still_has_locks(machine, tmp_path, monkeypatch):
+    def unknown(file, operation):
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr(fcntl, "flock", unknown)
+    job = Job("encoders/x", tmp_path, "")
+    with alone(job):
+        assert is_locked(job.state)
+    assert not is_locked(job.state)
+
+
+def test_a_job_without_a_gpu_gives_way_where_there_are_some(machine, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(os, "nice", asked.append)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    gpus.give_way()
+    assert asked == []
+    monkeypatch.setenv("PATH", nvidia_smi(tmp_path / "one", TWO))
+    gpus.give_way()
+    assert asked == [gpus.YIELDING]

@@ -1,82 +1,173 @@
 """GPU devices for the jobs of one machine: Snakemake hands out a count, this picks the devices.
 
-One lock file per device id of the inherited mask; the process that trains holds it for its life, so a killed job
-frees its device and a living one never loses it. Under Slurm the mask is already the job's own.
+One lock file per card, named by its UUID, so that a card is one card whether a mask says its number, its UUID or its
+place in a scheduler's step. Every process takes the locks, also within a Slurm allocation: a step that has a card to
+itself finds it free at once, several jobs of one allocation share its cards out. The process that trains holds the lock
+for its life, so a killed job frees its card and a living one never loses it.
 """
 
 import os
+import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from contrastive_inversion.base.errors import UserError
 
-HELD: dict[str, FileLock] = {}  # by device: a lock that nobody refers to any more is released
+HELD: dict[str, FileLock] = {}  # by card: a lock that nobody refers to any more is released
+FILLED = 0.5  # of a card's memory, beyond which a program that holds no lock has it for itself
+PATIENCE = 60  # tries
+YIELDING = 10  # niceness
+NONE_VISIBLE = "this job needs a GPU, and none is visible; choose a study for CPUs (config.yaml: study: demo)"
 
 
-def installed() -> list[tuple[str, float]]:
-    """Every GPU of this machine: its name, and its memory in GiB (infinite where it shares the machine's)."""
-    query = ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader,nounits"]
+@dataclass(frozen=True)
+class Card:
+    """A GPU: its number for nvidia-smi, UUID and name; its memory in GiB (infinite where it is the machine's), used."""
+
+    number: str
+    uuid: str
+    name: str
+    gib: float
+    used_gib: float
+
+
+def installed() -> list[Card]:
+    """Every GPU that this process may see, as nvidia-smi lists it; none where there is no nvidia-smi."""
+    query = ["nvidia-smi", "--query-gpu=index,uuid,memory.total,memory.used,name", "--format=csv,noheader,nounits"]
     try:
         lines = subprocess.run(query, capture_output=True, text=True, check=True).stdout.splitlines()
     except (OSError, subprocess.CalledProcessError):
         return []
-    pairs = [line.rsplit(", ", 1) for line in lines]
-    return [(name, int(mib) / 1024 if mib.isdigit() else float("inf")) for name, mib in pairs]
+    rows = [line.split(", ", 4) for line in lines]
+    return [Card(index, uuid, name, gib(total), gib(used, 0)) for index, uuid, total, used, name in rows]
 
 
-def visible_devices() -> list[str]:
-    """Device ids of CUDA_VISIBLE_DEVICES or, where that is not set, of all GPUs. Raises UserError if there is none."""
+def gib(mib: str, unknown: float = float("inf")) -> float:
+    return int(mib) / 1024 if mib.isdigit() else unknown
+
+
+def visible_devices(cards: Sequence[Card]) -> list[str]:
+    """Device ids of CUDA_VISIBLE_DEVICES or, where that is not set, of all GPUs. Raises UserError if there is none.
+
+    As for CUDA, an id that no GPU has hides itself and all behind it.
+    """
     mask = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if mask is not None:
-        devices = [device.strip() for device in mask.split(",") if device.strip()]
+    if mask is None:
+        devices = [card.number for card in cards]
     else:
-        devices = [str(i) for i in range(len(installed()))]
+        named = [device.strip() for device in mask.split(",") if device.strip()]
+        unknown = [position for position, device in enumerate(named) if not names_a_card(device, cards)]
+        devices = named[: unknown[0]] if unknown else named
     if not devices:
-        raise UserError("this job needs a GPU, and none is visible; choose a study for CPUs (config.yaml: study: demo)")
+        raise UserError(NONE_VISIBLE if mask is None else f"{NONE_VISIBLE}; CUDA_VISIBLE_DEVICES is '{mask}'")
     return devices
 
 
+def names_a_card(device: str, cards: Sequence[Card]) -> bool:
+    """Whether an id can be that of a GPU; what is not known here is believed, but for what CUDA takes for no id."""
+    if device.startswith("MIG-"):
+        return True
+    if not (device.isdigit() or device.startswith("GPU-")):
+        return False
+    return not cards or card_of(device, cards) is not None
+
+
+def card_of(device: str, cards: Sequence[Card]) -> Card | None:
+    """The card of an id: a number, a UUID or, as CUDA allows, its beginning; None for a part of one (MIG)."""
+    for card in cards:
+        if device == card.number or (device.startswith("GPU-") and card.uuid.startswith(device)):
+            return card
+    return None
+
+
+def lock_name(device: str, cards: Sequence[Card]) -> str:
+    """What a device's lock file is called: its card's UUID; where nothing tells that, its id within its Slurm step."""
+    if card := card_of(device, cards):
+        return card.uuid
+    step = [] if device.startswith("MIG-") else [os.environ.get(f"SLURM_{part}", "") for part in ("JOB_ID", "STEP_ID")]
+    return ".".join([*filter(None, step), device.replace("/", "_")])
+
+
 def lock_folder() -> Path:
-    """Where the lock files lie: on this machine's own disk, one folder per user."""
-    return Path(os.environ.get("GPU_SLOT_FOLDER", Path(tempfile.gettempdir()) / f"gpu-slots-{os.getuid()}"))
+    """Where the lock files lie: on this machine's own disk, one folder for all its users."""
+    return Path(os.environ.get("GPU_SLOT_FOLDER", Path(tempfile.gettempdir()) / "gpu-slots"))
 
 
-def acquire(count: int, poll_seconds: float = 1.0) -> list[str]:
+def acquire(count: int, poll_seconds: float = 1) -> list[str]:
     """Hold `count` devices for the life of this process and make them the only visible ones.
 
-    Waits until enough are free. Does nothing for a count of 0 and under Slurm. Returns the ids. Raises UserError
-    where fewer are visible.
+    Waits until enough are free, and says so. Returns the ids; of a count of 0 none. Raises UserError where fewer are
+    visible, other programs fill those that are left, or locks cannot be had.
     """
-    if count == 0 or "SLURM_JOB_ID" in os.environ:
+    if count == 0:
         return []
-    devices = visible_devices()
+    cards = installed()
+    devices: dict[str, str] = {}  # by lock: a card that is named twice is one card
+    for device in visible_devices(cards):
+        devices.setdefault(lock_name(device, cards), device)
     if len(devices) < count:
         raise UserError(f"this job needs {count} GPUs, and {len(devices)} are visible")
-    while len(locks := free_devices(devices, count)) < count:
-        time.sleep(poll_seconds)
+    try:
+        locks = waited_for(devices, count, poll_seconds)
+    except OSError as error:
+        why = f"{lock_folder()}: cannot hold locks ({error.strerror or error})"
+        raise UserError(f"{why}; name a folder on a local disk in GPU_SLOT_FOLDER") from None
     HELD.update(locks)
-    os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(locks)
-    return list(locks)
+    chosen = [devices[name] for name in locks]
+    os.environ["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"  # so that numbers are those of nvidia-smi
+    os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(chosen)
+    return chosen
 
 
-def free_devices(devices: Sequence[str], count: int) -> dict[str, FileLock]:
-    """The held locks of the first `count` free devices; of none where fewer are free, so that none is kept in vain."""
-    locks: dict[str, FileLock] = {}
-    with FileLock(lock_folder() / "choosing.lock"):  # a job at a time, so that two never keep each other from several
-        for device in devices:
-            lock = FileLock(lock_folder() / f"{device}.lock")
-            if len(locks) < count and held(lock):
-                locks[device] = lock
-        if len(locks) < count:
-            for lock in locks.values():
+def waited_for(devices: Mapping[str, str], count: int, poll_seconds: float) -> dict[str, FileLock]:
+    """The held locks of `count` of some devices (ids by lock), as soon as so many are free."""
+    tried = 0
+    while True:
+        locks, filled = free_devices(list(devices), count)
+        if locks:
+            return locks
+        if len(filled) > len(devices) - count and tried >= PATIENCE:  # a card is emptied a moment after its job's end
+            raise UserError(f"{' and '.join(map(told, filled))}; wait for it, or name others in CUDA_VISIBLE_DEVICES")
+        if tried == 0:
+            print(f"waiting for {count} of the GPUs {', '.join(devices.values())}", flush=True)
+        tried += 1
+        time.sleep(poll_seconds)
+
+
+def free_devices(names: Sequence[str], count: int) -> tuple[dict[str, FileLock], list[Card]]:
+    """The held locks of the first `count` free devices, and the cards that are free but filled by other programs.
+
+    Where fewer are free none is held, so that none is kept in vain.
+    """
+    with lock_of("choosing"):  # a job at a time, so that two never keep each other from several
+        locks = {name: lock for name in names if held(lock := lock_of(name))}
+        cards = installed() if locks else []
+        filled = [card for card in cards if card.uuid in locks and card.used_gib > FILLED * card.gib]
+        empty = [name for name in locks if name not in [card.uuid for card in filled]]
+        kept = empty[:count] if len(empty) >= count else []
+        for name, lock in locks.items():
+            if name not in kept:
                 lock.release()
-            locks = {}
-    return locks
+    return {name: locks[name] for name in kept}, filled
+
+
+def told(card: Card) -> str:
+    return f"another program has {card.used_gib:.0f} of the {card.gib:.0f} GiB of GPU {card.number} ({card.name})"
+
+
+def lock_of(name: str) -> FileLock:
+    """The lock of that name, in a folder and a file that every user may take."""
+    folder = lock_folder()
+    if not folder.is_dir():
+        folder.mkdir(parents=True)
+        folder.chmod(0o1777)
+    return FileLock(folder / f"{name}.lock", mode=0o666)
 
 
 def held(lock: FileLock) -> bool:
@@ -86,3 +177,9 @@ def held(lock: FileLock) -> bool:
     except Timeout:
         return False
     return True
+
+
+def give_way() -> None:
+    """Let this process yield its cores to those that feed GPUs, where the machine has any: a GPU is dearer."""
+    if shutil.which("nvidia-smi"):
+        os.nice(YIELDING)

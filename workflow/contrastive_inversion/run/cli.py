@@ -126,6 +126,20 @@ def doctor(run: Run, targets: tuple[str, ...]) -> int:
 
 
 @commands.command()
+@click.argument("targets", nargs=-1, metavar="[TARGET]...")
+@click.option("--card", help="the GPU that it is for, such as A100 (default: the one that was rehearsed on, or H100)")
+@of_study
+def plan(run: Run, targets: tuple[str, ...], card: str | None) -> None:
+    """Say what a study takes: jobs, GPU and CPU hours, memory, disk, and the time on 1, 4 and 8 GPUs.
+
+    TARGET: table_1, figure_3, ...; the whole study and each of them where none is named.
+    """
+    from contrastive_inversion.run import budget
+
+    print(budget.page(targets, run.study, run.results, card))
+
+
+@commands.command()
 @click.argument("what", type=click.Choice(["weights", "data"]))
 @of_study
 def fetch(run: Run, what: str) -> None:
@@ -255,7 +269,10 @@ def make(product: str, root: Path, paper: str, text: str, count: int, threads: i
     from contrastive_inversion.base import gpus
     from contrastive_inversion.run import jobs
 
-    gpus.acquire(count)
+    if count:
+        gpus.acquire(count)
+    else:
+        gpus.give_way()
     jobs.run(product, papers.paper(paper), root, text, "cuda" if count else "cpu", threads)
     sys.stdout.flush()
     os._exit(0)  # all is written; torch's own teardown would take half a second more

@@ -131,13 +131,13 @@ def ram(found: Mapping[str, Cost], study: Study[Any]) -> str:
     return f"{size(there)}, the largest job takes about {size(cost.ram_gb)}"
 
 
-def gpu_memory(found: Mapping[str, Cost], study: Study[Any], name: str, gib: float) -> str:
+def gpu_memory(found: Mapping[str, Cost], study: Study[Any], card: gpus.Card) -> str:
     """Look whether every job fits into a GPU's memory. Raises UserError with the remedy for one that does not."""
     product, cost = max(found.items(), key=lambda item: item[1].gpu_gb)
-    there = gib * 2**30 / GB
+    there = card.gib * 2**30 / GB
     if cost.gpu_gb > there:
         raise UserError(
-            f"GPU: {product} takes about {size(cost.gpu_gb)} of memory, and {name} has {size(there)}"
+            f"GPU: {product} takes about {size(cost.gpu_gb)} of memory, and {card.name} has {size(there)}"
             + smaller(product, study, there - costs.CUDA_GB)
         )
     return f"{size(there)}, the largest job takes about {size(cost.gpu_gb)}"
@@ -156,8 +156,9 @@ def of_machine(found: Mapping[str, Cost], study: Study[Any], results: Path) -> l
     """Checks of disk, RAM and each GPU's memory: all that can be looked at without torch."""
     checks = [checked("disk", disk, found, study, results), checked("RAM", ram, found, study)]
     if any(cost.gpu_gb for cost in found.values()):
-        for name, gib in gpus.installed():
-            checks.append(checked(f"GPU, {name}", gpu_memory, found, study, name, gib))
+        checks += [
+            checked(f"GPU {card.number}, {card.name}", gpu_memory, found, study, card) for card in gpus.installed()
+        ]
     return checks
 
 
@@ -173,7 +174,7 @@ def usable() -> str:
     import torch
 
     if not torch.cuda.is_available():
-        there = [name for name, _ in gpus.installed()]
+        there = [card.name for card in gpus.installed()]
         known = (
             f"nvidia-smi lists {', '.join(there)}, but torch {torch.__version__} cannot use" if there else "there is"
         )

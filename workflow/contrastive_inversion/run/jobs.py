@@ -77,10 +77,27 @@ def computed(kind: JobKind, recipe: Recipe, job: Job) -> tuple[Any, dict[str, An
     if needs_torch(kind):
         prepare_torch()
     module, _, function = kind.run.partition(":")
-    made: tuple[Any, dict[str, Any]] = getattr(importlib.import_module(f"contrastive_inversion.{module}"), function)(
-        recipe, job
-    )
+    run = getattr(importlib.import_module(f"contrastive_inversion.{module}"), function)
+    try:
+        made: tuple[Any, dict[str, Any]] = run(recipe, job)
+    except (MemoryError, RuntimeError) as error:
+        if lacks_memory(error):
+            raise UserError(too_large(kind, job)) from None
+        raise
     return made
+
+
+def lacks_memory(error: Exception) -> bool:
+    """Whether an error is that of torch or Python for memory that was not to be had, on a GPU or not."""
+    names = {kind.__name__ for kind in type(error).__mro__}
+    return bool(names & {"MemoryError", "OutOfMemoryError"}) or "can't allocate memory" in str(error)
+
+
+def too_large(kind: JobKind, job: Job) -> str:
+    """The line that a job ends with whose memory does not suffice."""
+    where = "the GPU's memory" if job.device == "cuda" else "the machine's memory"
+    remedy = f"lower {kind.smaller} in the study file, or " if kind.smaller else ""
+    return f"{job.product}: {where} does not suffice; {remedy}use a larger machine; finished epochs are kept"
 
 
 def check_finite(content: Any, job: Job) -> None:
@@ -129,7 +146,14 @@ def record_of(job: Job, recipe: dict[str, Any], started: float) -> dict[str, Any
         "code": code_version(), "torch": torch and torch.__version__, "device": device_name(job.device),
         "started": datetime.datetime.fromtimestamp(started, datetime.UTC).isoformat(timespec="seconds"),
         "seconds": round(time.time() - started, 2), "inputs": inputs,
-    }  # fmt: skip
+    } | gpu_memory(job)  # fmt: skip
+
+
+def gpu_memory(job: Job) -> dict[str, float]:
+    """The peak of the GPU's memory in GB, for a record; nothing of a job on a CPU."""
+    if job.device == "cpu":
+        return {}
+    return {"gpu_gb": round(sys.modules["torch"].cuda.max_memory_reserved() / 1e9, 2)}
 
 
 def device_name(device: str) -> str:

@@ -1,0 +1,118 @@
+"""What a study takes before it is begun: by kind of job, and by target with the time on one, four and eight GPUs."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tabulate import tabulate
+
+from contrastive_inversion.ledger import plan
+from contrastive_inversion.ledger.study import Study
+from contrastive_inversion.run import costs
+from contrastive_inversion.run.costs import Cost, Machine
+from contrastive_inversion.run.schedule import Task, Timetable, timetable
+
+HOUR = 3600
+MACHINES = ((1, 16), (4, 16), (8, 32))  # GPUs and cores
+LAPTOPS = ((0, 1), (0, 2), (0, 8))
+Costs = dict[str, Cost]
+
+
+@dataclass(frozen=True)
+class Budget:
+    """The jobs behind some targets of a study with their costs, by product, and what each is made from."""
+
+    costs: Costs
+    inputs: dict[str, list[str]]
+
+    def total(self, what: str) -> float:
+        """The sum of a part of the costs, such as `gpu_seconds`."""
+        return sum(getattr(cost, what) for cost in self.costs.values())
+
+    def on(self, gpus: int, cores: int) -> Timetable:
+        """When each job runs on a machine, longest path first."""
+        tails = costs.longest_tails(self.inputs, {name: cost.seconds for name, cost in self.costs.items()})
+        tasks = {
+            name: Task(cost.seconds, self.inputs[name], tails[name], int(cost.gpu_seconds > 0))
+            for name, cost in self.costs.items()
+        }
+        return timetable(tasks, gpus, cores)
+
+
+def of(targets: Iterable[str], study: Study[Any], machine: Machine) -> Budget:
+    """What some targets of a study take, all of it where none is named."""
+    recipes = plan.with_inputs(plan.behind_targets(targets, study), study)
+    found = {product: costs.cost(product, study, machine) for product in recipes}
+    return Budget(found, {product: list(recipe.inputs) for product, recipe in recipes.items()})
+
+
+def page(targets: Sequence[str], study: Study[Any], results: Path, card: str | None = None) -> str:
+    """The plan of a study as Markdown: its kinds of job and its targets, every one where none is named."""
+    machine = costs.machine_of(study, results, card)
+    whole = of(targets, study, machine)
+    parts = [
+        f"Study {study.name} on {machine.card or 'CPUs'}.",
+        kinds_table(whole),
+        targets_table(targets, study, machine),
+    ]
+    return "\n\n".join([*parts, origins(whole)])
+
+
+def kinds_table(budget: Budget) -> str:
+    """A row for each kind of job."""
+    kinds: dict[str, list[Cost]] = {}
+    for cost in budget.costs.values():
+        kinds.setdefault(cost.kind, []).append(cost)
+    rows = [kind_row(kind, found) for kind, found in kinds.items()]
+    titles = ["kind of job", "jobs", "GPU h", "CPU h", "longest, h", "GPU, GB", "RAM, GB", "written, GB", "kept, GB"]
+    return table([*rows, kind_row("all", list(budget.costs.values()))], titles)
+
+
+def kind_row(name: str, found: Sequence[Cost]) -> list[Any]:
+    hours = [sum(cost.gpu_seconds for cost in found), sum(cost.cpu_seconds for cost in found)]
+    peaks = [max(cost.seconds for cost in found) / HOUR]
+    peaks += [max(cost.gpu_gb for cost in found), max(cost.ram_gb for cost in found)]
+    disk = [sum(cost.written_gb for cost in found), sum(cost.kept_gb for cost in found)]
+    return [name, len(found), *map(rounded, [*(h / HOUR for h in hours), *peaks, *disk])]
+
+
+def targets_table(targets: Sequence[str], study: Study[Any], machine: Machine) -> str:
+    """A row for each target alone, and one for all."""
+    machines = MACHINES if machine.card else LAPTOPS
+    shown = targets or [f"table_{n}" for n in study.settings.tables] + [f"figure_{n}" for n in study.settings.figures]
+    rows = [target_row(target, of([target], study, machine), machines) for target in shown]
+    rows.append(target_row("all", of(targets, study, machine), machines))
+    walls = [counted(gpus, "GPU") if gpus else counted(cores, "core") for gpus, cores in machines]
+    return table(rows, ["target", "jobs", "GPU h", "CPU h", "kept, GB", *walls])
+
+
+def counted(number: int, thing: str) -> str:
+    return f"{number} {thing}{'s' * (number > 1)}, h"
+
+
+def target_row(name: str, budget: Budget, machines: Iterable[tuple[int, int]]) -> list[Any]:
+    hours = [budget.total("gpu_seconds") / HOUR, budget.total("cpu_seconds") / HOUR]
+    walls = [budget.on(gpus, cores).makespan / HOUR for gpus, cores in machines]
+    return [name, len(budget.costs), *map(rounded, [*hours, budget.total("kept_gb"), *walls])]
+
+
+def table(rows: Sequence[Sequence[Any]], titles: Sequence[str]) -> str:
+    numbers = ["left", *["right"] * (len(titles) - 1)]
+    return tabulate(rows, titles, tablefmt="github", colalign=numbers, disable_numparse=True)
+
+
+def rounded(value: float) -> str:
+    """A number to two digits that count."""
+    return (
+        f"{value:,.0f}" if value >= 10 else f"{value:.1f}" if value >= 0.1 else f"{value:.2f}" if value >= 0.01 else "0"
+    )
+
+
+def origins(budget: Budget) -> str:
+    """Where the times are from, a line for each origin."""
+    kinds: dict[str, dict[str, None]] = {}
+    for cost in budget.costs.values():
+        kinds.setdefault(cost.origin, {})[cost.kind] = None
+    lines = [f"- {', '.join(names)}: {origin}" for origin, names in kinds.items()]
+    return "\n".join(["Times:", *lines, "", "`contrastive-inversion rehearse` measures them on this machine."])
