@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from contrastive_inversion.base.canonical import digest
 from contrastive_inversion.base.errors import UserError
 
@@ -137,15 +139,38 @@ def record_of(metadata: Mapping[str, str], path: Path) -> Any:
 def load(path: Path, recipe_hash: str | None = None, framework: str = "pt") -> tuple[dict[str, Any], dict[str, Any]]:
     """The tensors (torch, or numpy with framework="np") and the record of a safetensors file.
 
+    A tensor with digests of its parts beside it may be larger than memory: it is always one of numpy's, see `mapped`.
     Raises UserError if the file is missing, made by another recipe than `recipe_hash`, or damaged: if one bit of it is
     not what was written.
     """
     record = record_in(path)
     check_recipe(path, record, recipe_hash)
-    with opened(path, framework) as file:
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, it is no dict
+    large = in_parts(path)
+    # torch's reader maps a whole file privately, which a kernel refuses beyond its memory
+    with opened(path, "np" if large else framework) as file:
+        tensors = {name: file.get_tensor(name) for name in set(file.keys()) - large}
+    if large and framework == "pt":
+        import torch
+
+        tensors = {name: torch.from_numpy(array) for name, array in tensors.items()}
+    tensors |= {name: mapped(path, name) for name in large}
     check_content(path, tensors, record)
     return tensors, record
+
+
+def in_parts(path: Path) -> set[str]:
+    """The tensors of a file that stand beside digests of their parts."""
+    with opened(path, "np") as file:
+        names = set(file.keys())
+    return {name for name in names if f"{name}.sha256" in names}
+
+
+def mapped(path: Path, name: str) -> np.ndarray:
+    """The bytes of a tensor as a read-only map that processes share: uint8, flat, and none of it in memory yet."""
+    with open(path, "rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        start, stop = json.loads(file.read(length))[name]["data_offsets"]
+    return np.memmap(path, np.uint8, "r", 8 + length + start, stop - start)
 
 
 def check_content(path: Path, tensors: Mapping[str, Any], record: Mapping[str, Any]) -> None:

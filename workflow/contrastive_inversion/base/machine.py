@@ -126,6 +126,11 @@ def wrong(key: str, path: Path, problem: str) -> UserError:
     return UserError(f"config.yaml: data.{key}: {path} {problem}; expected {expected(f'data.{key}')}")
 
 
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def stores_pixels() -> bool:
     """Whether image files are decoded once into a store of pixels, or each time they are needed (`store: jpeg`)."""
     return exported().store == "pixels"

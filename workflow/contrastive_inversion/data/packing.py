@@ -11,17 +11,18 @@ import math
 import os
 import shutil
 import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import chain
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple, TypeVar
 
 import numpy as np
 import torch
 from tqdm import tqdm
 
-from contrastive_inversion.base import files
+from contrastive_inversion.base import files, machine
 from contrastive_inversion.base.errors import UserError
 from contrastive_inversion.data.entries import Entry, decode, size_of
 
@@ -30,6 +31,8 @@ IMAGES_BETWEEN_NOTES = 500
 KEPT_FREE = 1 << 30
 TYPES: dict[str, np.dtype[Any]] = {"U8": np.dtype(np.uint8), "I64": np.dtype(np.int64)}
 DIGEST_BYTES = 32
+Item = TypeVar("Item")
+Made = TypeVar("Made")
 Splits = Mapping[str, Sequence[Entry]]
 
 
@@ -69,10 +72,23 @@ class Layout:
 def sizes_of(entries: Sequence[Entry], split: str) -> np.ndarray:
     """The sizes of a split's image files, read in the order in which they lie: int64 (N, 2)."""
     order = sorted(range(len(entries)), key=lambda i: entries[i].place)
+    found = on_all_cores(size_of, [entries[i] for i in order])
     sizes = np.zeros((len(entries), 2), np.int64)
-    for i in tqdm(order, desc=f"{split} sizes", unit="image", mininterval=5):
-        sizes[i] = size_of(entries[i])
+    for i, size in zip(order, shown(found, f"{split} sizes", len(order)), strict=True):
+        sizes[i] = size
     return sizes
+
+
+def on_all_cores(make: Callable[[Item], Made], items: Sequence[Item]) -> Iterator[Made]:
+    """make(item) for every item in turn, by a thread per core: Pillow, hashes and writes work outside Python's lock."""
+    with ThreadPoolExecutor(machine.cores()) as pool:
+        for start in range(0, len(items), IMAGES_BETWEEN_NOTES):  # a task for each of a million would take its own RAM
+            yield from pool.map(make, items[start : start + IMAGES_BETWEEN_NOTES])
+
+
+def shown(images: Iterable[Made], what: str, total: int, done: int = 0) -> Iterator[Made]:
+    """The same images, with their rate and the time that is left in the log."""
+    yield from tqdm(images, desc=what, initial=done, total=total, unit="image", mininterval=5)
 
 
 def layout_of(splits: Splits) -> Layout:
@@ -127,20 +143,35 @@ def pack(splits: Splits, target: Path, state: Path) -> "Packed":
     state.mkdir(parents=True, exist_ok=True)
     # written and not mapped: where the disk is full, a memory map ends the process with a signal
     with files.writable(partial), open(partial, "r+b" if done else "w+b") as file:
-        file.truncate(HEADER_BYTES + layout.length)
+        reserve(file, HEADER_BYTES + layout.length)
         write_index(file, layout, splits)
         for number in decoded(file, layout, splits, done):
             if number % IMAGES_BETWEEN_NOTES == 0 or number == total:
-                file.flush()
                 os.fsync(file.fileno())
                 files.write_text(note, json.dumps(expected | {"done": number}))
     return Packed(layout, state)
 
 
+def reserve(file: BinaryIO, length: int) -> None:
+    """Take a new file's space from the disk before hours of work are put into it; another packing cannot have it then.
+
+    Raises OSError where there is too little of it, and leaves an empty file.
+    """
+    try:
+        if hasattr(os, "posix_fallocate"):  # not on macOS
+            os.posix_fallocate(file.fileno(), 0, length)
+        file.truncate(length)
+    except OSError:
+        file.truncate(0)
+        raise
+
+
 def put(file: BinaryIO, start: int, values: np.ndarray) -> None:
-    """Write an array's bytes at a place behind the header."""
-    file.seek(HEADER_BYTES + start)
-    file.write(np.ascontiguousarray(values).data)
+    """Write an array's bytes at a place behind the header; threads may do so at once."""
+    place, rest = HEADER_BYTES + start, np.ascontiguousarray(values).reshape(-1).view(np.uint8).data
+    while len(rest):
+        written = os.pwrite(file.fileno(), rest, place)
+        place, rest = place + written, rest[written:]
 
 
 def resumed(note: Path, expected: Mapping[str, Any]) -> int:
@@ -167,14 +198,17 @@ def decoded(file: BinaryIO, layout: Layout, splits: Splits, done: int) -> Iterat
     places = np.concatenate([layout.places(split) for split in splits])  # (N, 2)
     every = zip(chain(*splits.values()), places, np.concatenate([*layout.sizes.values()]), strict=True)
     in_order = sorted(every, key=lambda row: row[0].place)  # archives are read once, from beginning to end
-    rest, total = islice(in_order, done, None), sum(map(len, splits.values()))
-    progress = tqdm(rest, initial=done, total=total, unit="image", mininterval=5)
-    for number, (entry, (start, digest), size) in enumerate(progress, done + 1):
+
+    def write(row: tuple[Entry, np.ndarray, np.ndarray]) -> None:
+        entry, (start, digest), size = row
         pixels = decode(entry)
         if pixels.shape[:2] != tuple(size):
             raise UserError(f"{entry}: its header promises another size than it holds; fetch this file again")
         put(file, start, pixels)
         put(file, digest, np.frombuffer(hashlib.sha256(pixels.data).digest(), np.uint8))
+
+    written = on_all_cores(write, in_order[done:])
+    for number, _ in enumerate(shown(written, "pictures", len(in_order), done), done + 1):
         yield number
 
 

@@ -24,18 +24,18 @@ class Flat:
     """
 
     path: Path
-    values: torch.Tensor
+    values: np.ndarray
     offsets: torch.Tensor
     sizes: torch.Tensor
     digests: torch.Tensor | None
     sound: set[int] = field(default_factory=set)
 
-    def __getitem__(self, i: int) -> torch.Tensor:
+    def __getitem__(self, i: int) -> np.ndarray:
         height, width = self.sizes[i].tolist()
         start = int(self.offsets[i])
-        picture = self.values[start : start + 3 * height * width].view(height, width, 3)
+        picture = self.values[start : start + 3 * height * width].reshape(height, width, 3)
         if self.digests is not None and i not in self.sound:
-            if hashlib.sha256(picture.numpy().data).digest() != self.digests[i].numpy().tobytes():
+            if hashlib.sha256(picture.data).digest() != self.digests[i].numpy().tobytes():
                 raise files.damaged(self.path, f"picture {i} is not what was packed")
             self.sound.add(i)
         return picture
@@ -106,7 +106,7 @@ def pixels_of(source: Input, name: str, publisher: str) -> torch.Tensor | Flat |
     tensors, _ = load(source)
     if f"{name}/pixels" in tensors:
         values, offsets, sizes = (tensors[f"{name}/{part}"] for part in ("pixels", "offsets", "sizes"))
-        return Flat(source.path, values, offsets, sizes, tensors.get(f"{name}/pixels.sha256"))
+        return Flat(source.path, np.asarray(values), offsets, sizes, tensors.get(f"{name}/pixels.sha256"))
     if f"{name}/paths" in tensors:
         lines = tensors[f"{name}/paths"].numpy().tobytes().decode()
         return Listed(machine.folder(readers.KEYS[publisher]), lines.split("\n"))
