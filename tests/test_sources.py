@@ -120,7 +120,8 @@ def test_a_damaged_index_is_named_before_a_picture_is_read(imagenet, tmp_path, t
 def test_a_store_packed_before_pictures_had_digests_is_read_and_checked_as_a_whole(imagenet, tmp_path):
     source, path = packed(tmp_path), tmp_path / "images/older.safetensors"
     loaded = store.load(source)[0].items()
-    tensors = {name: torch.from_numpy(np.asarray(tensor).copy()) for name, tensor in loaded if not name.endswith("sha256")}
+    kept = {name: np.asarray(tensor).copy() for name, tensor in loaded if not name.endswith("sha256")}
+    tensors = {name: torch.from_numpy(array) for name, array in kept.items()}
     save_file(tensors, path)
     record = {"recipe": recipe().said(), "recipe_hash": "hash", "content_hash": files.hash_behind_header(path)}
     save_file(tensors, path, {"record": json.dumps(record)})

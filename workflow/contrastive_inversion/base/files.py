@@ -139,7 +139,7 @@ def record_of(metadata: Mapping[str, str], path: Path) -> Any:
 def load(path: Path, recipe_hash: str | None = None, framework: str = "pt") -> tuple[dict[str, Any], dict[str, Any]]:
     """The tensors (torch, or numpy with framework="np") and the record of a safetensors file.
 
-    A tensor with digests of its parts beside it may be larger than memory: it is always one of numpy's, see `mapped`.
+    A tensor with digests of its parts beside it may be larger than memory: it is `mapped`, and its file is numpy's.
     Raises UserError if the file is missing, made by another recipe than `recipe_hash`, or damaged: if one bit of it is
     not what was written.
     """
@@ -149,10 +149,6 @@ def load(path: Path, recipe_hash: str | None = None, framework: str = "pt") -> t
     # torch's reader maps a whole file privately, which a kernel refuses beyond its memory
     with opened(path, "np" if large else framework) as file:
         tensors = {name: file.get_tensor(name) for name in set(file.keys()) - large}
-    if large and framework == "pt":
-        import torch
-
-        tensors = {name: torch.from_numpy(array) for name, array in tensors.items()}
     tensors |= {name: mapped(path, name) for name in large}
     check_content(path, tensors, record)
     return tensors, record

@@ -88,8 +88,13 @@ class Split:
 
 @functools.cache
 def load(source: Input) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    """All tensors and the record of a store. Raises UserError if it is missing, damaged or of another recipe."""
-    return files.load(source.path, source.recipe_hash)
+    """All tensors and the record of a store; packed pixels are a map of numpy's, for they may be larger than memory.
+
+    Raises UserError if it is missing, damaged or of another recipe.
+    """
+    tensors, record = files.load(source.path, source.recipe_hash)
+    read = {name: torch.from_numpy(array) for name, array in tensors.items() if type(array) is np.ndarray}
+    return tensors | read, record
 
 
 def split(source: Input, name: str) -> Split:
