@@ -148,7 +148,7 @@ def test_the_terminal_shows_ours_and_the_published(small, hand_made):
     ("name", "heads", "row"),
     [
         ("demo", ["Character", "Code point", "New label", "Its code point", "Index"], ["Á", "U+00C1", "A", "U+0041"]),
-        ("paper", ["ImageNet class", "wnid", "New ImageNet-100 label", "Its wnid", "Index"], None),
+        ("paper", ["ImageNet class", "wnid", "New label", "Its wnid", "Index"], None),
     ],
 )
 def test_a_table_that_is_no_grid_is_its_paper_s(tmp_path, name, heads, row):

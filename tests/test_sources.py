@@ -548,7 +548,7 @@ def test_a_resized_copy_is_refused_with_its_numbers(tmp_path):
             formats.photo(tmp_path / "val" / wnid / f"{i}_{k}.JPEG", (8 + k, 8))
     use(imagenet=tmp_path)
     with pytest.raises(UserError, match="val is a resized copy: of 1000 of its pictures 100% have a shorter side of 8"):
-        readers.some_of_imagenet(classes.labels_of("imagenet100_wnids.txt"), {"test": None})
+        readers.some_of_imagenet("imagenet", tmp_path, classes.labels_of("imagenet100_wnids.txt"), {"test": None})
 
 
 def spoil_missing_class(root):
@@ -629,7 +629,9 @@ def test_label_shift_takes_five_classes_and_their_new_labels(imagenet):
             formats.photo(imagenet / "val" / wnid / f"{i}.JPEG")
     shift = {"classes": "label_shift.csv", "test": 10, "train": None}
     assert sorted({entry.label for entry in entries(**shift)["test"]}) == [8, 21, 40, 53, 68]
-    assert readers.class_names(recipe(**shift).settings) == [shown.name for shown in classes.label_shift()]
+    assert readers.class_names(recipe(**shift).settings) == [
+        shown.name for shown in classes.label_shift("label_shift.csv")
+    ]
 
 
 def test_coronahack_is_split_by_its_metadata(tmp_path, monkeypatch):

@@ -113,7 +113,9 @@ def test_a_residual_tower_is_the_same_under_either_name(tmp_path):
 
 def test_missing_files_name_the_key(tmp_path):
     machine.export(machine.Config())
-    with pytest.raises(UserError, match="config.yaml: weights.clip: not set; it is the path of OpenAI's RN101.pt"):
+    with pytest.raises(
+        UserError, match="weights.clip: there is no file weights/RN101.pt; expected the path of OpenAI's"
+    ):
         machine.weights_file("clip")
     machine.export(machine.Config(weights={"clip": str(tmp_path / "none.pt")}))
     with pytest.raises(UserError, match="weights.clip: there is no file"):

@@ -14,7 +14,7 @@ rule weights:
 
 
 rule download:
-    """Fetch CIFAR-10, CIFAR-100 and STL-10 to the places config.yaml names; say where the other data come from."""
+    """Fetch the data of the configured study to the places config.yaml names; say where the rest comes from."""
     log:
         f"{RESULTS}/{STUDY.name}/logs/download.log",
     conda:

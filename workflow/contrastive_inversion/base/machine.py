@@ -33,12 +33,14 @@ class Data(Settings):
         "the folder with train/<wnid>/*.JPEG and val/<wnid>/*.JPEG, or val/*.JPEG with ILSVRC2012_devkit_t12, or "
         "Kaggle's ILSVRC, the official tars or Hugging Face's parquet shards"
     ))  # fmt: skip
-    imagenet_c: Place | None = Field(None, description=(
+    imagenet_c: Place = Field("data/imagenet_c", description=(
         "the folder with <corruption>/<severity>/<wnid>/*.JPEG, or <group>/<corruption>/<severity>/<wnid>/*.JPEG"
     ))  # fmt: skip
-    cifar: Place | None = Field(None, description="the folder with cifar-10-batches-py and cifar-100-python")
-    stl10: Place | None = Field(None, description="the folder with stl10_binary")
-    coronahack: Place | None = Field(None, description=(
+    imagenette: Place = Field("data/imagenette", description="the folder with imagenette2/{train,val}/<wnid>/*.JPEG")
+    imagewoof: Place = Field("data/imagewoof", description="the folder with imagewoof2/{train,val}/<wnid>/*.JPEG")
+    cifar: Place = Field("data/cifar", description="the folder with cifar-10-batches-py and cifar-100-python")
+    stl10: Place = Field("data/stl10", description="the folder with stl10_binary")
+    coronahack: Place = Field("data/coronahack", description=(
         "the folder with Coronahack-Chest-XRay-Dataset/{train,test} and Chest_xray_Corona_Metadata.csv"
     ))  # fmt: skip
 
@@ -46,9 +48,9 @@ class Data(Settings):
 class WeightFiles(Settings):
     """Where published weights lie."""
 
-    clip: Place | None = Field(None, description="the path of OpenAI's RN101.pt, a TorchScript archive")
-    resnet101: Place | None = Field(
-        None, description="the path of torchvision's resnet101-63fe2227.pth (IMAGENET1K_V1)"
+    clip: Place = Field("weights/RN101.pt", description="the path of OpenAI's RN101.pt, a TorchScript archive")
+    resnet101: Place = Field(
+        "weights/resnet101-63fe2227.pth", description="the path of torchvision's resnet101-63fe2227.pth (IMAGENET1K_V1)"
     )
 
 
@@ -57,7 +59,7 @@ class Config(Settings):
 
     study: str = Field("demo", description="which study to run")
     studies: Folder | None = Field(None, description="a folder with studies of the user's own")
-    data: Data = Field(Data(), description="where data sets lie; one that is not set stops only what needs it")
+    data: Data = Field(Data(), description="where data sets lie; one that is missing stops only what needs it")
     weights: WeightFiles = Field(WeightFiles(), description="where published weights lie")
     store: Literal["pixels", "jpeg"] = Field(
         "pixels", description="image files are decoded once into a store, or each time that they are needed"
@@ -106,7 +108,10 @@ def folder(key: str) -> Path:
     """The folder of a data set. Raises UserError where config.yaml names none or a missing one."""
     path = place(f"data.{key}")
     if not path.is_dir():
-        raise UserError(f"config.yaml: data.{key}: there is no folder {path}; expected {expected(f'data.{key}')}")
+        remedy = "" if key == "imagenet" else "; `snakemake download` fetches it"
+        raise UserError(
+            f"config.yaml: data.{key}: there is no folder {path}; expected {expected(f'data.{key}')}{remedy}"
+        )
     return path
 
 

@@ -1,4 +1,4 @@
-"""Lists of ImageNet classes: the two that a study's `classes` names, and the label shift between them."""
+"""Lists of ImageNet classes that a study's `classes` names, and the label shifts between them."""
 
 import csv
 from dataclasses import dataclass
@@ -28,9 +28,9 @@ def wnids(list_name: str) -> list[str]:
     return sorted((LISTS / list_name).read_text().split())
 
 
-def label_shift() -> list[Shift]:
-    """The classes of the label shift, in the order of their list."""
-    with open(LISTS / "label_shift.csv", newline="", encoding="utf-8") as file:
+def label_shift(list_name: str) -> list[Shift]:
+    """The classes of a label shift, in the order of its list, a csv."""
+    with open(LISTS / list_name, newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     return [
         Shift(r["class"], r["wnid"], r["label"], r["label_wnid"], wnids(r["list"]).index(r["label_wnid"])) for r in rows
@@ -40,5 +40,5 @@ def label_shift() -> list[Shift]:
 def labels_of(list_name: str) -> dict[str, int]:
     """{wnid: label} of a list of classes, or of a label shift (a csv), whose classes carry other classes' labels."""
     if list_name.endswith(".csv"):
-        return {shift.wnid: shift.index for shift in label_shift()}
+        return {shift.wnid: shift.index for shift in label_shift(list_name)}
     return {wnid: label for label, wnid in enumerate(wnids(list_name))}

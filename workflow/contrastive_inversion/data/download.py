@@ -1,76 +1,235 @@
-"""Fetching what may be fetched: published weights, CIFAR and STL-10, into the places that config.yaml names.
+"""Fetching a published file from the first of its addresses that gives it whole, going on where a connection broke.
 
-Nothing else in this package opens a connection. Every file is checked against its published checksum.
+Nothing else in this package opens a connection. A file appears under its name only with its published checksum; until
+then it grows as `<name>.part`, from which the next attempt goes on.
 """
 
-from collections.abc import Mapping
-from collections.abc import Set as AbstractSet
+import hashlib
+import http.client
+import shutil
+import tarfile
+import tempfile
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from urllib.error import URLError
+from typing import Any
+from urllib.error import HTTPError
+from urllib.parse import urlsplit
 
-from contrastive_inversion.base import machine
+from tqdm import tqdm
+
 from contrastive_inversion.base.errors import UserError
-from contrastive_inversion.base.files import check_sum
-from contrastive_inversion.data import readers
+from contrastive_inversion.base.files import write_failure
 
-WEIGHTS = {
-    "clip": "https://openaipublic.azureedge.net/clip/models/"
-    "8fa8567bab74a42d41c5915025a8e4538c3bdbe8804a470a72f30b0d94fab599/RN101.pt",
-    "resnet101": "https://download.pytorch.org/models/resnet101-63fe2227.pth",
-}
-BY_HAND = {
-    "imagenet": "ILSVRC 2012 from image-net.org, after registration",
-    "imagenet_c": "ImageNet-C from zenodo.org/records/2235448",
-    "coronahack": "kaggle.com/datasets/praveengovi/coronahack-chest-xraydataset, with an account",
-}
+PIECE = 1 << 20  # bytes read at a time
+PATIENCE = 30  # seconds without a byte: the connection has stalled
+TRIES = 5  # connections in a row that give nothing
+HEADERS = {"User-Agent": "contrastive-inversion", "Accept-Encoding": "identity"}
 
 
-def fetch_weights(checksums: Mapping[str, str]) -> None:
-    """Fetch the weights that a study starts from: {config.yaml's name: sha256, its first digits at least}.
+class Unfetchable(Exception):
+    """Why an address does not give a file, in a few words."""
 
-    Raises UserError where there are none, and without a place, a network or the right checksum.
+
+@dataclass(frozen=True)
+class File:
+    """A published file: its name, its addresses, tried in order, and its checksum: an algorithm and (first) digits."""
+
+    name: str
+    addresses: tuple[str, ...]
+    algorithm: str
+    digits: str
+
+    def check(self, digest: str) -> None:
+        """Raise Unfetchable unless a checksum is the published one."""
+        if not digest.startswith(self.digits):
+            raise Unfetchable(f"its {self.algorithm} is {digest[:16]}..., published is {self.digits[:16]}...")
+
+    def checked(self, path: Path) -> None:
+        """Raise Unfetchable unless a file has the published checksum."""
+        with open(path, "rb") as file:
+            self.check(hashlib.file_digest(file, self.algorithm).hexdigest())
+
+
+class Stream:
+    """The bytes of an address from some byte on, as a file to read; a broken connection is taken up where it broke.
+
+    start: where it really begins, 0 where the server cannot go on in the middle. Raises Unfetchable.
     """
-    if not checksums:
-        raise UserError("the study starts from no published weights: there is nothing to fetch")
-    for name, sha256 in checksums.items():
-        path = machine.place(f"weights.{name}")
-        if not path.exists():
-            download(WEIGHTS[name], path, sha256)
-        check_sum(path, sha256)
-        print(f"weights.{name}: {path}, sha256 as published")
+
+    def __init__(self, address: str, start: int = 0) -> None:
+        self.address, self.failures = address, 0
+        self.start = self.position = self.connect(start)
+
+    def connect(self, start: int) -> int:
+        """Ask for the bytes from `start` on. Returns where those that come begin."""
+        request = urllib.request.Request(self.address, headers=HEADERS | {"Range": f"bytes={start}-"})
+        try:
+            self.response = urllib.request.urlopen(request, timeout=PATIENCE)
+        except HTTPError as error:
+            if error.code == 416 and start:  # nothing is left to send, or what is there is of another file
+                return self.connect(0)
+            raise Unfetchable(f"the server says {error.code} {error.reason}") from None
+        except (OSError, http.client.HTTPException) as error:
+            raise Unfetchable(str(getattr(error, "reason", error)) or type(error).__name__) from None
+        if self.response.headers.get_content_type() == "text/html":
+            raise Unfetchable("a web page instead of the file")
+        begin = start if self.response.status == 206 else 0
+        length = self.response.headers.get("Content-Length")
+        self.total = begin + int(length) if length else None
+        return begin
+
+    def read(self, count: int) -> bytes:
+        """Up to `count` bytes, none at the end. Raises Unfetchable where the connection breaks again and again."""
+        while True:
+            try:
+                piece, why = self.response.read1(count), "the connection ended early"
+            except (OSError, http.client.HTTPException) as error:
+                piece, why = b"", "stalled" if isinstance(error, TimeoutError) else str(error) or type(error).__name__
+            if piece or self.position >= (self.total or 0):
+                self.failures = 0
+                self.position += len(piece)
+                return piece
+            self.take_up(why)
+
+    def take_up(self, why: str) -> None:
+        """Connect again where the bytes ended. Raises Unfetchable after TRIES in a row, or where that is impossible."""
+        self.failures += 1
+        if self.failures >= TRIES or self.connect(self.position) != self.position:
+            raise Unfetchable(f"{why} after {self.position:,} of {self.total or 0:,} bytes")
 
 
-def download(url: str, path: Path, digits: str) -> None:
-    """Fetch a file with a progress bar; it appears at `path` whole and with the right sha256, or not at all."""
-    from torch.hub import download_url_to_file
+def fetch(file: File, path: Path) -> None:
+    """Fetch a file; one that is there is only checked.
 
-    path.parent.mkdir(parents=True, exist_ok=True)
+    Raises UserError where no address gives it, with the reason of each; what came is kept as `<name>.part`.
+    """
     try:
-        download_url_to_file(url, str(path), hash_prefix=digits)
-    except (URLError, OSError) as error:
+        if path.exists():
+            return file.checked(path)
+    except Unfetchable as problem:
         raise UserError(
-            f"{url}: cannot be fetched ({getattr(error, 'reason', error)}); "
-            f"fetch it where there is a network and put it at {path}"
+            f"{path}: {problem}; it is another file, or was not fetched whole: delete it and try again"
         ) from None
-    except RuntimeError as error:
-        raise UserError(f"{url}: {error}; nothing was kept, try again") from None
+    partial, problems = path.with_name(f"{path.name}.part"), []
+    for address in file.addresses:
+        try:
+            with writing(partial):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                complete(file, address, partial)
+                partial.replace(path)
+            return None
+        except Unfetchable as problem:
+            problems.append(f"{urlsplit(address).netloc}: {problem}")
+    raise UserError(
+        f"{file.name} cannot be fetched ({'; '.join(problems)}); try again, or fetch it elsewhere and put it at {path}"
+    )
 
 
-def fetch_data(sources: AbstractSet[str]) -> None:
-    """Fetch CIFAR and STL-10 with torchvision and its checksums, and say where the data of other sources come from."""
-    for source in sorted(sources & readers.ARCHIVES.keys()):
-        fetch_archive(source)
-    for key in sorted({readers.KEYS.get(source, "") for source in sources} & BY_HAND.keys()):
-        print(f"data.{key}: fetch by hand: {BY_HAND[key]}; it is {machine.expected(f'data.{key}')}")
-
-
-def fetch_archive(source: str) -> None:
-    """Fetch an official archive. Raises UserError without a place or a network, and for a wrong checksum."""
-    root = machine.place(f"data.{readers.KEYS[source]}")
-    root.mkdir(parents=True, exist_ok=True)
+def complete(file: File, address: str, partial: Path) -> None:
+    """Bring the rest of a file; a wrong whole is thrown away, and brought anew where its beginning was there before."""
+    resumed = receive(file.name, address, partial)
     try:
-        for split in ("train", "test"):
-            readers.torchvision_set(source, root, split, download=True)
-    except (URLError, OSError, RuntimeError) as error:
-        raise UserError(f"{source}: cannot be fetched into {root} ({getattr(error, 'reason', error)})") from None
-    print(f"{source}: {root}, checksums as published")
+        file.checked(partial)
+    except Unfetchable:
+        partial.unlink()
+        if not resumed:
+            raise
+        complete(file, address, partial)
+
+
+def receive(name: str, address: str, partial: Path) -> bool:
+    """Append what is left of a file to its beginning. Returns whether there was a beginning to go on from."""
+    stream = Stream(address, partial.stat().st_size if partial.exists() else 0)
+    with open(partial, "ab") as out, bar(name, stream) as progress:
+        out.truncate(stream.start)
+        while piece := stream.read(PIECE):
+            out.write(piece)
+            progress.update(len(piece))
+    return stream.start > 0
+
+
+def bar(name: str, stream: Stream) -> "tqdm[Any]":
+    """A progress bar over the bytes of a file."""
+    return tqdm(
+        desc=name, initial=stream.start, total=stream.total, unit="B", unit_scale=True, unit_divisor=1000, mininterval=1
+    )
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn a failing disk into a UserError."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(write_failure(path, error)) from None
+
+
+def unpack(archive: Path, folder: str) -> None:
+    """Unpack a tar archive that holds one folder beside itself: the folder appears whole or not at all.
+
+    Raises UserError on a full disk and for an archive that is not as published.
+    """
+    with (
+        writing(archive.parent / folder),
+        tempfile.TemporaryDirectory(dir=archive.parent, prefix=".unpacking-") as place,
+    ):
+        try:
+            with tarfile.open(archive) as packed:
+                packed.extractall(place, filter="data")
+            shutil.move(Path(place) / folder, archive.parent / folder)
+        except (tarfile.TarError, EOFError, FileNotFoundError) as error:
+            why = " ".join(str(error).split())
+            raise UserError(f"{archive}: cannot be unpacked ({why}); delete it and fetch it again") from None
+
+
+class Hashed:
+    """A stream that is hashed, and shown as a progress bar, while it is read."""
+
+    def __init__(self, file: File, stream: Stream) -> None:
+        self.stream, self.digest, self.progress = stream, hashlib.new(file.algorithm), bar(file.name, stream)
+
+    def read(self, count: int) -> bytes:
+        """As the stream does."""
+        piece = self.stream.read(count)
+        self.digest.update(piece)
+        self.progress.update(len(piece))
+        return piece
+
+
+def fetch_members(file: File, folder: Path, kept_as: Callable[[str], Path | None]) -> None:
+    """Read a tar archive over the network, keeping below a folder the members for which `kept_as` gives a path.
+
+    What is kept appears after the whole archive was read and its checksum was right, or not at all: the archive itself
+    needs no room. Raises UserError as `fetch` does.
+    """
+    problems = []
+    for address in file.addresses:
+        with writing(folder), tempfile.TemporaryDirectory(dir=folder, prefix=f".{file.name}-") as place:
+            try:
+                keep(file, address, Path(place), kept_as)
+            except (Unfetchable, tarfile.TarError) as problem:
+                problems.append(f"{urlsplit(address).netloc}: {problem}")
+                continue
+            for kept in Path(place).iterdir():
+                if not (folder / kept.name).exists():
+                    shutil.move(kept, folder / kept.name)
+            return
+    raise UserError(f"{file.name} cannot be fetched ({'; '.join(problems)}); nothing of it was kept, try again")
+
+
+def keep(file: File, address: str, place: Path, kept_as: Callable[[str], Path | None]) -> None:
+    """Read an archive to its end, writing some of its members. Raises Unfetchable for a wrong checksum."""
+    source = Hashed(file, Stream(address))
+    with tarfile.open(fileobj=source, mode="r|") as archive:  # type: ignore[call-overload]
+        for member in archive:
+            path, content = kept_as(member.name), archive.extractfile(member)
+            if path and content:
+                (place / path).parent.mkdir(parents=True, exist_ok=True)
+                with open(place / path, "wb") as out:
+                    shutil.copyfileobj(content, out)
+    while source.read(PIECE):  # what lies behind the end of the archive counts for its checksum
+        pass
+    file.check(source.digest.hexdigest())

@@ -42,19 +42,22 @@ class Picture(NamedTuple):
     within: tuple[int, int] | None = None
 
 
-def split(root: Path, name: str, labels: Mapping[str, int]) -> list[Entry]:
-    """The images of some classes in ImageNet's `train` or `val`, sorted by class and name. labels: {wnid: label}.
+def split(key: str, root: Path, name: str, labels: Mapping[str, int]) -> list[Entry]:
+    """The images of some classes in ImageNet's `train` or `val`, sorted by class and name.
+
+    key: of config.yaml's `data`; labels: {wnid: label}.
 
     Raises UserError for a folder of none of the forms, one that cannot be read, and classes without images.
     """
+    place = f"config.yaml: data.{key}: {root}"
     try:
         found = pictures(root, name, labels)
+        if found is None:
+            raise UserError(f"{place} {unknown(root, name)}")
+        listed = sorted(found)
     except OSError as error:
-        raise UserError(f"config.yaml: data.imagenet: {error.filename}: cannot be read ({error.strerror})") from None
-    if found is None:
-        raise UserError(f"config.yaml: data.imagenet: {unknown(root, name)}")
-    listed = sorted(found)
-    check_classes(root, name, labels, {picture.wnid for picture in listed})
+        raise UserError(f"{place}: {error.filename} cannot be read ({error.strerror})") from None
+    check_classes(f"{place}: {name}", labels, {picture.wnid for picture in listed})
     return [Entry(p.path, labels[p.wnid], p.within, f"{p.wnid}/{p.name}") for p in listed]
 
 
@@ -166,15 +169,12 @@ def synsets(root: Path) -> dict[int, str]:
     return {int(row[0]): str(row[1]) for row in rows}
 
 
-def check_classes(root: Path, name: str, wnids: Collection[str], found: Collection[str]) -> None:
+def check_classes(place: str, wnids: Collection[str], found: Collection[str]) -> None:
     """Raise UserError unless every class has images."""
     absent = [wnid for wnid in wnids if wnid not in found]
     if absent:
         first = ", ".join(absent[:3]) + (", ..." if len(absent) > 3 else "")
-        raise UserError(
-            f"config.yaml: data.imagenet: {root}: {name} lacks images of {len(absent)} of {len(wnids)} classes "
-            f"({first})"
-        )
+        raise UserError(f"{place} lacks images of {len(absent)} of {len(wnids)} classes ({first})")
 
 
 def unknown(root: Path, name: str) -> str:
@@ -186,4 +186,4 @@ def unknown(root: Path, name: str) -> str:
     resembles = (
         f"it resembles {likely}; it has {', '.join(signs[likely][:4])}" if signs[likely] else "it resembles none"
     )
-    return f"{root} holds no {name} images in a form understood ({'; '.join(FORMS)}); {resembles}"
+    return f"holds no {name} images in a form understood ({'; '.join(FORMS)}); {resembles}"

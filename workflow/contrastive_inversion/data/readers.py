@@ -17,24 +17,27 @@ from contrastive_inversion.base.errors import UserError
 from contrastive_inversion.data import classes, imagenet
 from contrastive_inversion.data.entries import Entry, size_of
 from contrastive_inversion.data.imagenet import pictures_in
-from contrastive_inversion.data.settings import CoronaHack, ImageNet, ImageNetC
+from contrastive_inversion.data.settings import CoronaHack, ImageNet, ImageNetC, Imagenette
 from contrastive_inversion.distort.names import IMAGENET_C
 
 if TYPE_CHECKING:
     import torch
 
 CORRUPTION_GROUPS = ("blur", "digital", "extra", "noise", "weather")
-# Sets that torchvision reads: the folder that each unpacks to.
-ARCHIVES = {"cifar10": "cifar-10-batches-py", "cifar100": "cifar-100-python", "stl10": "stl10_binary"}
+# The folder that each archive unpacks to.
+ARCHIVES = {
+    "cifar10": "cifar-10-batches-py", "cifar100": "cifar-100-python", "stl10": "stl10_binary",
+    "imagenette": "imagenette2", "imagewoof": "imagewoof2",
+}  # fmt: skip
 # The key in config.yaml's `data` of every source that lies in files.
 KEYS = {
     "imagenet": "imagenet", "imagenet-c": "imagenet_c", "cifar10": "cifar", "cifar100": "cifar", "stl10": "stl10",
-    "coronahack": "coronahack",
+    "coronahack": "coronahack", "imagenette": "imagenette", "imagewoof": "imagewoof",
 }  # fmt: skip
 FOLDERS = {"train": "train", "test": "val"}  # ImageNet's names of the splits
 JUDGED, ALIKE = 2000, 0.9  # images whose sizes are looked at; the share of them that is alike in a resized copy only
 COMMON_SIDE, LARGE = 500, 768  # px: the longer side of most originals; many of thousands are larger than this
-InFiles = ImageNet | ImageNetC | CoronaHack
+InFiles = ImageNet | Imagenette | ImageNetC | CoronaHack
 
 
 def class_folders(root: Path, labels: Mapping[str, int], key: str) -> list[Entry]:
@@ -63,18 +66,20 @@ def check_count(listed: Sequence[Entry], expected: int | None, folder: Path, key
         )
 
 
-def some_of_imagenet(labels: Mapping[str, int], counts: Mapping[str, int | None]) -> dict[str, list[Entry]]:
+def some_of_imagenet(
+    key: str, root: Path, labels: Mapping[str, int], counts: Mapping[str, int | None]
+) -> dict[str, list[Entry]]:
     """{split: entries} of some ImageNet classes. labels: {wnid: label}; counts: the published numbers by split."""
-    root, splits = machine.folder("imagenet"), {}
+    splits = {}
     for split, name in FOLDERS.items():
         if split in counts:
-            splits[split] = imagenet.split(root, name, labels)
-            check_count(splits[split], counts[split], root / name, "imagenet")
-            check_original(splits[split], root / name)
+            splits[split] = imagenet.split(key, root, name, labels)
+            check_count(splits[split], counts[split], root / name, key)
+            check_original(splits[split], root / name, key)
     return splits
 
 
-def check_original(listed: Sequence[Entry], folder: Path) -> None:
+def check_original(listed: Sequence[Entry], folder: Path, key: str) -> None:
     """Raise UserError, with the numbers, for a copy whose pictures were resized; a thousand and more can tell."""
     if len(listed) < JUDGED // 2:
         return
@@ -84,7 +89,7 @@ def check_original(listed: Sequence[Entry], folder: Path) -> None:
         sample = [listed[i] for i in np.linspace(0, len(listed) - 1, min(JUDGED, len(listed))).astype(int)]
     if found := resized(np.array([size_of(entry) for entry in sample])):
         raise UserError(
-            f"config.yaml: data.imagenet: {folder} is a resized copy: of {len(sample)} of its pictures {found}; the "
+            f"config.yaml: data.{key}: {folder} is a resized copy: of {len(sample)} of its pictures {found}; the "
             "study needs the original files"
         )
 
@@ -149,10 +154,10 @@ def entries(settings: InFiles) -> dict[str, list[Entry]]:
     labels = classes.labels_of(settings.classes)
     if isinstance(settings, ImageNetC):
         return released_imagenet_c(labels, settings.test)
-    shifted = settings.classes.endswith(".csv")  # a label shift is tested only
-    return some_of_imagenet(
-        labels, {"test": settings.test} if shifted else {"train": settings.train, "test": settings.test}
-    )
+    key, counts = KEYS[settings.source], {"train": settings.train, "test": settings.test}
+    if settings.classes.endswith(".csv"):  # a label shift is tested only
+        del counts["train"]
+    return some_of_imagenet(key, machine.folder(key) / ARCHIVES.get(settings.source, ""), labels, counts)
 
 
 def class_names(settings: InFiles) -> list[str]:
@@ -186,14 +191,14 @@ def archive(source: str) -> dict[str, "torch.Tensor"]:
     return tensors
 
 
-def torchvision_set(source: str, root: Path, split: str, download: bool = False) -> Any:
+def torchvision_set(source: str, root: Path, split: str) -> Any:
     """torchvision's data set of a source in ARCHIVES. Raises RuntimeError where its files are not whole."""
     from torchvision import datasets
 
     if source == "stl10":
-        return datasets.STL10(root, split=split, download=download)
+        return datasets.STL10(root, split=split)
     kind = {"cifar10": datasets.CIFAR10, "cifar100": datasets.CIFAR100}[source]
-    return kind(root, train=split == "train", download=download)
+    return kind(root, train=split == "train")
 
 
 def decoded_on_the_fly(settings: InFiles) -> bool:

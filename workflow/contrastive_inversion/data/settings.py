@@ -130,6 +130,13 @@ class ImageNet(Photos):
     classes: ClassList = Field(description="the list of classes, a file in data/class_lists")
 
 
+class Imagenette(Photos):
+    """Ten classes of ImageNet at their full size, or dogs of ten breeds, from archives that need no registration."""
+
+    source: Literal["imagenette", "imagewoof"]
+    classes: ClassList = Field(description="the list of classes, a file in data/class_lists")
+
+
 class ImageNetC(Photos):
     """Some classes of the released ImageNet-C; `test` counts each of its levels."""
 
@@ -155,7 +162,7 @@ class CoronaHack(Photos):
 
 
 DataSet = Annotated[
-    Characters | Digits | Photographs | GeneratedImageNetC | ImageNet | ImageNetC | Archive | CoronaHack,
+    Characters | Digits | Photographs | GeneratedImageNetC | ImageNet | Imagenette | ImageNetC | Archive | CoronaHack,
     Field(discriminator="source"),
 ]
 SIZES = {"cifar10": (50_000, 10), "cifar100": (50_000, 100), "stl10": (5_000, 10)}
@@ -170,7 +177,7 @@ def training_size(settings: DataSet) -> tuple[int, int] | None:
         return settings.train * classes, classes
     if isinstance(settings, Digits | Photographs):
         return (settings.train, 10) if isinstance(settings, Digits) else (settings.train // 2 * 2, 2)
-    return (settings.train, 1) if isinstance(settings, ImageNet) and settings.train else None
+    return (settings.train, 1) if isinstance(settings, ImageNet | Imagenette) and settings.train else None
 
 
 DATA_SET: TypeAdapter[DataSet] = TypeAdapter(DataSet)

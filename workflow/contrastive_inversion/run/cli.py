@@ -144,16 +144,16 @@ def plan(run: Run, targets: tuple[str, ...], card: str | None) -> None:
 @of_study
 def fetch(run: Run, what: str) -> None:
     """Fetch published weights, or the data sets that need no account."""
-    from contrastive_inversion.data import download
+    from contrastive_inversion.data import sources
     from contrastive_inversion.run import doctor
 
     if what == "data":
-        download.fetch_data({settings.source for settings in run.study.settings.data.values()})
+        sources.fetch_data(run.study.settings.data.values())
         return
     wanted = doctor.weights_of(run.study)
     if not wanted:
         raise UserError(f"study {run.study.name} starts from no published weights")
-    download.fetch_weights(wanted)
+    sources.fetch_weights(wanted)
 
 
 @commands.command()

@@ -3,6 +3,7 @@
 import pandas as pd
 
 from contrastive_inversion.data import classes
+from contrastive_inversion.data.settings import ImageNet, Imagenette
 from contrastive_inversion.papers.inverse_problems.recipes import OurStudy
 
 
@@ -16,6 +17,7 @@ def label_shift(study: OurStudy) -> pd.DataFrame:
         pairs = (settings.pairs or {}).items()
         lines = [(c, f"U+{ord(c):04X}", to, f"U+{ord(to):04X}", pool.index(to)) for c, to in pairs]
         return pd.DataFrame(lines, columns=["Character", "Code point", "New label", "Its code point", "Index"])
-    heads = ["ImageNet class", "wnid", "New ImageNet-100 label", "Its wnid", "Index"]
-    shifted = [(s.name, s.wnid, s.label, s.label_wnid, s.index) for s in classes.label_shift()]
+    assert isinstance(settings, ImageNet | Imagenette)
+    heads = ["ImageNet class", "wnid", "New label", "Its wnid", "Index"]
+    shifted = [(s.name, s.wnid, s.label, s.label_wnid, s.index) for s in classes.label_shift(settings.classes)]
     return pd.DataFrame(shifted, columns=heads)
