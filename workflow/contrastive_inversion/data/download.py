@@ -10,8 +10,7 @@ import shutil
 import tarfile
 import tempfile
 import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from urllib.parse import urlsplit
 from tqdm import tqdm
 
 from contrastive_inversion.base.errors import UserError
-from contrastive_inversion.base.files import write_failure
+from contrastive_inversion.base.files import writable
 
 PIECE = 1 << 20  # bytes read at a time
 PATIENCE = 30  # seconds without a byte: the connection has stalled
@@ -116,7 +115,7 @@ def fetch(file: File, path: Path) -> None:
     partial, problems = path.with_name(f"{path.name}.part"), []
     for address in file.addresses:
         try:
-            with writing(partial):
+            with writable(partial):
                 path.parent.mkdir(parents=True, exist_ok=True)
                 complete(file, address, partial)
                 partial.replace(path)
@@ -158,22 +157,13 @@ def bar(name: str, stream: Stream) -> "tqdm[Any]":
     )
 
 
-@contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Turn a failing disk into a UserError."""
-    try:
-        yield
-    except OSError as error:
-        raise UserError(write_failure(path, error)) from None
-
-
 def unpack(archive: Path, folder: str) -> None:
     """Unpack a tar archive that holds one folder beside itself: the folder appears whole or not at all.
 
     Raises UserError on a full disk and for an archive that is not as published.
     """
     with (
-        writing(archive.parent / folder),
+        writable(archive.parent / folder),
         tempfile.TemporaryDirectory(dir=archive.parent, prefix=".unpacking-") as place,
     ):
         try:
@@ -207,7 +197,7 @@ def fetch_members(file: File, folder: Path, kept_as: Callable[[str], Path | None
     """
     problems = []
     for address in file.addresses:
-        with writing(folder), tempfile.TemporaryDirectory(dir=folder, prefix=f".{file.name}-") as place:
+        with writable(folder), tempfile.TemporaryDirectory(dir=folder, prefix=f".{file.name}-") as place:
             try:
                 keep(file, address, Path(place), kept_as)
             except (Unfetchable, tarfile.TarError) as problem:
