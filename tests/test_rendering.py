@@ -378,7 +378,8 @@ def test_the_page_tells_power_shift_and_assumption(hand_made):
     assert f"<strong>All tables: {found.words}</strong>" in text and "over 4 quantities" in text
     judged, flips = (of(TABLE_6, ours, study) for of in (page.verdicts.of_table, page.verdicts.flips))
     assert all(f"<dd>{each.words} (z = {each.z:.1f}" in text for each in judged)
-    assert {each.words for each in judged} > {"within, spread assumed"}
+    assert {each.words for each in judged} > {"not distinguishable, spread assumed"}
+    assert "0 of them equal within 1 point, the others not distinguishable;" in text
     assert all(f"<dt>Spread</dt><dd>{page.flip_of(*each)}</dd>" in text for each in zip(flips, judged, strict=True))
     assert page.flip_of(page.Flip(0.3, 0.456), judged[0]) == "0.3, assumed; the verdict flips at 0.46"
     assert page.flip_of(page.Flip(0.3, None), judged[0]) == "0.3, assumed; the verdict flips at none"

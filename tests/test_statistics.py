@@ -147,6 +147,33 @@ def test_a_tie_is_called_in_five_percent_of_worlds(trainings):
     assert low <= found <= high
 
 
+CASES = [(name, verdict) for name in worlds.JOINT for verdict in ("holds", "fails")]
+
+
+@pytest.mark.parametrize(("name", "verdict"), CASES, ids=[" ".join(case) for case in CASES])
+def test_a_wrong_word_falls_in_at_most_five_percent_of_worlds_where_it_is_only_just_wrong(name, verdict):
+    """Of all, most and some comparisons; spreads declared and measured on two trainings, cells alike or not."""
+    reading, few = worlds.reading(*worlds.JOINT[name]), 150
+    for seed, truth in enumerate(({"together": 0.0}, {"together": 1.0}, {"trainings": 2})):
+        found = worlds.rate(lambda random, t=truth: worlds.wrongly(reading, verdict, random, **t), few, seed)
+        assert found <= worlds.bounds(0.05, few)[1]
+
+
+def test_counting_comparisons_would_be_wrong_far_more_often():
+    """So the simulation can tell the two apart, and the joint decision is not merely silent."""
+    most, all_of = (worlds.reading(*worlds.JOINT[name]) for name in ("most of 28 (Figure 6)", "all of 8 (Table 1)"))
+    assert worlds.rate(lambda random: worlds.counted(most, "holds", random), 100) > 0.15
+    assert worlds.rate(lambda random: worlds.counted(all_of, "fails", random), 100) > 0.15
+    assert worlds.rate(lambda random: worlds.wrongly(all_of, "holds", random), 400) > 0.015
+
+
+def test_a_cell_that_is_a_point_off_is_said_to_be_equal_in_at_most_five_percent():
+    """And one that is not off is often said to be equal, where the spread of trainings is known."""
+    off, faithful = (worlds.shares_of_words(1, points, 60) for points in (1.0, 0.0))
+    assert off[0] <= worlds.bounds(0.05, 60 * 24)[1] and off[1] > 0.6
+    assert faithful[0] > 0.3 and faithful[0] + faithful[1] > 0.97
+
+
 # --- the page -------------------------------------------------------------------------------------------------------
 
 

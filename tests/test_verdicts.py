@@ -19,7 +19,7 @@ from contrastive_inversion.ledger.verdicts import Judgement
 from ledgers import measure, study_but
 
 STUDY = papers.study("paper")
-TABLE_1, TABLE_10 = (printed.cells_of(number, STUDY.paper) for number in (1, 10))
+TABLE_1, TABLE_6, TABLE_10 = (printed.cells_of(number, STUDY.paper) for number in (1, 6, 10))
 CELL = TABLE_1[0]  # 77.53±0.06
 
 
@@ -304,9 +304,29 @@ def test_verdicts_name_direction_and_absence():
     score = verdicts.score(CELL, Estimate(90.0, 0.1, 10), STUDY)
     for value, verdict, delta in ((90, "better", 12.47), (60, "worse", -17.53), (77.6, "within", 0.07)):
         z = pytest.approx(delta / score.se)
-        assert judged(Estimate(value, 0.1, 10)) == Judgement(verdict, z, pytest.approx(score.df), "assumed")
+        assert judged(Estimate(value, 0.1, 10)) == Judgement(
+            verdict, z, pytest.approx(score.df), "assumed", equal=value == 77.6
+        )
     assert judged(Estimate(90, 0.1, 10)).words == "better, spread assumed"
+    assert judged(Estimate(77.6, 0.1, 10)).words == "equal within 1 point, spread assumed"
+    assert judged(Estimate(78.2, 0.1, 10)).words == "not distinguishable, spread assumed"
     assert judged(None) == Judgement("missing") and judged(None).words == "missing"
+
+
+def test_within_is_equal_within_a_point_where_two_one_sided_tests_say_so():
+    """The difference and 1.645 s are together below a point, which is 0.01 of an area; s is 0.42 of a point here."""
+    cell = replace(CELL, se="", value="80.00")
+    score = verdicts.score(cell, Estimate(80, None, 1), STUDY)
+    room = 1.644854 * score.se
+    for difference, equal in ((0, True), (0.99 - room, True), (1.01 - room, False), (room - 0.99, True), (-1.5, False)):
+        (judged,) = verdicts.of_table([cell], [Estimate(80 + difference, None, 1)], STUDY)
+        assert judged.equal is equal, difference
+    area = replace(TABLE_6[0], se="")
+    for difference in (0.0, 0.004):
+        (judged,) = verdicts.of_table([area], [Estimate(float(area.value) + difference, None, 1)], STUDY)
+        assert not judged.equal  # 1.645 times 0.007 is more than 0.01
+    several = [Estimate(float(c.value), None, 1, trainings=9, training_sd=0.001) for c in TABLE_6]
+    assert all(each.equal for each in verdicts.of_table(TABLE_6, several, STUDY))
 
 
 def test_missing_cells_leave_the_others_verdicts_in_place():
@@ -355,6 +375,7 @@ def test_a_row_of_cells_csv_says_ours_theirs_and_the_verdict():
     assert (row["published"], row["published_se"]) == ("77.53", "0.06")
     assert (row["reproduced"], row["reproduced_se"], row["n"]) == (77.1235, 0.0988, 10)
     assert (row["delta"], row["verdict"], row["z"]) == (-0.4065, "within", -1.23)
+    assert row["said"] == "not distinguishable"
     assert (row["df"], row["spread_is"], row["spread"], row["flips_at"]) == (12.3, "measured", 0.3, 0.1235)
     never = cells.row(CELL, ours, judged, verdicts.Flip(0.3, None))
     assert (never["spread"], never["flips_at"]) == (0.3, None)
@@ -376,5 +397,5 @@ def test_cells_csv_has_a_row_for_each_printed_cell_of_a_study_s_tables(tmp_path)
     assert written["reproduced_se"].tolist() == [0, 0.05, 0.1, 0.15] and written["z"].isna().all()
     assert list(written.columns) == [
         "table", "row", "column", "quantity", "published", "published_se", "reproduced", "reproduced_se", "n", "delta",
-        "verdict", "z", "df", "spread_is", "spread", "flips_at",
+        "verdict", "said", "z", "df", "spread_is", "spread", "flips_at",
     ]  # fmt: skip

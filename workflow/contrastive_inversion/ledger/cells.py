@@ -38,7 +38,7 @@ def row(cell: Cell, ours: Estimate | None, judged: Judgement, flip: Flip | None 
         "reproduced_se": None if ours is None or ours.se is None else round(ours.se, 4),
         "n": None if ours is None else ours.n,
         "delta": None if ours is None else round(ours.mean - float(cell.value), 4),
-        "verdict": judged.verdict, "z": None if judged.z is None else round(judged.z, 2),
+        "verdict": judged.verdict, "said": judged.words, "z": None if judged.z is None else round(judged.z, 2),
         "df": None if judged.df is None else round(judged.df, 1), "spread_is": judged.spread or None,
         "spread": flip and round(flip.spread, 4), "flips_at": flip and flip.at and round(flip.at, 4),
     }  # fmt: skip

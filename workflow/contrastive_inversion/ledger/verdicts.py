@@ -15,10 +15,12 @@ used: that is taken to be so where their numbers agree or the print's is not kno
 sides is never taken as exact: it has a spread, or it is not judged.
 
 z has Student's t with the degrees of freedom of Welch and Satterthwaite, so a spread measured on two or three
-trainings counts for what it is worth. Within a table, Holm's method (1979, Scand. J. Statist. 6) keeps the chance of
-any false alarm at 5 % whatever the dependence between cells; over k tables together it is at most 1 - 0.95^k where
-the tables are independent, and is not controlled. A verdict that rests on a declared spread says that it is assumed,
-and each tells the spread at which it would flip, all spreads of its table being scaled together.
+trainings counts for what it is worth. *Within* is not the same: it is *equal within 1 point* where two one-sided tests
+at 5 % each say so of that cell by itself, and *not distinguishable* otherwise. Within a table, Holm's method (1979,
+Scand. J. Statist. 6) keeps the chance of any false alarm at 5 % whatever the dependence between cells; over k tables
+together it is at most 1 - 0.95^k where the tables are independent, and is not controlled. A verdict that rests on a
+declared spread says that it is assumed, and each tells the spread at which it would flip, all spreads of its table
+being scaled together.
 docs/statistics.md has the measured rates. Imports no torch.
 """
 
@@ -41,6 +43,7 @@ from contrastive_inversion.ledger.study import Study
 FALSE_ALARM_RATE = 0.05
 LARGE = 1e5  # degrees of freedom, above which Student's t is taken for a normal
 QUANTILES = (np.arange(200) + 0.5) / 200  # over which the power's doubt about a standard error is averaged
+EQUAL = 1.0  # points: two numbers closer than this are taken for the same
 VERDICTS = ("within", "better", "worse", "not comparable", "missing")
 
 
@@ -48,18 +51,22 @@ VERDICTS = ("within", "better", "worse", "not comparable", "missing")
 class Judgement:
     """The verdict on a cell, its z and degrees of freedom, and whether the spread behind it was measured or assumed.
 
-    z and df are None where the cell is not judged; spread is empty where it has none.
+    z and df are None where the cell is not judged; spread is empty where it has none; equal: whether the two numbers
+    are shown to be within EQUAL points of each other.
     """
 
     verdict: str
     z: float | None = None
     df: float | None = None
     spread: str = ""
+    equal: bool = False
 
     @property
     def words(self) -> str:
-        """The verdict as people read it."""
-        return f"{self.verdict}, spread assumed" if self.spread == "assumed" else self.verdict
+        """The verdict as people read it; *within* with its strength."""
+        strength = f"equal within {EQUAL:g} point" if self.equal else "not distinguishable"
+        said = strength if self.verdict == "within" else self.verdict
+        return f"{said}, spread assumed" if self.spread == "assumed" else said
 
 
 @dataclass(frozen=True)
@@ -181,17 +188,26 @@ def of_table(cells: Sequence[Cell], estimates: Sequence[Estimate | None], study:
     """The judgement of each cell of one table, in the cells' order."""
     scored = scores(cells, estimates, study)
     rejected = rejections(scored)
-    return [judgement(each, scored.get(i), rejected.get(i, False)) for i, each in enumerate(estimates)]
+    equal = {i: is_equal(cells[i], each, study) for i, each in scored.items()}
+    return [
+        judgement(each, scored.get(i), rejected.get(i, False), equal.get(i, False)) for i, each in enumerate(estimates)
+    ]
 
 
-def judgement(estimate: Estimate | None, scored: Score | None, rejected: bool) -> Judgement:
+def judgement(estimate: Estimate | None, scored: Score | None, rejected: bool, equal: bool) -> Judgement:
     """One of VERDICTS, and what it rests on."""
     if estimate is None:
         return Judgement("missing")
     if scored is None:
         return Judgement("not comparable")
     verdict = ("better" if scored.value > 0 else "worse") if rejected else "within"
-    return Judgement(verdict, scored.z, scored.df, scored.spread)
+    return Judgement(verdict, scored.z, scored.df, scored.spread, equal)
+
+
+def is_equal(cell: Cell, scored: Score, study: Study[Any]) -> bool:
+    """Whether two one-sided tests find the true numbers within EQUAL points (Schuirmann 1987, J. Pharmacokin. 15)."""
+    room = EQUAL * study.paper.metric(cell.quantity.metric).point - abs(scored.value)
+    return room > 0 and p_value(room / scored.se, scored.df) / 2 <= FALSE_ALARM_RATE
 
 
 @dataclass(frozen=True)

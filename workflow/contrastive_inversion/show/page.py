@@ -120,6 +120,7 @@ def tables_part(study: Study[Any], measured: Measurements, compare: Path | None)
     return {
         "tables": shown, "cell_counts": Counter(cell["verdict"] for cell in cells_in(shown)),
         "assumed": any(cell["assumed"] for cell in cells_in(shown)),
+        "equal": sum(cell["equal"] for cell in cells_in(shown) if cell["verdict"] == "within"),
         "overall": overall(study, measured), "family": family(sum(bool(table["shift"]) for table in shown)),
         "also": [(text, tables.rounded(estimate.mean, 2)) for text, estimate in also if estimate],
     }  # fmt: skip
@@ -193,7 +194,8 @@ def cell_of(
     """One printed number beside ours, and where ours comes from."""
     ours = measured.of(cell.quantity)
     return {
-        "quantity": str(cell.quantity), "verdict": judged.verdict, "words": judged.words, "z": judged.z,
+        "quantity": str(cell.quantity), "verdict": judged.verdict, "words": judged.words, "equal": judged.equal,
+        "z": judged.z,
         "df": judged.df, "assumed": judged.spread == "assumed", "flip": flip and flip_of(flip, judged),
         "n": ours and ours.n,
         "published": cell.value + (f"±{cell.se}" if cell.se else ""), "ours": tables.as_printed(ours, cell),
