@@ -138,7 +138,8 @@ def test_all_training_seeds_stand_behind_a_table():
     study = papers.study("demo-seeds")
     behind = plan.behind_table(1, study)
     assert len(behind) == 3 * 16 and "measurements/student-rm50-seed3/imagenet100" in behind
-    assert set(plan.measurements(study)) == {p for n in (1, 4, 11) for p in plan.behind_table(n, study)}
+    also = plan.behind(map(parse, study.settings.also), study)
+    assert set(plan.measurements(study)) == {p for n in (1, 4, 11) for p in plan.behind_table(n, study)} | set(also)
 
 
 @pytest.mark.parametrize(

@@ -67,6 +67,13 @@ def study_measurements(wildcards):
     return files(study, or_stop(plan.measurements, study))
 
 
+def spreads_read(wildcards):
+    """A params function: the spreads that a study takes from another's, empty until that has run."""
+    name = study_of(wildcards).settings.spreads
+    path = Path(RESULTS) / name / "spreads.csv" if name else None
+    return path.read_text(encoding="utf-8") if path and path.exists() else ""
+
+
 def study_tables(study):
     return [f"{RESULTS}/{study.name}/tables/table_{n}.csv" for n in study.settings.tables]
 
@@ -76,7 +83,8 @@ def study_figures(study):
 
 
 def study_targets(study):
-    pages = [f"{RESULTS}/{study.name}/{name}" for name in ("cells.csv", "claims.csv", "report.html")]
+    several = ["spreads.csv"] if len(study.settings.training_seeds) > 1 else []
+    pages = [f"{RESULTS}/{study.name}/{name}" for name in ("cells.csv", "claims.csv", *several, "report.html")]
     return [*study_tables(study), *study_figures(study), *pages]
 
 

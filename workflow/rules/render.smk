@@ -67,6 +67,8 @@ rule cells:
         f"{RESULTS}/{{study}}/benchmarks/cells.tsv"
     conda:
         "../../envs/render.yaml"
+    params:
+        spreads=spreads_read,
     shell:
         f"python3 -m contrastive_inversion cells {TO_STUDY} > {{log:q}} 2>&1"
 
@@ -89,8 +91,26 @@ rule claims:
         f"{RESULTS}/{{study}}/benchmarks/claims.tsv"
     conda:
         "../../envs/render.yaml"
+    params:
+        spreads=spreads_read,
     shell:
         f"python3 -m contrastive_inversion claims {TO_STUDY} > {{log:q}} 2>&1"
+
+
+rule spreads:
+    """Measure how far the trainings of a study with several seeds spread."""
+    input:
+        study_measurements,
+    output:
+        f"{RESULTS}/{{study}}/spreads.csv",
+    log:
+        f"{RESULTS}/{{study}}/logs/spreads.log",
+    benchmark:
+        f"{RESULTS}/{{study}}/benchmarks/spreads.tsv"
+    conda:
+        "../../envs/render.yaml"
+    shell:
+        f"contrastive-inversion spreads {TO_STUDY} > {{log:q}} 2>&1"
 
 
 rule report:
@@ -111,6 +131,7 @@ rule report:
         "../../envs/render.yaml"
     params:
         compare=["--compare", CONFIG.compare] if CONFIG.compare else [],
+        spreads=spreads_read,
     shell:
         f"python3 -m contrastive_inversion report {TO_STUDY} --figures {quote(FIGURES)} {{params.compare:q}} > {{log:q}} 2>&1"
 
@@ -120,6 +141,7 @@ localrules:
     figure,
     cells,
     claims,
+    spreads,
     report,
     verify,
 

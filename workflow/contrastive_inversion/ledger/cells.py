@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from contrastive_inversion.base import files
-from contrastive_inversion.ledger import printed, verdicts
+from contrastive_inversion.ledger import measured_spreads, printed, verdicts
 from contrastive_inversion.ledger.estimates import Estimate
 from contrastive_inversion.ledger.measurements import Measurements
 from contrastive_inversion.ledger.printed import Cell
@@ -16,6 +16,7 @@ from contrastive_inversion.ledger.verdicts import Flip, Judgement
 
 def of_study(study: Study[Any], results: Path) -> pd.DataFrame:
     """A DataFrame with one row per printed cell of the study's tables, its verdict among the columns."""
+    study = measured_spreads.informed(study, results)
     measured, rows = Measurements(study, results), []
     for number in study.settings.tables:
         cells = printed.cells_of(number, study.paper)

@@ -27,7 +27,7 @@ import pandas as pd
 
 from contrastive_inversion.base import files
 from contrastive_inversion.base.errors import UserError
-from contrastive_inversion.ledger import joint, plan, quantities, spreads
+from contrastive_inversion.ledger import joint, measured_spreads, plan, quantities, spreads
 from contrastive_inversion.ledger.estimates import Estimate
 from contrastive_inversion.ledger.joint import LEVEL, Contrast, quantile
 from contrastive_inversion.ledger.measurements import Measurements
@@ -270,6 +270,7 @@ def relevant(study: Study[Any]) -> list[Claim]:
 
 def of_study(study: Study[Any], results: Path) -> list[JudgedClaim]:
     """The claims that a study can judge, with the verdicts on their readings."""
+    study = measured_spreads.informed(study, results)
     value, known = Measurements(study, results).of, set(plan.asked(study))
     return [judge_claim(claim, value, study, known) for claim in relevant(study)]
 

@@ -1,4 +1,4 @@
-"""Estimates: a quantity's mean, its standard error, and how both come from raw values."""
+"""Estimates: a quantity's mean, its standard error, how both come from raw values; and the spread of repetitions."""
 
 import math
 from collections.abc import Sequence
@@ -28,6 +28,15 @@ class Estimate:
     def training_se(self) -> float | None:
         """Standard error of the mean over trainings; None where there was one."""
         return None if self.training_sd is None else self.training_sd / math.sqrt(self.trainings)
+
+
+@dataclass(frozen=True)
+class Spread:
+    """The standard deviation of a kind of quantity over repetitions, in its units; df: the estimate's own."""
+
+    value: float
+    df: float = math.inf
+    assumed: bool = True
 
 
 def standard_error(values: Sequence[float]) -> float | None:

@@ -6,10 +6,12 @@ A quantity has a spread for each thing behind it that a repetition of the study 
     its head            a probe on an encoder that is not trained, or moved here       kind: `head_` and the former
     what else is drawn  such as a restoration's fits                                   kinds: the paper's `redrawn`
 
-A spread is measured where a quantity was measured on several trainings, pooled over the cells of one table (the
-comparisons of one claim) that have the same kind; otherwise it is the study's declared `training_spread`, which is
-assumed. Pooled, it has n - 1 degrees of freedom for each encoder, not for each cell: the cells of one encoder move
-together. A declared one is taken as known, with infinitely many.
+A kind is of a metric and, after an `@`, of a level where that spreads otherwise. A spread is measured where a quantity
+was measured on several trainings, pooled over the cells of one table (the comparisons of one reading) that have the
+same kind. Otherwise it is what the study that `spreads` names has measured (`ledger.measured_spreads`), and until that
+has run the study's declared `training_spread`, which is assumed. Pooled, it has n - 1 degrees of freedom for each
+encoder, not for each cell: the cells of one encoder move together. A declared one is taken as known, with infinitely
+many.
 
 Sums of variances have the degrees of freedom of Welch (1947, Biometrika 34) and Satterthwaite (1946, Biometrics
 Bulletin 2): (sum v_i)^2 / sum (v_i^2 / df_i). Imports no torch.
@@ -21,21 +23,12 @@ from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from contrastive_inversion.base.errors import UserError, nearest
-from contrastive_inversion.ledger.estimates import Estimate
+from contrastive_inversion.ledger.estimates import Estimate, Spread
 from contrastive_inversion.ledger.quantities import Quantity, probe_of
 from contrastive_inversion.ledger.study import Study
 
 LARGEST_FACTOR = 100.0  # of the spread, at which a verdict is looked at
 STEPS = 16  # of a bisection
-
-
-@dataclass(frozen=True)
-class Spread:
-    """The standard deviation of a kind of quantity over repetitions, in its units; df: the estimate's own."""
-
-    value: float
-    df: float = math.inf
-    assumed: bool = True
 
 
 @dataclass(frozen=True)
@@ -104,13 +97,20 @@ def behind(quantity: Quantity, study: Study[Any]) -> list[Drawn]:
 
 
 def declared(kind: str, quantity: Quantity, study: Study[Any]) -> Spread:
-    """The spread that a study declares for a kind. Raises UserError where it declares none."""
-    known = study.settings.training_spread
-    if kind not in known:
-        raise UserError(
-            f"study {study.name}: training_spread.{kind}: missing, '{quantity}' needs it{nearest(kind, known)}"
-        )
-    return Spread(known[kind])
+    """The spread of a kind that another study measured, else the one that the study assumes.
+
+    `top1@far` is a kind with a level: without a spread of its own it has that of `top1`. Raises UserError where there
+    is none.
+    """
+    assumed = study.settings.training_spread
+    for name in (kind, kind.partition("@")[0]):
+        if name in study.spreads:
+            return study.spreads[name]
+        if name in assumed:
+            return Spread(assumed[name])
+    raise UserError(
+        f"study {study.name}: training_spread.{kind}: missing, '{quantity}' needs it{nearest(kind, assumed)}"
+    )
 
 
 def pooled(measured: Iterable[tuple[Quantity, Estimate | None]], study: Study[Any]) -> Pooled:

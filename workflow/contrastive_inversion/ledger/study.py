@@ -1,7 +1,7 @@
 """Studies: one YAML file each, holding only what differs from its parent, read into the typed settings of its paper."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Generic, Self, TypeVar
 
@@ -10,6 +10,7 @@ from pydantic import Field, ValidationError, model_validator
 from contrastive_inversion.base.errors import UserError, nearest
 from contrastive_inversion.base.settings import (
     ALPHABET,
+    Name,
     NotNegative,
     Seed,
     Settings,
@@ -23,6 +24,7 @@ from contrastive_inversion.base.settings import (
     shown,
     worst,
 )
+from contrastive_inversion.ledger.estimates import Spread
 from contrastive_inversion.ledger.paper import Paper
 
 
@@ -41,6 +43,10 @@ class StudySettings(Settings):
     training_spread: dict[str, NotNegative] = Field(
         description="assumed standard deviation over training seeds, by kind of quantity, in its unit; `head_` and a "
         "kind: over fits of a head on weights that are not trained"
+    )
+    spreads: Name | None = Field(
+        None,
+        description="a study of several trainings, whose spreads take the place of the assumed ones once it has run",
     )
     tables: Unique[int] = Field(description="the paper's tables that the study fills")
     figures: Unique[int] = Field(description="the paper's figures that the study draws")
@@ -68,13 +74,17 @@ S = TypeVar("S", bound=StudySettings)
 
 @dataclass(frozen=True, eq=False)
 class Study(Generic[S]):
-    """A study: its name, its paper, its settings, and what its files say of them, defaults left unsaid."""
+    """A study: its name, its paper, its settings, and what its files say of them, defaults left unsaid.
+
+    spreads: by kind, those that its setting of that name measured (`ledger.measured_spreads`).
+    """
 
     name: str
     paper: Paper
     settings: S
     said: dict[str, Any]
     files: Sequence["StudyFile"] = ()
+    spreads: Mapping[str, Spread] = field(default_factory=dict)
 
     def place(self, key: str) -> str:
         """Where the study says something: the file, its own or an ancestor's, and the dotted key."""

@@ -231,6 +231,15 @@ def claims(run: Run) -> None:
 
 
 @commands.command()
+@of_study
+def spreads(run: Run) -> None:
+    """Write spreads.csv: how far the trainings of a study with several seeds spread."""
+    from contrastive_inversion.ledger.measured_spreads import write
+
+    write(run.study, run.results)
+
+
+@commands.command()
 @click.option("--compare", type=FOLDER, help="another run's folder, such as results/paper, to show beside this one")
 @of_study
 def report(run: Run, compare: Path | None) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 from contrastive_inversion.base.errors import UserError
 from contrastive_inversion.base.job import file_of
-from contrastive_inversion.ledger import cells, claims, plan, printed
+from contrastive_inversion.ledger import cells, claims, measured_spreads, plan, printed
 from contrastive_inversion.ledger.measurements import Measurements
 from contrastive_inversion.ledger.study import Study
 from contrastive_inversion.show import figures, page, tables
@@ -39,6 +39,8 @@ def rebuild(study: Study[Any], results: Path, folder: Path) -> list[int]:
             figures.write(number, study, results, folder)
     cells.write(study, results)
     claims.write(study, results)
+    if len(study.settings.training_seeds) > 1:
+        measured_spreads.write(study, results)
     page.write(study, results, folder)
     return without
 

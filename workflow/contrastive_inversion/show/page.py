@@ -14,7 +14,7 @@ import jinja2
 from contrastive_inversion import papers
 from contrastive_inversion.base import files
 from contrastive_inversion.base.job import file_of
-from contrastive_inversion.ledger import claims, plan, printed, quantities, shift, verdicts
+from contrastive_inversion.ledger import claims, measured_spreads, plan, printed, quantities, shift, verdicts
 from contrastive_inversion.ledger.claims import Judged, JudgedClaim, Outcome
 from contrastive_inversion.ledger.estimates import Estimate
 from contrastive_inversion.ledger.measurements import Measurements, Record
@@ -38,6 +38,7 @@ def write(study: Study[Any], results: Path, figures: Path, compare: Path | None 
 
     compare: the folder of another run, results/<its study>, whose numbers stand in every cell beside ours.
     """
+    study = measured_spreads.informed(study, results)
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
     measured = Measurements(study, results)

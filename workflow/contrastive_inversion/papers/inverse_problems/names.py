@@ -63,9 +63,16 @@ def level_label(name: str, study: Study[Any]) -> str:
     return names.label(named if isinstance(named, str) else name)
 
 
+FAR = ("rm96", "rm97", "rm98", "rm99")  # masks where accuracy falls off steeply, and spreads with it
+
+
 def spread(quantity: Quantity) -> str:
-    """Which declared training spread a quantity has: that of its metric, but under label shift."""
-    return "label_shift" if quantity.data == "label_shift" else quantity.metric
+    """Which training spread a quantity has: its metric's, apart under label shift, on COVID and under far masks."""
+    if quantity.data == "label_shift":
+        return "label_shift"
+    if quantity.data == "covid" and quantity.metric != "auc":
+        return f"{quantity.metric}@covid"
+    return f"{quantity.metric}@far" if quantity.distortion in FAR else quantity.metric
 
 
 def redrawn(quantity: Quantity) -> tuple[str, ...]:

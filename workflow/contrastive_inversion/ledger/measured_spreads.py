@@ -1,0 +1,64 @@
+"""spreads.csv: how far trainings of one study spread, by kind of quantity, for other studies to read.
+
+A study with several training seeds writes it; a study that names that one in `spreads` takes its spreads in the place
+of assumed ones, with their degrees of freedom. Imports no torch.
+"""
+
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from scipy import stats
+
+from contrastive_inversion.base import files
+from contrastive_inversion.ledger import plan, spreads
+from contrastive_inversion.ledger.estimates import Spread
+from contrastive_inversion.ledger.measurements import Measurements
+from contrastive_inversion.ledger.printed import number, read_csv, reading
+from contrastive_inversion.ledger.study import Study
+
+LEVEL = 0.95  # of the interval beside a spread
+COLUMNS = ("kind", "spread", "df", "low", "high", "quantities")
+
+
+def path_of(name: str, results: Path) -> Path:
+    """Where a study's spreads lie."""
+    return results / name / "spreads.csv"
+
+
+def informed(study: Study[Any], results: Path) -> Study[Any]:
+    """The study with the spreads that the one it names has measured; the study itself where that has not run.
+
+    Raises UserError for a file that holds no spreads.
+    """
+    if study.settings.spreads is None or not (path := path_of(study.settings.spreads, results)).exists():
+        return study
+    with reading(path):
+        known = {row["kind"]: Spread(number(row["spread"]), number(row["df"]), assumed=False) for row in read_csv(path)}
+        if any(each.value <= 0 or each.df < 1 for each in known.values()):
+            raise ValueError("a spread is above 0 and has degrees of freedom")
+    return replace(study, spreads=known)
+
+
+def of_study(study: Study[Any], results: Path) -> pd.DataFrame:
+    """The spreads that a study's trainings show, pooled by kind, each with an interval of its own.
+
+    The interval is that of a chi-squared with the degrees of freedom, which count encoders, not quantities.
+    """
+    measured = Measurements(study, results)
+    known = [(quantity, measured.of(quantity)) for quantity in plan.asked(study)]
+    kinds = Counter(spreads.behind(q, study)[0].kind for q, e in known if e and e.training_sd is not None)
+    rows = []
+    for kind, spread in sorted(spreads.pooled(known, study).items()):
+        far, near = stats.chi2.ppf([(1 + LEVEL) / 2, (1 - LEVEL) / 2], spread.df)
+        low, high = (spread.value * (spread.df / bound) ** 0.5 for bound in (far, near))
+        rows.append([kind, *(round(value, 6) for value in (spread.value, spread.df, low, high)), kinds[kind]])
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def write(study: Study[Any], results: Path) -> None:
+    """Write spreads.csv of a study. Raises UserError if a measurement is missing or unsound."""
+    table = of_study(study, results)
+    files.write_text(path_of(study.name, results), table.to_csv(index=False, lineterminator="\n"))
