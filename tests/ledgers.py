@@ -33,7 +33,7 @@ def measure(study, results, values):
     for text, numbers in values.items():
         q = quantities.parse(text)
         row = {"head": q.head, "distortion": q.distortion, "metric": q.metric, "over": "instantiations"}
-        products.setdefault(plan.measurement_of(q), []).append(row | {"images": 5, "values": numbers})
+        products.setdefault(plan.measurement_of(q, study), []).append(row | {"images": 5, "values": numbers})
     for product, rows in products.items():
         write_rows(study, results, product, rows)
 

@@ -108,7 +108,7 @@ def test_a_study_asks_for_its_tables_figures_and_also_each_once():
     assert [q.metric for q in plan.of_table(6, study)] == ["auc"] * 4
     assert plan.asked(study) == [*plan.of_table(6, study), TEACHER]
     assert plan.measured_of("teacher", "imagenet100", study) == [TEACHER]
-    assert plan.measurement_of(STUDENT) + ".json" == PATH
+    assert plan.measurement_of(STUDENT, study) + ".json" == PATH
     families = ("baseline-rm50to95", "student-rm50to95", "baseline-gn10to30", "student-gn10to30")
     of_table = [f"measurements/{encoder}/covid" for encoder in families]
     assert plan.measurements(study) == [*of_table, "measurements/teacher/imagenet100"]
@@ -197,7 +197,7 @@ def split(product, study):
 def test_a_study_measures_on_the_split_that_it_names():
     """Where a data set has no validation split, as those of transfer, its test split is measured."""
     tuned = study_but("demo", evaluate={"split": "validation"})
-    ours = ("measurements/student-rm90/imagenet100", "restored/imagenet100/nlm-gn10", "galleries/figure_11")
+    ours = ("measurements/student-rm90/imagenet100", "denoised/imagenet100/gn10/0", "galleries/figure_11")
     for product in ours:
         assert (split(product, DEMO), split(product, tuned)) == ("test", "validation")
     assert split("measurements/student-rm50to95/covid", tuned) == "test"

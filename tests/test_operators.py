@@ -3,9 +3,9 @@
 import pytest
 import torch
 from scipy import stats
-from torch.utils._python_dispatch import TorchDispatchMode
 from torchvision.transforms.functional import gaussian_blur, rgb_to_grayscale
 
+from calls import Calls
 from contrastive_inversion.base import rng
 from contrastive_inversion.distort import colour
 from contrastive_inversion.distort.names import operations
@@ -52,16 +52,6 @@ def test_nothing_to_do_and_an_unharmed_input(images):
     for op in DRAWN.values():
         distorted(images, op)
         assert torch.equal(images, before)
-
-
-class Calls(TorchDispatchMode):
-    """Counts the operators that are called: on a GPU each is a kernel, or nearly."""
-
-    count = 0
-
-    def __torch_dispatch__(self, function, types, arguments=(), keywords=None):
-        self.count += 1
-        return function(*arguments, **(keywords or {}))
 
 
 @pytest.mark.parametrize("name", DRAWN)

@@ -392,10 +392,12 @@ def test_a_probe_s_head_is_read_from_the_file_of_its_encoder(job):
 def test_restored_images_are_measured_as_they_are_with_the_constants_of_the_study(job):
     images, labels = tiny.pictures(6, 2)
     views = torch.stack([tiny.seen(images), torch.zeros(6, 3, tiny.SIZE, tiny.SIZE)])
-    tiny.write(job.root, "restored/imagenet100/nlm-gn10", {"images": views, "labels": labels}, {})
-    job.inputs["restored/imagenet100/nlm-gn10"] = tiny.HASH
+    blocks = ["denoised/imagenet100/gn10/0", "denoised/imagenet100/gn10/1"]
+    for block, some in zip(blocks, (slice(0, 4), slice(4, 6)), strict=True):
+        tiny.write(job.root, block, {"images": views[:, some].clone(), "labels": labels[some].clone()}, {})
+        job.inputs[block] = tiny.HASH
     model = tiny.encoder(job.root, "baseline", classes=CLASSES)
-    source = {"restored": "restored/imagenet100/nlm-gn10"}
+    source = {"restored": blocks}
     (row,) = rows_of(job, level("nlm-gn10", **source))
     assert row["values"] == pytest.approx([right(model(view), labels) for view in views])
     (row,) = rows_of(job, level("nlm-gn10", **source, constants={"mean": [0.0] * 3, "std": [1.0] * 3}))

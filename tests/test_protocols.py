@@ -163,9 +163,8 @@ def test_the_authors_study_differs_where_their_code_did():
     assert probes.settings.share_of == "mean_class" and recipe("encoders/teacher", "authors").network.input == "fp32"
     transfer = recipe("heads/student-rm50to95/cifar10", "authors")
     assert (transfer.settings.full.period, transfer.settings.subset.period) == (10, 3959)
-    levels = recipe("measurements/resnet/imagenet100", "authors").levels
-    constants = next(level.constants for level in levels if level.name == "nlm-gn10")
-    assert constants.mean == papers.study("paper").settings.networks.student.mean
+    (level,) = recipe("measurements/resnet/imagenet100/nlm-gn10", "authors").levels
+    assert level.constants.mean == papers.study("paper").settings.networks.student.mean
 
 
 def test_the_paper_s_study_does_what_its_text_says():
@@ -175,8 +174,8 @@ def test_the_paper_s_study_does_what_its_text_says():
     assert student.settings.shards == 1 and student.settings.repeated_draws is None and student.network.input == "fp32"
     assert recipe("heads/student-rm90/imagenet100", "paper").settings.share_of == "class"
     assert recipe("encoders/student-mse-rm50to95", "paper").settings.loss == "mse"
-    levels = recipe("measurements/resnet/imagenet100", "paper").levels
-    assert all(level.constants is None for level in levels) and "nlm-gn10" in {level.name for level in levels}
+    (level,) = recipe("measurements/resnet/imagenet100/nlm-gn10", "paper").levels
+    assert level.name == "nlm-gn10" and level.constants is None
 
 
 STAGES = {

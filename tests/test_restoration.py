@@ -7,13 +7,18 @@ import torch
 import torch.nn.functional as F
 from skimage.restoration import denoise_nl_means, estimate_sigma
 
+from calls import Calls
+from contrastive_inversion import papers
 from contrastive_inversion.base import files, rng
+from contrastive_inversion.base.errors import UserError
 from contrastive_inversion.base.job import Job
 from contrastive_inversion.distort import restoration
 from contrastive_inversion.distort.names import operations
 from contrastive_inversion.distort.operators import corrupt
+from contrastive_inversion.ledger import plan
 from contrastive_inversion.papers.inverse_problems import restored
-from contrastive_inversion.papers.inverse_problems.recipes import Restoration
+from contrastive_inversion.papers.inverse_problems.recipes import Denoising, Inpainting
+from ledgers import study_but
 
 SETTINGS = {"channels": 6, "upsamplings": 2, "steps": 8, "lr": 0.01, "input_noise": 0.005}
 MEANS = {"patch_size": 5, "patch_distance": 3, "h": 0.1}
@@ -190,24 +195,15 @@ def restore(tmp_path):
         tmp_path / "images/digits.safetensors", {"test/images": squares, "test/labels": torch.arange(25) // 5},
         {"recipe": recipe, "recipe_hash": "of the images"},
     )  # fmt: skip
-    job = Job("restored/digits/x", tmp_path, "", {"images/digits": "of the images"})
+    job = Job("inpainted/digits/x/0", tmp_path, "", {"images/digits": "of the images"})
 
-    def run(method, distortion, **settings):
-        content, facts = restored.restore(
-            Restoration.model_validate(
-                {
-                    "seed": 3,
-                    "inputs": job.inputs,
-                    "method": method,
-                    "settings": settings,
-                    "test": "images/digits",
-                    "split": "test",
-                    "images": {"image_size": 8, "crop": "random"},
-                    "distortion": [distortion],
-                }  # fmt: skip
-            ),
-            job,
-        )
+    def run(operation, block=0, blocks=1, **settings):
+        kind, make = (Denoising, restored.denoise) if "h" in settings else (Inpainting, restored.inpaint)
+        recipe = {
+            "seed": 3, "inputs": job.inputs, "settings": settings, "test": "images/digits", "split": "test",
+            "images": {"image_size": 8, "crop": "random"}, "distortion": [operation], "block": block, "blocks": blocks,
+        }  # fmt: skip
+        content, facts = make(kind.model_validate(recipe), job)
         return content, facts, json.loads((job.state / "progress.json").read_text())
 
     run.clean = squares[:, 2:10, 2:10].permute(0, 3, 1, 2).float() / 255
@@ -218,35 +214,92 @@ def corrupted(images, operation, ids, instantiation=0):
     return corrupt(images, operations(operation), 3, "evaluate/test", ids, instantiation)
 
 
+NOISE, MASK = {"op": "noise", "sigma": [0.1, 0.3]}, {"op": "mask", "fraction": [0.3, 0.6]}
+SHORT = SETTINGS | {"steps": 3, "upsamplings": 1}
+
+
 def test_noise_is_that_of_the_measurements_and_is_removed_from_every_instantiation(restore):
-    content, facts, progress = restore("nlm", {"op": "noise", "sigma": [0.1, 0.3]}, **MEANS, images=4, instantiations=3)
+    content, facts, progress = restore(NOISE, **MEANS, images=4, instantiations=3)
     chosen = torch.tensor([0, 8, 16, 24])
     assert facts == {"images_restored": 4} and content["labels"].tolist() == [0, 1, 3, 4]
     assert content["images"].shape == (3, 4, 3, 8, 8)
     for i, view in enumerate(content["images"]):
-        noisy = corrupted(restore.clean[chosen], {"op": "noise", "sigma": [0.1, 0.3]}, chosen, i)
+        noisy = corrupted(restore.clean[chosen], NOISE, chosen, i)
         assert torch.equal(view, restoration.non_local_means(noisy, **MEANS))
     assert progress["state"] == "finished" and progress["epochs"] == 3
 
 
 def test_all_images_are_denoised_ten_times_where_nothing_is_said(restore):
-    content, facts, progress = restore("nlm", {"op": "noise", "sigma": [0.1, 0.1]}, **MEANS)
+    content, facts, progress = restore(NOISE, **MEANS)
     assert content["images"].shape == (10, 25, 3, 8, 8) and facts == {"images_restored": 25}
     assert content["images"].flatten(1).unique(dim=0).shape[0] == 10
 
 
 @pytest.mark.parametrize("known", ["own", "stale"])
-def test_masked_images_are_inpainted_with_their_masks_or_the_first_one_s(restore, known):
-    """25 images are fitted in groups of 20, which changes nothing; the published script kept the first mask."""
-    operation, settings = {"op": "mask", "fraction": [0.3, 0.6]}, SETTINGS | {"steps": 3, "upsamplings": 1}
-    content, facts, progress = restore("dd", operation, **settings, mask=known)
+def test_masked_images_are_inpainted_with_their_masks_or_the_first_one_s(restore, known, monkeypatch):
+    """25 images are fitted as many at once as memory holds, which changes nothing; authors kept the first mask."""
+    monkeypatch.setattr(restored, "ROOM", 20 * restored.IMAGES_HELD * 4 * 6 * 8**2)
+    content, facts, progress = restore(MASK, **SHORT, mask=known)
     ids = torch.arange(25)
-    masked = corrupted(restore.clean, operation, ids)
-    mask = corrupted(torch.ones(25, 1, 8, 8), operation, ids)
+    masked = corrupted(restore.clean, MASK, ids)
+    mask = corrupted(torch.ones(25, 1, 8, 8), MASK, ids)
     assert torch.equal(masked, restore.clean * mask) and not torch.equal(mask[0], mask[1])
     expected = restoration.deep_decoder(
-        masked, mask if known == "own" else mask[:1].repeat(25, 1, 1, 1), ids, 3, **settings
+        masked, mask if known == "own" else mask[:1].repeat(25, 1, 1, 1), ids, 3, **SHORT
     )
     assert content["images"].shape == (1, 25, 3, 8, 8) and facts == {"images_restored": 25}
     assert torch.allclose(content["images"][0], expected, atol=1e-5)
     assert progress["state"] == "finished" and progress["epochs"] == 6
+
+
+@pytest.mark.parametrize(
+    ("operation", "settings"),
+    [(NOISE, MEANS | {"instantiations": 2}), (MASK, SHORT), (MASK, SHORT | {"mask": "stale", "images": 7})],
+)
+def test_blocks_hold_together_what_one_file_would(restore, operation, settings):
+    whole, _, _ = restore(operation, **settings)
+    parts = [restore(operation, block, 3, **settings)[0] for block in range(3)]
+    sizes = [len(part["labels"]) for part in parts]
+    assert sizes == ([3, 2, 2] if "images" in settings else [9, 8, 8])
+    assert torch.equal(torch.cat([part["labels"] for part in parts]), whole["labels"])
+    assert torch.allclose(torch.cat([part["images"] for part in parts], dim=1), whole["images"], atol=1e-6)
+
+
+def test_more_blocks_than_images_are_refused(restore):
+    with pytest.raises(UserError, match="x/0: an empty block; set `blocks` of `restore` to at most 25"):
+        restore(MASK, 29, 30, **SHORT)
+
+
+def test_a_study_names_the_blocks_of_its_restored_levels_and_none_is_empty():
+    study = study_but("demo", restore={"nlm": {"blocks": 3}, "deep_decoder": {"images": 2, "blocks": 9}})
+    level = "measurements/resnet/imagenet100/{}"
+    assert plan.inputs(level.format("nlm-gn10"), study)[3:] == [f"denoised/imagenet100/gn10/{b}" for b in range(3)]
+    assert plan.inputs(level.format("dd-rm50"), study)[3:] == [f"inpainted/imagenet100/rm50/{b}" for b in range(2)]
+    second = plan.recipe_of("inpainted/imagenet100/rm50/1", study)
+    assert (second.block, second.blocks, second.settings.images) == (1, 2, 2)
+    for block in ("2", "-1", "01", "x"):
+        with pytest.raises(UserError, match=f"there is no block '{block}'; restored images come in 2, counted from 0"):
+            plan.recipe_of(f"inpainted/imagenet100/rm50/{block}", study)
+
+
+def test_what_needs_no_restored_image_waits_for_none():
+    study = papers.study("paper")
+    slow = {p for p in plan.with_inputs(plan.measurements(study), study) if p.startswith(("denoised/", "inpainted/"))}
+    assert len(slow) == 3 * 25 + 3 * 10
+    for number in study.settings.tables:
+        behind = plan.with_inputs(plan.behind_table(number, study), study).keys()
+        assert bool(slow & behind) == (number in (7, 8))
+
+
+def test_a_step_of_many_fits_is_as_many_kernels_as_one_of_few():
+    """Nothing is asked of the device: `meta` tensors hold no numbers."""
+
+    def calls(images, steps):
+        masked, mask = torch.empty(images, 3, 24, 24, device="meta"), torch.ones(images, 1, 24, 24, device="meta")
+        ids = torch.arange(images, device="meta")
+        with Calls() as counted:
+            found = restoration.deep_decoder(masked, mask, ids, 1, **SETTINGS | {"steps": steps})
+        assert found.shape == masked.shape
+        return counted.count
+
+    assert calls(100, 2) - calls(100, 1) == calls(2, 2) - calls(2, 1) < 1000

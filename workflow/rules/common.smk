@@ -127,7 +127,8 @@ def stop_without_means(needed):
     """Data, weights, disk or memory that this run would need and that are not there stop it before any job."""
     recipes = {}
     for job in made(needed):
-        product = f"{job.rule.name}/{PRODUCTS[job.rule.name].form.format(**job.wildcards)}"
+        kind = PRODUCTS[job.rule.name]
+        product = f"{kind.folder or job.rule.name}/{kind.form.format(**job.wildcards)}"
         study = study_of(job.wildcards)
         recipes.setdefault(study, {})[product] = plan.recipe_of(product, study)
     problems = [

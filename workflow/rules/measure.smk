@@ -1,15 +1,16 @@
 # From images to measurements: every heavy job is the same frozen call, its recipe the only parameter.
 
 
-def make_rule(folder, product):
-    """Add the rule that makes a folder's products, named like the folder, with a sentence on what it does."""
+def make_rule(name, product):
+    """Add the rule that makes some products, with a sentence on what it does."""
+    folder = product.folder or name
     path = f"{{study}}/{folder}/{product.form}"
     logged = f"{RESULTS}/{{study}}/logs/{folder}/{product.form}.log"
     name_of = f"{folder}/{product.form}"
 
     rule:
         name:
-            folder
+            name
         input:
             product_inputs(name_of),
         output:
@@ -37,8 +38,8 @@ def make_rule(folder, product):
             f" --root {quote(RESULTS)}/{{wildcards.study}} --paper {{params.paper}}"
             " --gpus {resources.devices} --threads {resources.picture_threads} --recipe {params.recipe:q} > {log:q} 2>&1"
 
-    workflow.get_rule(folder).docstring = product.made
+    workflow.get_rule(name).docstring = product.made
 
 
-for folder, product in PRODUCTS.items():
-    make_rule(folder, product)
+for name, product in PRODUCTS.items():
+    make_rule(name, product)

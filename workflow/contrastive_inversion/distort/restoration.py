@@ -49,7 +49,8 @@ def deep_decoder(
     instance normalisation.
 
     masked: (B, 3, S, S); mask: (B, 1, S, S) of 0 and 1; ids: int64 (B,), the images' numbers, which fix their
-    initial weights; input_noise: deviation of the noise on the input, at first; done: called after each step.
+    initial weights; all three lie on the device that computes. input_noise: deviation of the noise on the input, at
+    first; done: called after each step.
     Returns (B, 3, S, S), the output of each image's best network.
     """
     side = masked.shape[-1] // 2**upsamplings
@@ -70,8 +71,8 @@ def initial_decoders(ids: Tensor, channels: int, upsamplings: int, seed: int, dt
         draws = rng.uniform(out * channels, seed, f"deep decoder/weights {layer}", ids)
         decoders[f"{layer}.weight"] = ((2 * draws - 1) * bound).to(dtype).view(-1, out, channels)
         if layer <= upsamplings:
-            decoders[f"{layer}.scale"] = torch.ones(len(ids), channels, 1, dtype=dtype)
-            decoders[f"{layer}.shift"] = torch.zeros(len(ids), channels, 1, dtype=dtype)
+            decoders[f"{layer}.scale"] = torch.ones(len(ids), channels, 1, dtype=dtype, device=ids.device)
+            decoders[f"{layer}.shift"] = torch.zeros(len(ids), channels, 1, dtype=dtype, device=ids.device)
     return decoders
 
 
@@ -88,7 +89,7 @@ def fitted(
 ) -> Decoders:
     """The decoders that came closest to the known pixels, of all steps of Adam from the given ones, one per input."""
     optimizer = torch.optim.Adam([p.requires_grad_() for p in decoders.values()], lr=lr)
-    best, best_losses = decoders, torch.full((len(masked),), float("inf"), dtype=masked.dtype)
+    best, best_losses = decoders, masked.new_full((len(masked),), float("inf"))
     for x in inputs:
         losses = F.mse_loss(decode(x, decoders) * mask, masked * mask, reduction="none").mean(dim=(1, 2, 3))  # (B,)
         better = best_losses > WORTH_KEEPING * losses.detach()
@@ -111,14 +112,14 @@ def decode(x: Tensor, decoders: Decoders) -> Tensor:
     for layer in range(last):
         x = torch.bmm(decoders[f"{layer}.weight"], x)  # (B, k, side * side)
         if layer < last - 1:
-            up = upsampling(side, x.dtype)
+            up = upsampling(side, x)
             x = (up @ x.unflatten(2, (side, side)) @ up.T).flatten(2)
             side *= 2
         x = F.instance_norm(x.relu()) * decoders[f"{layer}.scale"] + decoders[f"{layer}.shift"]
     return torch.sigmoid(torch.bmm(decoders[f"{last}.weight"], x)).unflatten(2, (side, side))
 
 
-def upsampling(side: int, dtype: torch.dtype) -> Tensor:
-    """x2 bilinear upsampling (align_corners=False) of a line as a matrix (2 * side, side)."""
-    unit = torch.eye(side, dtype=dtype)[:, None]  # (side, 1, side)
+def upsampling(side: int, like: Tensor) -> Tensor:
+    """x2 bilinear upsampling (align_corners=False) of a line as a matrix (2 * side, side), of a tensor's kind."""
+    unit = torch.eye(side, dtype=like.dtype, device=like.device)[:, None]  # (side, 1, side)
     return F.interpolate(unit, scale_factor=2, mode="linear", align_corners=False)[:, 0].T

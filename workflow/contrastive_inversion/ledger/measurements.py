@@ -63,7 +63,7 @@ class Measurements:
 
     def one(self, quantity: Quantity) -> Estimate | None:
         """The Estimate of a quantity from one training."""
-        product = plan.measurement_of(quantity)
+        product = plan.measurement_of(quantity, self.study)
         rows, _ = self.content(product)
         key = (quantity.head, quantity.distortion, quantity.metric)
         path = self.root / file_of(product)
@@ -79,7 +79,7 @@ class Measurements:
 
     def record(self, quantity: Quantity) -> Record:
         """The record of the file that holds a quantity."""
-        return self.content(plan.measurement_of(quantity))[1]
+        return self.content(plan.measurement_of(quantity, self.study))[1]
 
 
 def content_hash(rows: list[Row], record: Record) -> str:

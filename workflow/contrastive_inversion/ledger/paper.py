@@ -52,13 +52,15 @@ class Product:
     """A folder of a study's results: how its products are named, and what makes a product's recipe.
 
     form: such as `{encoder}/{data}`, with names in braces; build: from the study and those names; on_gpu: whether its
-    jobs take a GPU where the study has one; made: what the job does, in a sentence.
+    jobs take a GPU where the study has one; made: what the job does, in a sentence; folder: where its products lie, if
+    that is not what the paper calls them by.
     """
 
     form: str
     build: Callable[..., Recipe]
     made: str
     on_gpu: bool = False
+    folder: str = ""
 
     @property
     def names(self) -> list[str]:
@@ -91,7 +93,8 @@ class Paper:
     UserError for a distortion or an attack that the study does not know; level_label: what people read for one;
     position: its place on an axis; spread: which of the study's `training_spread` a quantity has; redrawn: which more
     of them, for what is drawn anew besides encoder and head; images: how many test images are behind the print, by data
-    set, where that is known; raw: the authors' raw results behind the print; tables: those that are no grid of
+    set, where that is known; measured_alone: whether the images of a quantity take so long to make that its level has
+    a measurement file of its own; raw: the authors' raw results behind the print; tables: those that are no grid of
     quantities; sentences: of the page, formatted with the study's `settings`.
     """
 
@@ -110,6 +113,7 @@ class Paper:
     position: Callable[[str], float] = float
     redrawn: Callable[["Quantity"], tuple[str, ...]] = lambda quantity: ()
     images: Mapping[str, int] = field(default_factory=dict)
+    measured_alone: Callable[["Quantity"], bool] = lambda quantity: False
     raw: Callable[[], Mapping["Quantity", Estimate]] = dict
     tables: Mapping[int, Callable[["Study[Any]"], pd.DataFrame]] = field(default_factory=dict)
     sentences: Mapping[str, str] = field(default_factory=dict)
@@ -127,6 +131,15 @@ class Paper:
             if match := family.pattern.fullmatch(encoder):
                 return family, match
         raise UserError(f"unknown encoder '{encoder}'{nearest(encoder, self.examples)}")
+
+    def product(self, name: str) -> Product:
+        """What a product is one of, by its folder and how many names follow. Raises UserError for no product."""
+        folder, *names = name.split("/")
+        for key, made in self.products.items():
+            if (made.folder or key, len(made.names)) == (folder, len(names)):
+                return made
+        known = ", ".join(f"{made.folder or key}/{made.form}" for key, made in self.products.items())
+        raise UserError(f"'{name}' is no product; known: {known}")
 
     def trained_under(self, encoder: str) -> str | None:
         """The distortion that an encoder is trained under; None where its name has none."""

@@ -80,27 +80,33 @@ def measured(study: Study[Any]) -> list[Quantity]:
     return [each for quantity in asked(study) for each in quantities.trainings(quantity, study)]
 
 
-def measured_of(encoder: str, data: str, study: Study[Any]) -> list[Quantity]:
-    """What a study measures of an encoder on a data set. Raises UserError where that is nothing."""
-    wanted = [q for q in measured(study) if (q.encoder, q.data) == (encoder, data)]
+def measured_of(encoder: str, data: str, study: Study[Any], *level: str) -> list[Quantity]:
+    """What the measurement file of an encoder on a data set holds, or that of a level which is measured alone.
+
+    Raises UserError where that is nothing.
+    """
+    product = "/".join(("measurements", encoder, data, *level))
+    wanted = [quantity for quantity in measured(study) if measurement_of(quantity, study) == product]
     if not wanted:
-        raise UserError(f"study {study.name}: nothing is measured of '{encoder}' on '{data}'")
+        raise UserError(f"study {study.name}: nothing is measured of '{encoder}' on '{'/'.join((data, *level))}'")
     return wanted
 
 
-def measurement_of(quantity: Quantity) -> str:
-    """The measurement file that holds a quantity."""
-    return f"measurements/{quantity.encoder}/{quantity.data}"
+def measurement_of(quantity: Quantity, study: Study[Any]) -> str:
+    """The measurement file that holds a quantity: the encoder's on the data set, or its level's own."""
+    product = f"measurements/{quantity.encoder}/{quantity.data}"
+    alone = study.settings.measured and study.paper.measured_alone(quantity)
+    return f"{product}/{quantity.distortion}" if alone else product
 
 
 def measurements(study: Study[Any]) -> list[str]:
     """Every measurement product of a study, each once, in order."""
-    return list(dict.fromkeys(map(measurement_of, measured(study))))
+    return list(dict.fromkeys(measurement_of(quantity, study) for quantity in measured(study)))
 
 
 def behind(wanted: Iterable[Quantity], study: Study[Any]) -> list[str]:
     """The measurement products behind some quantities, with all training seeds, each once, in order."""
-    products = [measurement_of(each) for quantity in wanted for each in quantities.trainings(quantity, study)]
+    products = [measurement_of(each, study) for quantity in wanted for each in quantities.trainings(quantity, study)]
     return list(dict.fromkeys(products))
 
 
@@ -147,13 +153,9 @@ def with_inputs(products: Iterable[str], study: Study[Any]) -> dict[str, Recipe]
 @functools.cache
 def recipe_of(product: str, study: Study[Any]) -> Recipe:
     """The recipe of a product in a study. Raises UserError if the study has no such product."""
-    folder, *names = product.split("/")
-    made = study.paper.products.get(folder)
-    if made is None or len(names) != made.form.count("/") + 1:
-        known = ", ".join(f"{folder}/{made.form}" for folder, made in study.paper.products.items())
-        raise UserError(f"'{product}' is no product; known: {known}")
-    if folder == "measurements" and not study.settings.measured:
-        content: Recipe = printed.transcription(study, *names, wanted=measured(study))
+    made = study.paper.product(product)
+    if made is study.paper.products["measurements"] and not study.settings.measured:
+        content: Recipe = printed.transcription(study, *product.split("/")[1:], wanted=measured(study))
     else:
         content = built(product, made, study)
     return content.model_copy(update={"inputs": {name: digest(recipe(name, study)) for name in content.inputs}})

@@ -74,8 +74,8 @@ def work_of(product: str, study: Study[Any]) -> Work:
 
 def gpus(product: str, study: Study[Any], machine: "Machine | None" = None) -> int:
     """The GPUs that a product's job holds: none where it reads a file or copies numbers."""
-    folder, settings = product.partition("/")[0], study.settings
-    takes = study.paper.products[folder].on_gpu and settings.measured and work_of(product, study).device
+    settings = study.settings
+    takes = study.paper.product(product).on_gpu and settings.measured and work_of(product, study).device
     return settings.gpu if takes else 0
 
 

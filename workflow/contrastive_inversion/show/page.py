@@ -214,7 +214,7 @@ def flip_of(flip: Flip, judged: Judgement) -> str:
 
 def origin(quantity: Quantity, ours: Estimate, measured: Measurements) -> Part:
     """A measurement's file, log, recipe, seed and duration; links are relative to the page."""
-    product, record = plan.measurement_of(quantity), measured.record(quantity)
+    product, record = plan.measurement_of(quantity, measured.study), measured.record(quantity)
     return {
         "file": file_of(product), "log": f"logs/{product}.log", "recipe": record["recipe_hash"][:12],
         "seed": record["seed"], "seconds": record["seconds"], "images": ours.images,

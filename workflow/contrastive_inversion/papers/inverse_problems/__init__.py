@@ -29,11 +29,21 @@ PAPER = Paper(
         "images": data.PRODUCT,
         "encoders": Product("{encoder}", plan.encoder, "Train an encoder: the teacher, a student or a baseline.", True),
         "heads": Product("{encoder}/{data}", recipes.heads, "Fit all linear probes of an encoder on a data set.", True),
-        "restored": Product(
-            "{data}/{distortion}", recipes.restored, "Distort test images and restore them in pixel space."
+        "denoised": Product(
+            "{data}/{distortion}/{block}", recipes.denoised, "Add noise to a block of test images and denoise them."
+        ),
+        "inpainted": Product(
+            "{data}/{distortion}/{block}", recipes.inpainted, "Mask a block of test images and inpaint them.", True
         ),
         "measurements": Product(
             "{encoder}/{data}", recipes.measurements, "Measure every level, head and metric of an encoder.", True
+        ),
+        "restored": Product(
+            "{encoder}/{data}/{distortion}",
+            recipes.measurements,
+            "Measure an encoder on restored images.",
+            True,
+            folder="measurements",
         ),
         "galleries": Product("{figure}", recipes.galleries, "Distort the sample images of a figure and classify them."),
     },
@@ -52,7 +62,8 @@ PAPER = Paper(
         ),
         "distill": JobKind(recipes.Distillation, 1, f"{HERE}.students:train", work.distill, True, "distill.batch"),
         "heads": JobKind(recipes.Heads, 1, f"{HERE}.probes:fit", work.heads),
-        "restore": JobKind(recipes.Restoration, 1, f"{HERE}.restored:restore", work.restore),
+        "denoise": JobKind(recipes.Denoising, 1, f"{HERE}.restored:denoise", work.denoise),
+        "inpaint": JobKind(recipes.Inpainting, 1, f"{HERE}.restored:inpaint", work.inpaint),
         "measure": JobKind(recipes.Accuracy, 1, f"{HERE}.accuracy:measure", work.measure, smaller="evaluate.batch"),
         "gallery": JobKind(recipes.Samples, 1, f"{HERE}.samples:make", work.gallery),
     },
@@ -60,6 +71,7 @@ PAPER = Paper(
     spread=names.spread,
     redrawn=names.redrawn,
     images=names.IMAGES,
+    measured_alone=names.measured_alone,
     level_label=names.level_label,
     position=position,
     raw=raw.results,

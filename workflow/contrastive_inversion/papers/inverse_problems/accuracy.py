@@ -7,6 +7,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from contrastive_inversion.base import files
 from contrastive_inversion.base.errors import UserError
 from contrastive_inversion.base.job import Job, Progress
 from contrastive_inversion.data import store
@@ -50,10 +51,9 @@ def rows_of(
     """The rows of one level: each view is embedded once, whatever the number of heads."""
     if level.constants:
         encoder = networks.renormalised(encoder, level.constants.mean, level.constants.std)
-    labels, views = tests.views_of(level)
+    labels, views = tests.embedded(level, encoder)
     values: dict[tuple[str, str], list[float]] = {}
-    for view in views:
-        embeddings = outputs.over(view, encoder, tests.job.device)  # (N, dim), raw
+    for embeddings in views:
         for head, (weight, bias) in linear.items():
             logits = F.linear(embeddings, weight.to(embeddings), bias.to(embeddings)).cpu()  # (N, classes)
             for metric in level.metrics:
@@ -88,11 +88,27 @@ class Tests:
         parts = torch.arange(len(data)).split(self.recipe.settings.batch)
         return data, [(i.to(self.job.device), test_pixels(data, i, self.recipe.images, self.job)) for i in parts]
 
-    def views_of(self, level: Level) -> tuple[torch.Tensor, Iterator[View]]:
-        """A level's labels, int64 (N,), and its views: one per restored or drawn instantiation, or per severity."""
+    def embedded(self, level: Level, encoder: networks.Encoder) -> tuple[torch.Tensor, Iterable[torch.Tensor]]:
+        """A level's labels, int64 (N,), and the raw embeddings of each of its views, float32 (N, dim)."""
         if level.restored:
-            tensors, _ = store.load(self.job.input(level.restored))  # images: (n, N, 3, S, S)
-            return tensors["labels"], (view.split(self.recipe.settings.batch) for view in tensors["images"])
+            return self.restored(level.restored, encoder)
+        labels, views = self.views_of(level)
+        return labels, (outputs.over(view, encoder, self.job.device) for view in views)
+
+    def restored(
+        self, blocks: Iterable[str], encoder: networks.Encoder
+    ) -> tuple[torch.Tensor, Iterable[torch.Tensor]]:
+        """`embedded` of restored images, one view per instantiation; no more than a block is in memory."""
+        labels, views = [], []
+        for source in map(self.job.input, blocks):
+            tensors, _ = files.load(source.path, source.recipe_hash)
+            batches = (view.split(self.recipe.settings.batch) for view in tensors["images"])  # (n, N, 3, S, S)
+            labels.append(tensors["labels"])
+            views.append([outputs.over(view, encoder, self.job.device) for view in batches])
+        return torch.cat(labels), map(torch.cat, zip(*views, strict=True))
+
+    def views_of(self, level: Level) -> tuple[torch.Tensor, Iterator[View]]:
+        """A level's labels, int64 (N,), and its views: one per drawn instantiation, or per severity."""
         if level.severities:
             names = [f"{level.name}/{severity}" for severity in level.severities]
             splits = [store.split(self.job.input(self.recipe.test), name) for name in names]

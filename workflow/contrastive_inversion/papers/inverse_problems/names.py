@@ -21,6 +21,7 @@ METRICS = {
     "top5": Metric("Top-5 accuracy (%)", share=True),
     "auc": Metric("Area under the ROC curve", point=0.01),
 }
+RESTORATIONS = {"nlm": "denoised", "dd": "inpainted"}  # the folders of their images
 # test images behind the print (of ImageNet-C, of each severity); those under label shift are not said
 IMAGES = {
     "imagenet100": 5000, "imagenet100b": 5000, "imagenet100c": 5000, "cifar10": 10000, "cifar100": 10000, "stl10": 8000,
@@ -30,13 +31,19 @@ IMAGES = {
 
 def restored_from(distortion: str) -> str:
     """The distortion under a pixel-space restoration: `gn10` for `nlm-gn10`, and for `gn10` itself."""
-    return distortion.removeprefix("nlm-").removeprefix("dd-")
+    method = restoration(distortion)
+    return distortion.removeprefix(f"{method}-") if method else distortion
 
 
 def restoration(distortion: str) -> str | None:
-    """The restoration that a distortion's name begins with, `nlm` or `dd`; None where there is none."""
+    """The restoration that a distortion's name begins with, one of RESTORATIONS; None where there is none."""
     method, dash, _ = distortion.partition("-")
-    return method if dash else None
+    return method if dash and method in RESTORATIONS else None
+
+
+def measured_alone(quantity: Quantity) -> bool:
+    """Whether a quantity's level has a file of its own: tables without restored images do not wait for any."""
+    return restoration(quantity.distortion) is not None
 
 
 def is_imagenet_c(data: str, study: Study[Any]) -> bool:

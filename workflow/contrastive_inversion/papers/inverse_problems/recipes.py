@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable
-from typing import Literal
+from typing import Any, Literal
 
 from contrastive_inversion.base.errors import UserError, nearest
 from contrastive_inversion.base.recipe import Recipe
@@ -80,14 +80,26 @@ class Heads(Recipe):
 
 
 class Restoration(Recipe):
-    """Test images, distorted and restored in pixel space."""
+    """One of the blocks, counted from 0, that some test images are distorted and restored in."""
 
-    method: Literal["nlm", "dd"]
-    settings: NonLocalMeans | DeepDecoder
     test: str
     split: str
     images: Pictures
     distortion: Specification
+    block: int = 0
+    blocks: int = 1
+
+
+class Denoising(Restoration):
+    """Images with noise, denoised by non-local means."""
+
+    settings: NonLocalMeans
+
+
+class Inpainting(Restoration):
+    """Masked images, inpainted by Deep Decoders."""
+
+    settings: DeepDecoder
 
 
 class Constants(Settings):
@@ -104,7 +116,7 @@ class Level(Settings):
     heads: list[Head]
     metrics: list[str]
     distortion: Specification | None = None
-    restored: str | None = None
+    restored: list[str] | None = None
     constants: Constants | None = None
     severities: list[int] | None = None
 
@@ -239,25 +251,50 @@ def probe_settings(study: OurStudy, data: str) -> Probes:
     return settings
 
 
-def restored(study: OurStudy, data: str, name: str) -> Recipe:
-    """Test images of a data set, distorted and then restored in pixel space."""
-    s, method = study.settings, names.restoration(name)
-    methods = {"nlm": s.restore.nlm, "dd": s.restore.deep_decoder}
-    if method not in methods:
-        raise UserError(f"'{name}': unknown restoration{nearest(method, methods)}")
-    return Restoration.of(
-        f"images/{data}", seed=s.seed, method=method, settings=methods[method], test=f"images/{data}",
-        split=s.evaluate.split, images=pictures(study), distortion=specification(names.restored_from(name), s),
-    )  # fmt: skip
+def denoised(study: OurStudy, data: str, distortion: str, block: str) -> Recipe:
+    """A block of noisy test images after non-local means."""
+    settings = study.settings.restore.nlm
+    return Denoising.of(f"images/{data}", settings=settings, **block_of(study, settings, data, distortion, block))
 
 
-def measurements(study: OurStudy, encoder: str, data: str) -> Recipe:
-    """Every level, head and metric that the study asks of an encoder on a data set."""
-    s, wanted = study.settings, plan.measured_of(encoder, data, study)
+def inpainted(study: OurStudy, data: str, distortion: str, block: str) -> Recipe:
+    """A block of masked test images after Deep Decoder fits."""
+    settings = study.settings.restore.deep_decoder
+    return Inpainting.of(f"images/{data}", settings=settings, **block_of(study, settings, data, distortion, block))
+
+
+def block_of(
+    study: OurStudy, settings: NonLocalMeans | DeepDecoder, data: str, distortion: str, block: str
+) -> dict[str, Any]:
+    """What all restorations say of a block. Raises UserError for one that the study does not have."""
+    s, count = study.settings, blocks(settings)
+    if block not in map(str, range(count)):
+        raise UserError(f"there is no block '{block}'; restored images come in {count}, counted from 0")
+    return {
+        "seed": s.seed, "test": f"images/{data}", "split": s.evaluate.split, "images": pictures(study),
+        "distortion": specification(distortion, s), "block": int(block), "blocks": count,
+    }  # fmt: skip
+
+
+def blocks(settings: NonLocalMeans | DeepDecoder) -> int:
+    """How many blocks images are restored in; none is empty."""
+    return min(settings.blocks, settings.images or settings.blocks)
+
+
+def restored(study: OurStudy, data: str, name: str, method: str) -> list[str]:
+    """The products that hold the images of a restored level, block by block."""
+    restore = study.settings.restore
+    count = blocks(restore.nlm if method == "nlm" else restore.deep_decoder)
+    return [f"{names.RESTORATIONS[method]}/{data}/{names.restored_from(name)}/{block}" for block in range(count)]
+
+
+def measurements(study: OurStudy, encoder: str, data: str, *level: str) -> Recipe:
+    """Every level, head and metric that the study asks of an encoder on a data set, or of one level measured alone."""
+    s, wanted = study.settings, plan.measured_of(encoder, data, study, *level)
     levels = [level_of(study, data, name, wanted) for name in sorted({q.distortion for q in wanted})]
     donors = sorted({head.encoder for level in levels for head in level.heads if head.encoder})
     needed = [f"heads/{donor}/{classes_of(study, data)}" for donor in donors]
-    needed += [level.restored for level in levels if level.restored]
+    needed += [block for level in levels for block in level.restored or ()]
     return Accuracy.of(
         f"encoders/{encoder}", f"images/{data}", *needed, seed=s.seed, encoder=f"encoders/{encoder}",
         test=f"images/{data}", levels=levels, images=pictures(study), classes_of=classes_of(study, data),
@@ -270,8 +307,9 @@ def level_of(study: OurStudy, data: str, name: str, wanted: Iterable[Quantity]) 
     """One distortion of a measurement: where its images come from, its heads and their metrics."""
     here = [q for q in wanted if q.distortion == name]
     level = Level(name=name, heads=heads_of(here, study.paper), metrics=sorted({q.metric for q in here}))
-    if names.restoration(name):
-        return level.model_copy(update={"restored": f"restored/{data}/{name}", "constants": constants_of(study, name)})
+    if method := names.restoration(name):
+        found = restored(study, data, name, method)
+        return level.model_copy(update={"restored": found, "constants": constants_of(study, name)})
     if names.is_imagenet_c(data, study):
         return level.model_copy(update={"severities": SEVERITIES})
     return level.model_copy(update={"distortion": specification(name, study.settings)})

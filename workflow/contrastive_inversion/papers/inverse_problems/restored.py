@@ -1,66 +1,79 @@
-"""Test images that are distorted and then restored in pixel space, the same ones that measurements distort."""
+"""Test images that are distorted and then restored in pixel space, the same ones that measurements distort.
+
+Each job restores a block of them; a draw hangs on the image alone, so blocks change nothing.
+"""
 
 import functools
-from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from contrastive_inversion.base.errors import UserError
 from contrastive_inversion.base.job import Job, Progress
 from contrastive_inversion.data import batches, store
 from contrastive_inversion.distort.operators import corrupt
 from contrastive_inversion.distort.restoration import deep_decoder, non_local_means
-from contrastive_inversion.papers.inverse_problems.recipes import Restoration
-from contrastive_inversion.papers.inverse_problems.settings import DeepDecoder, NonLocalMeans
+from contrastive_inversion.papers.inverse_problems.recipes import Denoising, Inpainting, Restoration
+from contrastive_inversion.papers.inverse_problems.settings import DeepDecoder
 
 INSTANTIATIONS = 10  # of the noise, where the settings name no number
-TOGETHER = 20  # images whose decoders are fitted at once: it changes nothing but memory
+IMAGES_HELD = 10  # as large as a decoder's widest layer, in float32: what the fit of one image takes of memory
+ROOM, SHARE = 4e9, 0.8  # bytes for fits on a CPU; of a GPU's memory
 
 
-def restore(recipe: Restoration, job: Job) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Distort and restore test images. Returns `images` float32 (instantiations, N, 3, S, S) and `labels` (N,)."""
-    settings = recipe.settings
-    data = store.split(job.input(recipe.test), recipe.split)
-    chosen = data.spread(settings.images or len(data))
-    clean = batches.test_batch(data, chosen, recipe.images)
-
-    def distorted(batch: Tensor, instantiation: int) -> Tensor:
-        return corrupt(batch, recipe.distortion, recipe.seed, f"evaluate/{data.name}", chosen, instantiation)
-
-    if isinstance(settings, NonLocalMeans):
-        count = settings.instantiations or INSTANTIATIONS
-        progress = Progress(job, count, len(chosen))
-        views = denoised((distorted(clean, i) for i in range(count)), settings, progress)
-    else:
-        mask = distorted(torch.ones_like(clean), 0)[:, :1]  # (N, 1, S, S), 0 where a pixel is missing
-        views = inpainted(distorted(clean, 0), mask, chosen, settings, recipe.seed, job)[None]
-    return {"images": views, "labels": data.labels[chosen]}, {"images_restored": len(chosen)}
-
-
-def denoised(noisy: Iterable[Tensor], settings: NonLocalMeans, progress: Progress) -> Tensor:
-    """Non-local means of noisy images (N, 3, S, S) of each instantiation: float32 (instantiations, N, 3, S, S)."""
-    how = settings.model_dump(include={"patch_size", "patch_distance", "h"})
-    views = [
-        non_local_means(images, **how, done=functools.partial(progress.advance, number, 1))
-        for number, images in enumerate(noisy)
-    ]
+def denoise(recipe: Denoising, job: Job) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Noisy images after non-local means: `images` float32 (instantiations, N, 3, S, S) and `labels` (N,)."""
+    data, index = block_of(recipe, recipe.settings.images, job)
+    clean = batches.test_batch(data, index, recipe.images)
+    how = recipe.settings.model_dump(include={"patch_size", "patch_distance", "h"})
+    views = torch.empty(recipe.settings.instantiations or INSTANTIATIONS, *clean.shape)
+    progress = Progress(job, len(views), len(index))
+    for number, view in enumerate(views):
+        noisy = distorted(clean, index, data, recipe, number)
+        view[:] = non_local_means(noisy, **how, done=functools.partial(progress.advance, number, 1))
     progress.close()
-    return torch.stack(views)
+    return {"images": views, "labels": data.labels[index]}, {"images_restored": len(index)}
+
+
+def inpaint(recipe: Inpainting, job: Job) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Masked images after Deep Decoder fits: `images` float32 (1, N, 3, S, S) and `labels` (N,)."""
+    data, index = block_of(recipe, recipe.settings.images, job)
+    clean = batches.test_batch(data, index, recipe.images)
+    # the authors' script fitted what the first image's mask leaves
+    known = torch.zeros_like(index) if recipe.settings.mask == "stale" else index
+    mask = distorted(torch.ones_like(clean), known, data, recipe)[:, :1]  # (N, 1, S, S), 0 where a pixel is missing
+    views = inpainted(distorted(clean, index, data, recipe), mask, index, recipe.settings, recipe.seed, job)
+    return {"images": views[None], "labels": data.labels[index]}, {"images_restored": len(index)}
+
+
+def block_of(recipe: Restoration, count: int | None, job: Job) -> tuple[store.Split, Tensor]:
+    """The test images, and the positions in them, int64 (N,), of a block of the `count` that are restored."""
+    data = store.split(job.input(recipe.test), recipe.split)
+    index = data.spread(count or len(data)).tensor_split(recipe.blocks)[recipe.block]
+    if not len(index):
+        raise UserError(f"{job.product}: an empty block; set `blocks` of `restore` to at most {len(data)}")
+    return data, index
+
+
+def distorted(images: Tensor, ids: Tensor, data: store.Split, recipe: Restoration, instantiation: int = 0) -> Tensor:
+    """Images (N, 3, S, S) as measurements distort those of some numbers, int64 (N,)."""
+    return corrupt(images, recipe.distortion, recipe.seed, f"evaluate/{data.name}", ids, instantiation)
 
 
 def inpainted(masked: Tensor, mask: Tensor, ids: Tensor, settings: DeepDecoder, seed: int, job: Job) -> Tensor:
-    """Deep Decoder inpainting of masked images: float32 (N, 3, S, S)."""
-    if settings.mask == "stale":
-        mask = stale(mask)
-    groups = list(zip(masked.split(TOGETHER), mask.split(TOGETHER), ids.split(TOGETHER), strict=True))
+    """Deep Decoder inpainting of masked images on the job's device: float32 (N, 3, S, S)."""
+    together = at_once(settings.channels, masked.shape[-1], job.device)
+    groups = list(zip(masked.split(together), mask.split(together), ids.split(together), strict=True))
     progress = Progress(job, settings.steps * len(groups), 1)
     how = settings.model_dump(include={"channels", "upsamplings", "steps", "lr", "input_noise"})
-    restored = [deep_decoder(*group, seed, **how, done=lambda: progress.advance(progress.done, 1)) for group in groups]
+    how |= {"seed": seed, "done": lambda: progress.advance(progress.done, 1)}
+    restored = [deep_decoder(*(each.to(job.device) for each in group), **how).cpu() for group in groups]
     progress.close()
     return torch.cat(restored)
 
 
-def stale(mask: Tensor) -> Tensor:
-    """The first image's mask for every image, as the authors' script fitted them."""
-    return mask[:1].expand_as(mask)
+def at_once(channels: int, size: int, device: str) -> int:
+    """How many images' decoders are fitted together: as many as memory holds, and it changes nothing but that."""
+    room = ROOM if device == "cpu" else SHARE * torch.cuda.get_device_properties(device).total_memory
+    return max(1, int(room / (4 * IMAGES_HELD * channels * size**2)))

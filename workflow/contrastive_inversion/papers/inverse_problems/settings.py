@@ -122,6 +122,10 @@ class Evaluate(Settings):
     precision: Precision = Field("fp32", description="that a GPU computes embeddings in")
 
 
+Blocks = Annotated[int, Field(ge=1, le=10_000)]
+IN_BLOCKS = "parts that the images are restored in, each a job with a file of its own; one an image at most"
+
+
 class NonLocalMeans(Settings):
     """scikit-image's non-local means."""
 
@@ -131,6 +135,7 @@ class NonLocalMeans(Settings):
     images: Annotated[int, Field(ge=2)] | None = Field(
         None, description="test images that are restored; all where not set"
     )
+    blocks: Blocks = Field(1, exclude=True, description=IN_BLOCKS)
     instantiations: Count | None = Field(None, description="draws of the noise; 10 where not set")
     constants: Literal["student", "baseline"] | None = Field(
         None, exclude=True, description="the network whose normalising constants restored images are tested with"
@@ -148,6 +153,7 @@ class DeepDecoder(Settings):
     images: Annotated[int, Field(ge=2)] | None = Field(
         None, description="test images that are restored; all where not set"
     )
+    blocks: Blocks = Field(1, exclude=True, description=IN_BLOCKS)
     mask: Literal["own", "stale"] = Field("own", description="that a fit knows: its image's own, or the first image's")
 
 

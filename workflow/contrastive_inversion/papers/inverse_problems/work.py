@@ -13,19 +13,22 @@ from contrastive_inversion.learn.work import distorted, embedding, linear_heads,
 from contrastive_inversion.papers.inverse_problems.recipes import (
     Accuracy,
     ClipTraining,
+    Denoising,
     Distillation,
     Heads,
+    Inpainting,
     Level,
     ProbeSpec,
     Restoration,
     Samples,
     SupervisedTraining,
 )
-from contrastive_inversion.papers.inverse_problems.settings import NonLocalMeans, ProbeFit, Probes
+from contrastive_inversion.papers.inverse_problems.settings import ProbeFit, Probes
 
 CLASSES = 100  # of most data sets; it enters the fits of linear heads alone
 INSTANTIATIONS = 10  # of a restoration, where its settings name no number
 OUTPUTS_KEPT = 6  # of each layer of a Deep Decoder for the backward pass: 0.4 GB an image at 224 px, as measured
+FITTED_TOGETHER = 8  # Deep Decoders, at least; as many as a device has memory for
 Behind = Mapping[str, Recipe]
 
 
@@ -81,24 +84,35 @@ def heads(recipe: Heads, behind: Behind) -> Work:
     return dataclasses.replace(work, host=total(*fits), ram_gb=work.ram_gb + 2 * features, kept_gb=0.001)
 
 
-def restore(recipe: Restoration, behind: Behind) -> Work:
-    """Restored test images."""
+def images_of(recipe: Restoration, images: int | None, behind: Behind) -> float:
+    """How many images a block has, of so many (None: all) that are restored."""
+    return (images or split_size(recipe.test, recipe.split, behind)) / recipe.blocks
+
+
+def denoise(recipe: Denoising, behind: Behind) -> Work:
+    """A block of noisy images after non-local means."""
     settings, size = recipe.settings, recipe.images.image_size
-    images = settings.images or split_size(recipe.test, "test", behind)
-    picture = 12 * size**2 / GB
-    feed = reading(recipe.test, "test", images, behind)
-    if isinstance(settings, NonLocalMeans):
-        views = images * (settings.instantiations or INSTANTIATIONS)
-        places = ((2 * settings.patch_distance + 1) / 23) ** 2
-        host = {"nlm": views * places * size**2 / 1e6, "write": views * picture, "hash": views * picture}
-        return Work(host=total(host, feed), ram_gb=1 + 2 * views * picture, kept_gb=views * picture)
+    images = images_of(recipe, settings.images, behind)
+    views = images * (settings.instantiations or INSTANTIATIONS)
+    places, kept = ((2 * settings.patch_distance + 1) / 23) ** 2, views * 12 * size**2 / GB
+    host = {"nlm": views * places * size**2 / 1e6, "write": kept, "hash": kept}
+    feed = reading(recipe.test, "test", int(images), behind)
+    return Work(host=total(host, feed), ram_gb=1 + 2 * kept, kept_gb=kept)
+
+
+def inpaint(recipe: Inpainting, behind: Behind) -> Work:
+    """A block of masked images after Deep Decoder fits: convolutions forward and back, upsampling as two products."""
+    settings, size = recipe.settings, recipe.images.image_size
+    images = images_of(recipe, settings.images, behind)
     layers = settings.channels * size**2 * 4 / 3  # values of all layers: each has four times those of the one before
-    flops = 6e-12 * images * settings.steps * layers * settings.channels
-    kept = OUTPUTS_KEPT * 4 * layers / GB
+    step = 6e-12 * layers * settings.channels + 24e-12 * settings.channels * (size / 2) ** 3 * 8 / 7  # TFLOP an image
+    image, picture = OUTPUTS_KEPT * 4 * layers / GB, 12 * size**2 / GB
     host = {"write": images * picture, "hash": images * picture}
     return Work(
-        device={"decode_fp32": flops}, host=total(host, feed), gpu_gb=20 * kept, image_gb=kept, batch=20,
-        ram_gb=1 + 3 * images * picture, kept_gb=images * picture,
+        device={"decode_fp32": images * settings.steps * step},
+        host=total(host, reading(recipe.test, "test", int(images), behind)),
+        gpu_gb=min(images, FITTED_TOGETHER) * image, image_gb=image, ram_gb=1 + 4 * images * picture,
+        kept_gb=images * picture,
     )  # fmt: skip
 
 
@@ -116,7 +130,7 @@ def measure(recipe: Accuracy, behind: Behind) -> Work:
 def views_of(level: Level, recipe: Accuracy, images: int, behind: Behind) -> int:
     """How many images a level embeds."""
     if level.restored:
-        restoration = behind[level.restored].settings  # type: ignore[attr-defined]
+        restoration = behind[level.restored[0]].settings  # type: ignore[attr-defined]
         fits = getattr(restoration, "instantiations", 1) or INSTANTIATIONS
         return fits * (restoration.images or images)
     if level.severities:
