@@ -95,9 +95,7 @@ class Tests:
         labels, views = self.views_of(level)
         return labels, (outputs.over(view, encoder, self.job.device) for view in views)
 
-    def restored(
-        self, blocks: Iterable[str], encoder: networks.Encoder
-    ) -> tuple[torch.Tensor, Iterable[torch.Tensor]]:
+    def restored(self, blocks: Iterable[str], encoder: networks.Encoder) -> tuple[torch.Tensor, Iterable[torch.Tensor]]:
         """`embedded` of restored images, one view per instantiation; no more than a block is in memory."""
         labels, views = [], []
         for source in map(self.job.input, blocks):
