@@ -40,6 +40,7 @@ docs: .venv/installed
 	$(BIN)/python docs/settings.py
 	$(BIN)/python docs/rooms.py
 	$(BIN)/python docs/statistics.py
+	$(BIN)/python docs/proposition_1.py
 
 LOCK := uv pip compile pyproject.toml --universal --python-version 3.11 --no-header --quiet
 
