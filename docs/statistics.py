@@ -25,7 +25,7 @@ from contrastive_inversion.ledger.quantities import Quantity
 from contrastive_inversion.ledger.statements import Reading
 
 PAGE = Path(__file__).with_suffix(".md")
-WORLDS, JOINT_WORLDS, SEED = 600, 200, 7
+WORLDS, FEW, SEED = 600, 200, 7
 STUDY = papers.study("paper")
 COLOURED = ("better", "worse")
 
@@ -277,7 +277,7 @@ def shift_part() -> str:
     for n in tables():
         found = [rate(lambda random, n=n, d=drop: shifted(n, random, drop=d)) for drop in (0, 0.3, 0.5)]
         rows.append([n, *map(percent, found), percent(rate(lambda random, n=n: alarmed(n, random, drop=0.3)))])
-    everywhere = [rate(lambda random, d=drop: page_shifted(random, drop=d), 200) for drop in (0, 0.3, 0.5)]
+    everywhere = [rate(lambda random, d=drop: page_shifted(random, drop=d), FEW) for drop in (0, 0.3, 0.5)]
     return grid(head, [*rows, ["all", *map(percent, everywhere), ""]])
 
 
@@ -303,7 +303,7 @@ def joint_part() -> str:
         for verdict in (claims.HOLDS, claims.FAILS):
             for event, trainings in ((wrongly, 1), (wrongly, 3), (counted, 1)):
                 each = functools.partial(event, reading(*place), verdict, trainings=trainings)
-                row.append(percent(rate(each, JOINT_WORLDS)))
+                row.append(percent(rate(each)))
         rows.append(row)
     return grid(head, rows)
 
@@ -318,7 +318,7 @@ def equal_part() -> str:
     return grid(head, rows)
 
 
-def shares_of_words(number: int, points: float, worlds: int = JOINT_WORLDS) -> tuple[float, float]:
+def shares_of_words(number: int, points: float, worlds: int = FEW) -> tuple[float, float]:
     """Of a table's cells that all lie so many points off: the shares said to be equal, and not distinguishable."""
     random = np.random.default_rng(SEED)
     judged = [
@@ -335,7 +335,7 @@ TEXT = """# How often verdicts are wrong
 Written by `python docs/statistics.py`. It draws worlds whose truth is known: both sides train anew around the same
 numbers, with the spreads that the study `paper` declares, evaluate on ten draws and are rounded as the print is; half
 of the variance of an encoder is common to all of its cells. What `ledger/verdicts.py`, `ledger/shift.py` and
-`ledger/claims.py` say of them is counted over {worlds} worlds for each number (200 for those over all tables), so a
+`ledger/claims.py` say of them is counted over {worlds} worlds for each number ({few} for those over all tables), so a
 rate of 5 % is known to ± 1.7 points (two standard errors). `tests/test_statistics.py` asserts the same rates with
 binomial bounds.
 
@@ -363,7 +363,7 @@ of an area under the curve is 0.01.
 
 A cell within is *equal within 1 point* where two one-sided tests at 5 % say so, and *not distinguishable* otherwise. In
 percent of a table's cells, all of them truly 1 point below the print (the first two columns; nominal at most 5 for
-*equal*), and none off; {joint_worlds} worlds. The tests are of each cell by itself. What is missing to 100 is coloured.
+*equal*), and none off; {few} worlds. The tests are of each cell by itself. What is missing to 100 is coloured.
 
 {equal}
 
@@ -378,8 +378,8 @@ tables together.
 
 ## Claims
 
-A reading is decided by all of its comparisons together (`ledger/joint.py`). In percent of {joint_worlds} worlds in
-which a verdict is only just wrong: of *holds*, as many comparisons as may be true lie 10 points inside of their bounds
+A reading is decided by all of its comparisons together (`ledger/joint.py`). In percent of worlds in which a
+verdict is only just wrong: of *holds*, as many comparisons as may be true lie 10 points inside of their bounds
 and the others at them; of *fails*, as many as must be true lie at their bounds and the others 10 points beyond. Nominal
 at most 5. *By counting* is what a count of comparisons that are true or false by themselves would say.
 
@@ -407,8 +407,8 @@ def page() -> str:
     text = TEXT
     parts = {
         "alarms": alarms_part(), "power": power_part(), "shift": shift_part(), "ties": ties_part(),
-        "joint": joint_part(), "joint_worlds": str(JOINT_WORLDS), "equal": equal_part(),
-        "family": percent(rate(page_coloured, 200)), "worlds": str(WORLDS), "tables": str(len(tables())),
+        "joint": joint_part(), "few": str(FEW), "equal": equal_part(),
+        "family": percent(rate(page_coloured, FEW)), "worlds": str(WORLDS), "tables": str(len(tables())),
     }  # fmt: skip
     for name, part in parts.items():
         text = text.replace("{" + name + "}", part)

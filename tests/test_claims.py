@@ -150,6 +150,12 @@ def test_a_measured_spread_is_shared_by_all_contrasts_of_its_kind():
     assert claims.decide(reading, [exactly(-9.0, 1, df=2, key=i) for i in range(8)]) == "fails"
 
 
+def test_what_is_known_exactly_is_decided_exactly():
+    assert claims.decide(above(0, 0), [exactly(1, 0), exactly(-1, 0, key="b")]) == "fails"
+    assert claims.decide(above(0, 0), [exactly(1, 0), exactly(2, 0, key="b")]) == "holds"
+    assert claims.decide(above(0, 0, 0), [exactly(-1.9, 1), exactly(9, 0, key="b"), exactly(9, 0, key="c")]) == "fails"
+
+
 def test_without_a_number_a_reading_is_decided_only_where_the_others_decide():
     three = above(0, 0, 0)
     assert claims.decide(three, [None, exactly(9, 1), exactly(9, 1, key="b")]) == "no number"

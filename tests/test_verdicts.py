@@ -376,12 +376,14 @@ def test_a_row_of_cells_csv_says_ours_theirs_and_the_verdict():
     assert (row["reproduced"], row["reproduced_se"], row["n"]) == (77.1235, 0.0988, 10)
     assert (row["delta"], row["verdict"], row["z"]) == (-0.4065, "within", -1.23)
     assert row["said"] == "not distinguishable"
+    assert cells.row(CELL, replace(ours, images=40), judged)["images"] == 40
     assert (row["df"], row["spread_is"], row["spread"], row["flips_at"]) == (12.3, "measured", 0.3, 0.1235)
     never = cells.row(CELL, ours, judged, verdicts.Flip(0.3, None))
     assert (never["spread"], never["flips_at"]) == (0.3, None)
     empty = cells.row(replace(CELL, se=""), None, Judgement("missing"))
     assert {key for key, value in empty.items() if value is None} == {
-        "published_se", "reproduced", "reproduced_se", "n", "delta", "z", "df", "spread_is", "spread", "flips_at",
+        "published_se", "reproduced", "reproduced_se", "n", "images", "delta", "z", "df", "spread_is", "spread",
+        "flips_at",
     }  # fmt: skip
     assert cells.row(CELL, Estimate(77, None, 1), Judgement("within", 0.0))["reproduced_se"] is None
 
@@ -396,6 +398,7 @@ def test_cells_csv_has_a_row_for_each_printed_cell_of_a_study_s_tables(tmp_path)
     assert written["reproduced"].tolist() == [0.5, 0.55, 0.6, 0.65] and set(written["verdict"]) == {"not comparable"}
     assert written["reproduced_se"].tolist() == [0, 0.05, 0.1, 0.15] and written["z"].isna().all()
     assert list(written.columns) == [
-        "table", "row", "column", "quantity", "published", "published_se", "reproduced", "reproduced_se", "n", "delta",
+        "table", "row", "column", "quantity", "published", "published_se", "reproduced", "reproduced_se", "n", "images",
+        "delta",
         "verdict", "said", "z", "df", "spread_is", "spread", "flips_at",
     ]  # fmt: skip

@@ -37,7 +37,7 @@ def row(cell: Cell, ours: Estimate | None, judged: Judgement, flip: Flip | None 
         "published": cell.value, "published_se": cell.se or None,
         "reproduced": None if ours is None else round(ours.mean, 4),
         "reproduced_se": None if ours is None or ours.se is None else round(ours.se, 4),
-        "n": None if ours is None else ours.n,
+        "n": None if ours is None else ours.n, "images": None if ours is None else ours.images,
         "delta": None if ours is None else round(ours.mean - float(cell.value), 4),
         "verdict": judged.verdict, "said": judged.words, "z": None if judged.z is None else round(judged.z, 2),
         "df": None if judged.df is None else round(judged.df, 1), "spread_is": judged.spread or None,

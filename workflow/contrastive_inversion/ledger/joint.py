@@ -39,12 +39,13 @@ class Contrast(Difference):
 
 def together(parts: Sequence[Part], signs: Sequence[int]) -> tuple[Part, ...]:
     """The parts of one contrast, those of one source and sign enlarged so that their standard deviations add up."""
+    sources = [(part.drawn and part.drawn.source, sign) for part, sign in zip(parts, signs, strict=True)]
     sums: dict[Hashable, float] = {}
-    for part, sign in zip(parts, signs, strict=True):
-        sums[part.drawn, sign] = sums.get((part.drawn, sign), 0.0) + math.sqrt(part.variance)
+    for part, source in zip(parts, sources, strict=True):
+        sums[source] = sums.get(source, 0.0) + math.sqrt(part.variance)
     return tuple(
-        replace(part, variance=math.sqrt(part.variance) * sums[part.drawn, sign]) if part.drawn else part
-        for part, sign in zip(parts, signs, strict=True)
+        replace(part, variance=math.sqrt(part.variance) * sums[source]) if part.drawn else part
+        for part, source in zip(parts, sources, strict=True)
     )
 
 
@@ -82,7 +83,8 @@ def chance_of_any(p: float, contrasts: Sequence[Contrast], signs: Sequence[int])
     """The chance that any of some contrasts has a one-sided p-value of at most p where all lie at their bounds."""
     random = np.random.default_rng(SEED)
     errors = random.standard_normal((DRAWS, len(names_of(contrasts)))) @ loadings(contrasts, signs)  # (DRAWS, k)
-    t = errors / np.sqrt(told(contrasts, random))
+    scale = np.sqrt(told(contrasts, random))
+    t = np.divide(errors, scale, out=np.zeros_like(errors), where=scale > 0)  # what is known exactly stays at its bound
     return float(np.mean((t >= [quantile(each.df, p) for each in contrasts]).any(axis=1)))
 
 

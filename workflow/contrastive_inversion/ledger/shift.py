@@ -91,16 +91,18 @@ def shift(weighted: Sequence[tuple[Score, float]]) -> Shift | None:
 
 
 def together(parts: Iterable[Part]) -> list[Part]:
-    """The parts of a sum: what comes of one source is the same in all terms, so its standard deviations add up."""
+    """The parts of a sum: what comes of one source moves all terms alike, so its standard deviations add up.
+
+    Their sum has the fewest degrees of freedom among them.
+    """
     alone: list[Part] = []
-    shared: dict[Any, Part] = {}
+    shared: dict[str, Part] = {}
     for part in parts:
-        key = part.drawn and (part.drawn.kind, part.drawn.source, part.df)
-        if key is None:
+        if part.drawn is None:
             alone.append(part)
-        elif key in shared:
-            variance = (math.sqrt(shared[key].variance) + math.sqrt(part.variance)) ** 2
-            shared[key] = replace(part, variance=variance)
+        elif known := shared.get(part.drawn.source):
+            variance = (math.sqrt(known.variance) + math.sqrt(part.variance)) ** 2
+            shared[part.drawn.source] = replace(part, variance=variance, df=min(known.df, part.df))
         else:
-            shared[key] = part
+            shared[part.drawn.source] = part
     return alone + list(shared.values())
