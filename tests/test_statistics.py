@@ -153,7 +153,7 @@ CASES = [(name, verdict) for name in worlds.JOINT for verdict in ("holds", "fail
 @pytest.mark.parametrize(("name", "verdict"), CASES, ids=[" ".join(case) for case in CASES])
 def test_a_wrong_word_falls_in_at_most_five_percent_of_worlds_where_it_is_only_just_wrong(name, verdict):
     """Of all, most and some comparisons; spreads declared and measured on two trainings, cells alike or not."""
-    reading, few = worlds.reading(*worlds.JOINT[name]), 150
+    reading, few = worlds.reading(*worlds.JOINT[name]), 100
     for seed, truth in enumerate(({"together": 0.0}, {"together": 1.0}, {"trainings": 2})):
         found = worlds.rate(lambda random, t=truth: worlds.wrongly(reading, verdict, random, **t), few, seed)
         assert found <= worlds.bounds(0.05, few)[1]
