@@ -3,11 +3,13 @@
 import math
 
 import foolbox
+import numpy as np
 import pytest
 import torch
+from scipy import optimize
 
 from contrastive_inversion.base import rng
-from contrastive_inversion.distort import attacks, norms, published_attacks
+from contrastive_inversion.distort import attacked_models, attacks, norms, polishing, published_attacks
 
 PIXELS = 3 * 8 * 8
 
@@ -57,7 +59,8 @@ def outwards(model, labels):
 # --- proximal log-barrier -------------------------------------------------------------------------------------------
 
 DUAL = {"l2": 2, "linf": 1, "l1": float("inf")}
-LOOSE = {"l2": 1.001, "linf": 1.1, "l1": 1.5}
+LOOSE = {"l2": 1.001, "linf": 1.001, "l1": 1.001}
+ALONE = {"l2": 1.001, "linf": 1.1, "l1": 1.5}  # PLB without walks, at strengths that suit planes
 
 
 @pytest.mark.parametrize("norm", DUAL)
@@ -71,18 +74,23 @@ def test_plb_finds_the_known_distance_to_a_plane(linear, norm):
     assert found.images.min() >= 0 and found.images.max() <= 1
     assert torch.allclose(found.distance, norms.distance(found.images - images, norm))
     assert not found.gave_up.any() and not found.clean_error.any()
+    strength = {"l2": 1.0, "linf": 0.1, "l1": 0.01}[norm]
+    alone = attacks.proximal_log_barrier(model, images, labels, norm, strength=strength, polish=0).distance / known
+    assert alone.min() > 1 - 1e-9 and alone.median() < ALONE[norm], alone.median()
 
 
-def test_plb_in_l0_is_bounded_by_the_greedy_optimum(linear):
+def test_plb_in_l0_finds_the_greedy_optimum(linear):
     """To cross a plane with the fewest entries: the largest gains first."""
     model, images, labels, scores = linear
     direction = outwards(model, labels).flatten(1)
     room = torch.where(direction > 0, 1 - images.flatten(1), images.flatten(1))
     gains = (room * direction.abs()).sort(dim=1, descending=True).values.cumsum(dim=1)
     known = (gains < scores[:, None]).sum(dim=1) + 1
-    found = attacks.proximal_log_barrier(model, images, labels, "l0")
-    assert found.success.all() and (found.distance >= known).all()
-    assert found.distance.median() < 0.5 * PIXELS  # a start changes every entry
+    found = attacks.proximal_log_barrier(model, images, labels, "l0", outer=2)
+    assert found.success.all() and torch.equal(found.distance.long(), known)
+    alone = attacks.proximal_log_barrier(model, images, labels, "l0", strength=0.005, polish=0)
+    assert alone.success.all() and (alone.distance >= known).all()
+    assert alone.distance.median() < 0.5 * PIXELS  # a start changes every entry
 
 
 def test_the_norm_is_l2_where_none_is_named(linear):
@@ -186,7 +194,8 @@ def test_the_barrier_s_gradient_is_a_difference_quotient(network):
 
 def test_more_steps_never_lose_what_was_found(linear):
     model, images, labels, _ = linear
-    found = [attacks.proximal_log_barrier(model, images, labels, "l1", outer=k, inner=5).distance for k in range(4)]
+    found = [attacks.proximal_log_barrier(model, images, labels, "l1", outer=k, inner=5, polish=0) for k in range(4)]
+    found = [each.distance for each in found]
     for fewer, more in zip(found, found[1:], strict=False):
         assert (more <= fewer).all() and (more < fewer).any()
 
@@ -223,6 +232,75 @@ def test_the_published_plb_loses_an_image_when_a_step_gives_up(linear, back):
         assert found.success[i] == (best > 0) and torch.equal(found.images[i], images[i]) == (best == 0)
     assert ours.success.all() and (ours.distance > 0).all() and torch.equal(found.distance == 0, ours.gave_up)
     assert ours.gave_up.any() == (back > 0.5) and torch.equal(found.clean_error, ours.clean_error)
+
+
+# --- walks to the boundary ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("norm", ["l0", "l1", "l2", "linf"])
+def test_a_walk_s_end_is_the_nearest_point_of_a_half_space_in_the_box(norm):
+    """Against linear programs; in L2 against the conditions of the optimum; the box binds for some images."""
+    generator = torch.Generator().manual_seed(4)
+    w = torch.randn(12, generator=generator, dtype=torch.float64)
+    x = torch.rand(6, 3, 2, 2, generator=generator, dtype=torch.float64)
+    x[0] = 1
+    bound = ((w > 0).double() @ w + x.flatten(1) @ w) / 2  # half of the way to what the box allows
+
+    def model(images):
+        return torch.stack([torch.zeros(len(images)), images.flatten(1) @ w - bound], dim=1)
+
+    path = polishing.PATHS[norm](x, w.view(1, 3, 2, 2).expand_as(x))
+    found, crossed = polishing.first_wrong(model, path, torch.zeros(6, dtype=torch.int64))
+    assert crossed.all()
+    for i in range(6):
+        step, start = (found[i] - x[i]).flatten().numpy(), x[i].flatten().numpy()
+        assert norms.distance((found - x)[i : i + 1], norm).item() == pytest.approx(
+            shortest(start, w.numpy(), bound[i].item(), norm), rel=1e-4
+        )
+        assert (start + step).min() >= 0 and (start + step).max() <= 1
+
+
+def shortest(x, w, bound, norm):
+    """The least norm of d with (x + d) @ w >= bound and x + d in the box."""
+    if norm == "l0":
+        gains = np.sort(np.where(w > 0, (1 - x) * w, -x * w))[::-1]
+        return int((gains.cumsum() < bound - x @ w).sum()) + 1
+    if norm == "l2":
+        found = optimize.minimize(
+            lambda d: d @ d, 0.1 * np.sign(w), jac=lambda d: 2 * d, bounds=list(zip(-x, 1 - x, strict=True)),
+            constraints={"type": "ineq", "fun": lambda d: (x + d) @ w - bound}, options={"ftol": 1e-14, "maxiter": 999},
+        )  # fmt: skip
+        return found.fun**0.5
+    n = len(x)  # d, and bounds t on its absolute values: one each in L1, one for all in L-infinity
+    ties = np.eye(n) if norm == "l1" else np.ones((n, 1))
+    above = np.block([[np.eye(n), -ties], [-np.eye(n), -ties], [-w[None], np.zeros((1, ties.shape[1]))]])
+    program = optimize.linprog(
+        [0] * n + [1] * ties.shape[1], above, [0] * (2 * n) + [x @ w - bound],
+        bounds=[*zip(-x, 1 - x, strict=True), *[(0, None)] * ties.shape[1]],
+    )  # fmt: skip
+    return program.fun
+
+
+def test_a_path_that_never_crosses_is_said():
+    def stubborn(x):
+        return torch.tensor([[1.0, 0]]).expand(len(x), 2)
+
+    x = torch.full((2, 3, 2, 2), 0.5)
+    found, crossed = polishing.first_wrong(stubborn, polishing.straight(x, torch.ones_like(x)), torch.tensor([0, 1]))
+    assert crossed.tolist() == [False, True]
+    assert torch.equal(found[0], torch.ones(3, 2, 2)) and torch.allclose(found[1], x[1], atol=1e-4)
+
+
+@pytest.mark.parametrize("norm", ["l0", "l1", "linf"])
+def test_walks_never_lose_and_mostly_gain(network, norm):
+    model, images, labels = network
+    alone, polished = (
+        attacks.proximal_log_barrier(model, images, labels, norm, outer=5, inner=5, polish=rounds) for rounds in (0, 10)
+    )
+    assert (polished.distance <= alone.distance).all()
+    assert (polished.distance < alone.distance).float().mean() > 0.5
+    wrong = attacks.misclassified(model, polished.images, labels)
+    assert torch.equal(wrong, polished.success | polished.clean_error)
 
 
 # --- projected gradient descent -------------------------------------------------------------------------------------
@@ -386,10 +464,50 @@ def test_bad_input_is_refused(linear, attack):
         attack(model, images, labels.int())
 
 
+@pytest.mark.parametrize("attack", [attacks.pgd, attacks.proximal_log_barrier, published_attacks.pgd_misplaced])
+def test_labels_that_the_model_lacks_and_empty_batches_are_refused(linear, attack):
+    model, images, labels, _ = linear
+    for wrong in (labels + 1, labels - 1):
+        with pytest.raises(ValueError, match=r"labels must lie in 0 to 1, the model's classes; these go from"):
+            attack(model, images, wrong)
+    with pytest.raises(ValueError, match=r"there are no images to attack: their shape is \(0, 3, 8, 8\)"):
+        attack(model, images[:0], labels[:0])
+    with pytest.raises(ValueError, match=r"the model must give logits \(N, K\); of one image it gives \(1,\)"):
+        attack(model.score, images, labels)
+
+
+@pytest.mark.parametrize("attack", [attacks.pgd, attacks.proximal_log_barrier, published_attacks.pgd_misplaced])
+def test_models_without_usable_gradients_are_refused(linear, attack):
+    model, images, labels, _ = linear
+
+    def detached(x):
+        return model(x.detach())
+
+    def constant(x):
+        return detached(x) + torch.zeros(2, requires_grad=True)  # a gradient, but none in x
+
+    def infinite(x):
+        return model(x) * (1 + 0 * (x - x.detach()).abs().sum().sqrt())  # the root's slope at 0
+
+    for broken in (detached, constant):
+        with pytest.raises(ValueError, match="the model has no gradient in its images"):
+            attack(broken, images, labels)
+    with pytest.raises(ValueError, match=r"the model's gradient is not finite in \d+ of \d+ images"):
+        attack(infinite, images, labels)
+
+
+def test_a_part_in_training_mode_is_refused(linear):
+    model, images, labels, _ = linear
+    whole = torch.nn.Sequential(torch.nn.Dropout(), Linear()).eval()
+    whole[0].train()
+    with pytest.raises(ValueError, match="the model is in training mode"):
+        attacks.pgd(whole, images, labels)
+
+
 def test_the_walls_of_the_box_are_within_it(linear):
     model, images, labels, _ = linear
-    attacks.check(model, images.round(), labels)
-    attacks.check(model.forward, images.round(), labels)  # no module
+    attacked_models.check(model, images.round(), labels)
+    attacked_models.check(model.forward, images.round(), labels)  # no module
 
 
 @pytest.mark.parametrize("attack", [attacks.pgd, published_attacks.pgd_misplaced])
@@ -405,3 +523,8 @@ def test_unknown_norms_are_refused(linear):
     model, images, labels, _ = linear
     with pytest.raises(ValueError, match="norm 'l3' is not one of l0, l1, l2, linf"):
         attacks.proximal_log_barrier(model, images, labels, "l3")
+    for norm in ("l0", "l1"):
+        with pytest.raises(ValueError, match=f"norm '{norm}' is not one of l2, linf"):
+            attacks.pgd(model, images, labels, norm=norm)
+    with pytest.raises(ValueError, match="epsilon 1.1 lies outside"):
+        attacks.pgd(model, images, labels, norm="linf", epsilon=1.1)

@@ -1,8 +1,7 @@
-"""Minimal adversarial perturbations: the proximal log-barrier attack (PLB) in four norms, and PGD in L2.
+"""Minimal adversarial perturbations: the proximal log-barrier attack (PLB) in four norms, and PGD in L2 and L-infinity.
 
 Both attacks work on batches, keep every image in the box [0, 1], never mix images of a batch, and say for each image
-whether they succeeded. `model` is any callable from images (B, C, H, W) in [0, 1] to logits (B, K); normalisation
-belongs inside of it.
+whether they succeeded.
 
 PLB (Pooladian et al., "A principled approach for generating adversarial images under non-smooth dissimilarity
 metrics", AISTATS 2020) minimises a norm m(u - x) subject to f(u) != y. From a misclassified start it takes a gradient
@@ -18,15 +17,18 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from contrastive_inversion.base import rng
+from contrastive_inversion.distort.attacked_models import Model, check, gradient, margin, misclassified
 from contrastive_inversion.distort.norms import PROX, broadcast, distance
+from contrastive_inversion.distort.polishing import polished
 
-Model = Callable[[Tensor], Tensor]
 GROWTH = 1.01  # of the starting noise from try to try
 TRIES = 1500  # of a start: its noise then has a deviation of 30,000 times the first
 BACKTRACKS = 10  # 0.05 ** 10 is below float32's resolution
-# How strongly the proximal step pulls to the original. 1 is the authors' for L2, and there a pure contraction within
-# the unit ball; in L1 and L0 a 1 would set every entry of [0, 1] to the original's.
-STRENGTH = {"l0": 0.005, "l1": 0.01, "l2": 1.0, "linf": 0.1}
+# How strongly the proximal step pulls to the original: the authors' 1, in L2 a pure contraction within the unit ball.
+# In L1 a 1 would set every entry of [0, 1] to the original's.
+STRENGTH = {"l0": 1.0, "l1": 0.01, "l2": 1.0, "linf": 1.0}
+# Walks after PLB: alone it lies farther than the best attacks, in L-infinity by half and more (benchmarks/README.md).
+POLISH = {"l0": 40, "l1": 40, "l2": 0, "linf": 40}
 
 
 @dataclass(frozen=True)
@@ -45,38 +47,21 @@ class Adversarial:
     gave_up: Tensor
 
 
-def check(model: Model, images: Tensor, labels: Tensor) -> None:
-    """Raise ValueError for a model in training mode, images outside of [0, 1], or labels that do not fit them."""
-    if isinstance(model, torch.nn.Module) and model.training:
-        raise ValueError("the model is in training mode: its batch normalisation would mix images; call model.eval()")
-    if images.ndim != 4 or not images.is_floating_point():
-        raise ValueError(f"images must be float (N, C, H, W), not {images.dtype} {tuple(images.shape)}")
-    if not (images.min() >= 0 and images.max() <= 1):
-        raise ValueError(f"images must lie in [0, 1]; these go from {images.min():g} to {images.max():g}")
-    if labels.shape != images.shape[:1] or labels.dtype != torch.int64:
-        raise ValueError(f"labels must be int64 of shape ({len(images)},), not {labels.dtype} {tuple(labels.shape)}")
-
-
-@torch.no_grad()
-def misclassified(model: Model, images: Tensor, labels: Tensor) -> Tensor:
-    """Whether a model takes each image for another class than its label: bool (B,)."""
-    return model(images).argmax(dim=1) != labels
-
-
 # --- proximal log-barrier -------------------------------------------------------------------------------------------
 
 
 def proximal_log_barrier(
     model: Model, images: Tensor, labels: Tensor, norm: str = "l2", *, outer: int = 30, inner: int = 30,
     step: float = 0.1, barrier: float = 0.1, decay: float = 0.75, back: float = 0.05, strength: float | None = None,
-    start_noise: float = 0.01, seed: int = 0, ids: Tensor | None = None,
+    start_noise: float = 0.01, seed: int = 0, ids: Tensor | None = None, polish: int | None = None,
 ) -> Adversarial:  # fmt: skip
     """The nearest misclassified image that PLB finds for each image, in the norm l0, l1, l2 or linf.
 
     outer, inner: rounds and steps in each; step: of the gradient; barrier, decay: its weight is barrier * decay**k in
     round k; back: share of a step that backing up keeps; strength: of the proximal step (see STRENGTH); start_noise:
-    deviation of the first start; ids: int64 (N,), the images' numbers, which fix their starts in any batch.
-    Returns an Adversarial. Raises ValueError for input that `check` refuses, and for another norm.
+    deviation of the first start; ids: int64 (N,), the images' numbers, which fix their starts in any batch; polish:
+    walks to the boundary afterwards (see POLISH and `polishing`), 0 for the published algorithm.
+    Returns an Adversarial. Raises ValueError for another norm, and for what `check` and `gradient` refuse.
     """
     check(model, images, labels)
     if norm not in PROX:
@@ -86,12 +71,16 @@ def proximal_log_barrier(
     u, started = starts(model, images, labels, start_noise, seed, ids, ~clean_error)
     weights = [barrier * decay**k for k in range(outer) for _ in range(inner)] if started.any() else []
     pull = STRENGTH[norm] if strength is None else strength
-    found = nearest(model, u[started], images[started], labels[started], norm, weights, step, pull, back)
+    x, y = images[started], labels[started]
+    best, gave_up = nearest(model, u[started], x, y, norm, weights, step, pull, back)
+    rounds = (POLISH[norm] if polish is None else polish) if started.any() else 0
+    best = polished(model, best, x, y, norm, rounds)
     result = Adversarial(
         images.clone(), torch.where(clean_error, 0, images.new_tensor(torch.inf)), clean_error, started,
         gave_up=torch.zeros_like(started),
     )  # fmt: skip
-    result.images[started], result.distance[started], result.gave_up[started] = found
+    result.images[started], result.distance[started] = best, distance(best - x, norm)
+    result.gave_up[started] = gave_up
     return result
 
 
@@ -115,10 +104,10 @@ def starts(
 def nearest(
     model: Model, u: Tensor, x: Tensor, y: Tensor, norm: str, weights: Iterable[float], step: float, pull: float,
     back: float,
-) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+) -> tuple[Tensor, Tensor]:  # fmt: skip
     """PLB from misclassified u towards x, (B, C, H, W) both, with one step for each weight of the barrier.
 
-    Returns the nearest misclassified images on the way, their distances (B,), and which ever gave up: bool (B,).
+    Returns the nearest misclassified images on the way, and which ever gave up: bool (B,).
     """
     best, best_distance = u, distance(u - x, norm)
     gave_up = torch.zeros_like(best_distance, dtype=torch.bool)
@@ -131,7 +120,7 @@ def nearest(
         best = torch.where(broadcast(better, x), u, best)
         best_distance = torch.where(better, found, best_distance)
         gave_up |= stuck
-    return best, best_distance, gave_up
+    return best, gave_up
 
 
 def backed_up(model: Model, tried: Tensor, u: Tensor, y: Tensor, back: float) -> tuple[Tensor, Tensor]:
@@ -152,63 +141,68 @@ def backed_up(model: Model, tried: Tensor, u: Tensor, y: Tensor, back: float) ->
 
 def barrier_gradient(model: Model, u: Tensor, y: Tensor, weight: float) -> Tensor:
     """The gradient of -weight * log(max_i p_i - p_y) in u, summed over the batch."""
-    with torch.enable_grad():
-        u = u.detach().requires_grad_()
+
+    def barrier(u: Tensor) -> Tensor:
         p = model(u).softmax(dim=1)
         gap = p.amax(dim=1) - p.gather(1, y[:, None])[:, 0]
         # where two classes tie the gap is 0, and the logarithm has no gradient to speak of
-        loss = -weight * gap.clamp(min=1e-12).log().sum()
-        return torch.autograd.grad(loss, u)[0]
+        return -weight * gap.clamp(min=1e-12).log().sum()
+
+    return gradient(barrier, u)
 
 
 # --- projected gradient descent -------------------------------------------------------------------------------------
 
 
 def pgd(
-    model: Model, images: Tensor, labels: Tensor, *, epsilon: float = 0.5, steps: int = 20, step: float = 0.05,
-    loss: str = "ce",
+    model: Model, images: Tensor, labels: Tensor, *, norm: str = "l2", epsilon: float = 0.5, steps: int = 20,
+    step: float = 0.05, loss: str = "ce", start: Tensor | None = None,
 ) -> Adversarial:  # fmt: skip
-    """L2 PGD within epsilon without a random start; an image that is misclassified moves no further.
+    """PGD within epsilon, in the norm l2 or linf; an image that is misclassified moves no further.
 
-    loss: `ce`, the cross-entropy, or `margin`, the largest wrong logit minus the right one, which does not saturate.
-    Returns an Adversarial; distances of successes lie in (0, epsilon]. Raises ValueError for input that `check`
-    refuses, and for an epsilon that is not between 0 and the box's diagonal.
+    loss: `ce`, the cross-entropy, or `margin`, the largest wrong logit minus the right one, which does not saturate;
+    start: (N, C, H, W), added to the images first (see `random_start`); none where nothing is said.
+    Returns an Adversarial; distances of successes lie in (0, epsilon]. Raises ValueError for input that `check` and
+    `gradient` refuse, for another norm, and for an epsilon that is not between 0 and the box's diagonal.
     """
     check(model, images, labels)
-    check_radius(epsilon, images)
+    check_radius(epsilon, images, norm)
     clean_error = misclassified(model, images, labels)
-    delta, right = torch.zeros_like(images), ~clean_error
+    delta = torch.zeros_like(images) if start is None else projected(start, images, epsilon, norm)
+    delta = torch.where(broadcast(clean_error, images), 0, delta)
+    right = ~clean_error if start is None else ~misclassified(model, images + delta, labels)
     for _ in range(steps):
         if not right.any():
             break
-        delta[right] += stride(model, (images + delta)[right], labels[right], loss, step)
-        delta = projected(delta, images, epsilon)
+        delta[right] += stride(model, (images + delta)[right], labels[right], loss, step, norm)
+        delta = projected(delta, images, epsilon, norm)
         right = ~misclassified(model, images + delta, labels)
-    return moved(images, delta, right, clean_error)
+    return moved(images, delta, right, clean_error, norm)
 
 
-def check_radius(epsilon: float, images: Tensor) -> None:
-    """Raise ValueError for a radius of PGD that is not between 0 and the diagonal of the images' box."""
-    diagonal = images[0].numel() ** 0.5
+def random_start(images: Tensor, epsilon: float, seed: int, ids: Tensor) -> Tensor:
+    """A step of L2 length epsilon in a random direction for each image, (N, C, H, W), drawn by its number in ids."""
+    draws = rng.normal(images[0].numel(), seed, "pgd/start", ids).view_as(images).to(images.dtype)
+    return epsilon * draws / broadcast(distance(draws, "l2"), images)
+
+
+def check_radius(epsilon: float, images: Tensor, norm: str) -> None:
+    """Raise ValueError for a norm that PGD lacks, and a radius that is not between 0 and the images' box's diagonal."""
+    if norm not in ("l2", "linf"):
+        raise ValueError(f"norm '{norm}' is not one of l2, linf, those of PGD")
+    diagonal = images[0].numel() ** 0.5 if norm == "l2" else 1.0
     if not 0 < epsilon <= diagonal:
         raise ValueError(
             f"epsilon {epsilon:g} lies outside of the box [0, 1]: it must be above 0, at most {diagonal:g}"
         )
 
 
-def stride(model: Model, images: Tensor, labels: Tensor, loss: str, step: float) -> Tensor:
-    """A stride of L2 length `step` to where each image's loss rises: (B, C, H, W)."""
-    with torch.enable_grad():
-        images = images.detach().requires_grad_()
-        gradient = torch.autograd.grad(LOSSES[loss](model(images), labels), images)[0]
-    return step * gradient / broadcast(distance(gradient, "l2").clamp(min=1e-12), gradient)
-
-
-def margin(logits: Tensor, labels: Tensor) -> Tensor:
-    """The largest wrong logit minus the right one, summed over the batch."""
-    right = logits.gather(1, labels[:, None])[:, 0]
-    others = logits.scatter(1, labels[:, None], float("-inf")).amax(dim=1)
-    return (others - right).sum()
+def stride(model: Model, images: Tensor, labels: Tensor, loss: str, step: float, norm: str = "l2") -> Tensor:
+    """The stride of length `step` in a norm along which each image's loss rises most: (B, C, H, W)."""
+    slope = gradient(lambda images: LOSSES[loss](model(images), labels), images)
+    if norm == "linf":
+        return step * slope.sign()
+    return step * slope / broadcast(distance(slope, "l2").clamp(min=1e-12), slope)
 
 
 LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
@@ -217,14 +211,15 @@ LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 }
 
 
-def projected(delta: Tensor, images: Tensor, epsilon: float) -> Tensor:
-    """The steps from images cut at the walls of the box, then to an L2 length of at most epsilon."""
-    return ((images + delta).clamp(0, 1) - images).renorm(2, 0, epsilon)
+def projected(delta: Tensor, images: Tensor, epsilon: float, norm: str = "l2") -> Tensor:
+    """The steps from images cut at the walls of the box, then to a length of at most epsilon."""
+    within = (images + delta).clamp(0, 1) - images
+    return within.clamp(-epsilon, epsilon) if norm == "linf" else within.renorm(2, 0, epsilon)
 
 
-def moved(images: Tensor, delta: Tensor, right: Tensor, clean_error: Tensor) -> Adversarial:
+def moved(images: Tensor, delta: Tensor, right: Tensor, clean_error: Tensor, norm: str = "l2") -> Adversarial:
     """The outcome for images that were moved by delta, and then were right: bool (N,), or not."""
-    length = distance(delta, "l2")
+    length = distance(delta, norm)
     broken = ~right & (length > 0)
     found = torch.where(broken, length, torch.where(clean_error, 0.0, float("inf")))
     return Adversarial(

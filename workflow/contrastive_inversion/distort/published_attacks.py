@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from contrastive_inversion.distort import attacks
-from contrastive_inversion.distort.attacks import Adversarial, Model
+from contrastive_inversion.distort.attacked_models import Model, check, misclassified
+from contrastive_inversion.distort.attacks import Adversarial
 from contrastive_inversion.distort.norms import broadcast
 
 
@@ -18,9 +19,9 @@ def pgd_misplaced(
 
     A clean error that was moved and stayed wrong has its distance counted, but is no success.
     """
-    attacks.check(model, images, labels)
-    attacks.check_radius(epsilon, images)
-    clean_error = attacks.misclassified(model, images, labels)
+    check(model, images, labels)
+    attacks.check_radius(epsilon, images, "l2")
+    clean_error = misclassified(model, images, labels)
     delta, right = torch.zeros_like(images), ~clean_error
     for _ in range(steps):
         if not right.any():
@@ -28,7 +29,7 @@ def pgd_misplaced(
         strides = attacks.stride(model, (images + delta)[right], labels[right], loss, step)
         delta[: len(strides)] += strides
         delta = attacks.projected(delta, images, epsilon)
-        right = ~attacks.misclassified(model, images + delta, labels)
+        right = ~misclassified(model, images + delta, labels)
     return attacks.moved(images, delta, right, clean_error)
 
 
