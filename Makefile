@@ -3,14 +3,16 @@
 # make test-all    the same, and the paper's networks at their real size on small files
 # make mutants [ROOM=distort]    small faults put into the code: would the tests notice? Writes docs/mutants.md
 # make bench   timings of the corruptions and trainings, as ratios
+# make bench-attacks    how near our attacks come, beside three libraries of attacks
 # make docs    the pages that the code writes: docs/settings.md, the picture in docs/architecture.md, docs/statistics.md (minutes)
 # make lock    resolve requirements.lock and envs/ anew (needs uv)
 # make clean   remove the environment (results stay)
 
 PYTHON ?= python3
 BIN := .venv/bin
+ATTACKS := adv-lib==0.2.8 torchattacks==3.5.1 numba==0.68.1 llvmlite==0.50.0
 
-.PHONY: demo test test-all bench docs mutants lock clean
+.PHONY: demo test test-all bench bench-attacks docs mutants lock clean
 
 demo: .venv/installed
 	$(BIN)/snakemake --cores all
@@ -35,6 +37,11 @@ mutants: .venv/installed
 
 bench: .venv/installed
 	$(BIN)/python benchmarks/bench.py
+
+# without their needs: one asks for an old requests, another for a server that draws curves; all import without
+bench-attacks: .venv/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target .venv/attacks $(ATTACKS)
+	PYTHONPATH=.venv/attacks $(BIN)/python benchmarks/attacks.py
 
 docs: .venv/installed
 	$(BIN)/python docs/settings.py
