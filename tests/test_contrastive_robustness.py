@@ -17,9 +17,9 @@ from contrastive_inversion.base.job import Input, Job, file_of
 from contrastive_inversion.data import batches, store
 from contrastive_inversion.data.settings import Pictures
 from contrastive_inversion.distort import attacks, published_attacks
-from contrastive_inversion.learn import architectures, losses, networks, outputs
+from contrastive_inversion.learn import architectures, losses, networks, outputs, pulse
 from contrastive_inversion.ledger import claims, plan, printed, quantities
-from contrastive_inversion.papers.contrastive_robustness import classifiers, distances, pretraining
+from contrastive_inversion.papers.contrastive_robustness import classifiers, distances, pretraining, probes
 from contrastive_inversion.papers.contrastive_robustness.settings import Pgd, Plb
 from contrastive_inversion.run import jobs
 
@@ -77,7 +77,15 @@ def test_the_authors_study_has_the_faults_of_their_code():
     assert measurement.settings.said() == {"images": 1000, "batch": 100, "features": "raw"}
     assert levels["pgd"].misplaced and not levels["plb"].keep_best
     plain = plan.recipe_of("encoders/contrastive", study).settings
-    assert plain.hold == 10 and plain.strength == 0
+    assert plain.hold == 9 and plain.strength == 0
+    own = plan.recipe_of("measurements/supervised/cifar10", study)
+    assert not {level.name: level.settings for level in own.levels}["pgd"].misplaced  # their copy for these is right
+    rates = {
+        labels: plan.recipe_of(f"encoders/supervised-labels{labels}", study).settings.lr for labels in (1, 9.9, 10)
+    }
+    assert rates == {1: 0.01, 9.9: 0.01, 10: 0.1}
+    probe = plan.recipe_of("heads/contrastive/cifar10", study).settings
+    assert (probe.subset, probe.selection) == ("uniform", "best_test")
     supervised = plan.recipe_of("encoders/supervised-lambda1", study).settings
     assert (supervised.penalty, supervised.order, supervised.strength) == ("mean_loss", "fixed", 1)
     assert supervised.selection == "best_test"
@@ -117,13 +125,16 @@ def test_a_classifier_is_read_back_as_it_was():
 def test_a_distance_counts_as_the_metric_says():
     found = torch.tensor([0.0, 0.1, 0.2, 0.4, float("inf")])
     wrong = torch.tensor([True, False, False, False, False])
-    assert distances.value("all@0.2", found, wrong, 9) == pytest.approx(60)
-    assert distances.value("printed@0.2", found, wrong, 9) == pytest.approx(200 / 3)
-    assert distances.value("median", found, wrong, 9) == pytest.approx(0.2)
+    assert distances.value("all@0.2", found, wrong, 0.5) == pytest.approx(60)
+    assert distances.value("printed@0.2", found, wrong, 0.5) == pytest.approx(200 / 3)
+    assert distances.value("median", found, wrong, 0.5) == pytest.approx(0.2)
+    assert distances.value("failed", found, wrong, 0.5) == 25
     failures = torch.full((5,), float("inf"))
-    assert distances.value("median", failures, wrong, 9) == 9
-    assert distances.value("printed@0.2", failures, wrong, 9) == 0
-    assert distances.value("median", found, torch.ones_like(wrong), 9) == 0
+    assert distances.value("median", failures, wrong, 0.5) == 0.5  # at least
+    assert distances.value("failed", failures, wrong, 0.5) == 100
+    assert distances.value("printed@0.2", failures, wrong, 0.5) == 0
+    everything = torch.ones_like(wrong)
+    assert distances.value("median", found, everything, 0.5) == distances.value("failed", found, everything, 0.5) == 0
 
 
 @pytest.mark.parametrize("metric", ["median", "all@0.5", "printed@0.5"])
@@ -141,6 +152,7 @@ def test_a_standard_error_is_that_of_two_hundred_resamples(metric):
 
 
 PGD = {"epsilon": 0.5, "steps": 3, "step": 0.2, "loss": "ce"}
+LINF = {"norm": "linf", "step": 0.02}
 PLB = {
     "outer": 2, "inner": 2, "step": 0.1, "barrier": 0.1, "decay": 0.75, "back": 0.9, "strength": 1.0,
     "start_noise": 0.05,
@@ -155,8 +167,12 @@ def test_attacks_run_as_described_or_as_the_published_code_had_them():
     labels[::4] = (labels[::4] + 1) % 3  # misclassified from the start
     pgd, misplaced = (f(model, images, labels, **PGD) for f in (attacks.pgd, published_attacks.pgd_misplaced))
     plb = attacks.proximal_log_barrier(model, images, labels, "l2", seed=7, ids=ids, **PLB)
+    start = attacks.random_start(images, 0.5, "l2", 7, ids)
+    linf = attacks.pgd(model, images, labels, **PGD | LINF)
     for settings, expected, other in (
         (Pgd(**PGD), pgd, misplaced), (Pgd(**PGD, misplaced=True), misplaced, pgd),
+        (Pgd(**PGD, random_start=True), attacks.pgd(model, images, labels, start=start, **PGD), pgd),
+        (Pgd(**PGD | LINF), linf, pgd),
         (Plb(**PLB), plb, pgd), (Plb(**PLB, keep_best=False), published_attacks.losing_best(plb, images), plb),
     ):  # fmt: skip
         found = distances.attacked(model, images, labels, ids, settings, 7)
@@ -164,6 +180,15 @@ def test_attacks_run_as_described_or_as_the_published_code_had_them():
         assert not torch.equal(found.distance, other.distance)
     assert not torch.equal(distances.attacked(model, images, labels, ids, Plb(**PLB), 8).distance, plb.distance)
     assert not torch.equal(distances.attacked(model, images, labels, ids + 1, Plb(**PLB), 7).distance, plb.distance)
+
+
+def test_checks_differ_from_the_study_s_pgd_alone():
+    attacked = papers.study("simclr-authors").settings.attacks
+    assert attacked.named("pgd").misplaced and attacked.named("plb") is attacked.plb
+    assert attacked.named("pgd-long") == Pgd(epsilon=0.5, steps=100, step=0.02, loss="margin")
+    for wrong in ({"norm": "linf", "epsilon": 1.5}, {"misplaced": True, "random_start": True}):
+        with pytest.raises(ValueError, match="above 1, the box|neither another norm nor random starts"):
+            Pgd.model_validate(PGD | wrong)
 
 
 # --- trainings and measurements -------------------------------------------------------------------------------------
@@ -211,6 +236,11 @@ class Workplace:
         """The loss of an encoder's first epoch."""
         self.make(f"encoders/{encoder}", study)
         return files.record_in(self.folder / study.name / f"encoders/{encoder}.safetensors")["losses"][0]
+
+    def job(self, study):
+        """A job that reads the contrastive encoder and the images of a study."""
+        recipe = plan.recipe_of("heads/contrastive/cifar10", study)
+        return Job("heads/contrastive/cifar10", self.folder / study.name, "", recipe.inputs)
 
     def split(self, name):
         """The training or test images of all these studies."""
@@ -318,7 +348,8 @@ def test_an_attack_that_always_fails_moves_nothing_within_the_box(measured, monk
 
     monkeypatch.setattr(distances, "attacked", failed)
     rows = {row["metric"]: row for row in measured() if row["distortion"] == "pgd"}
-    assert rows["median"]["values"] == [pytest.approx(3072**0.5)] and rows["all@0.25"]["values"] == [25]
+    assert rows["median"]["values"] == [pytest.approx(3072**0.5)]
+    assert rows["all@0.25"]["values"] == [25]
     behind = {"over": "images", "images": 8, "metric": "distances", "values": [0.0], "clean_errors": 2, "failures": 6}
     assert rows["distances"] == behind | {"head": "probe 100% on clean", "distortion": "pgd"}
 
@@ -540,3 +571,46 @@ def test_of_equally_good_epochs_the_first_is_kept(workplace, tiny):
         best.accuracy = lambda accuracy=accuracy: accuracy
         best(epoch)
     assert best.tensors()["bias"].item() == 1
+
+
+# --- networks that die ----------------------------------------------------------------------------------------------
+
+
+def test_a_training_whose_network_has_died_stops_and_says_so(workplace, monkeypatch):
+    """Where a penalty may have killed it; here, whatever its outputs, they count as still."""
+    monkeypatch.setattr(pulse, "STILL", 1e9)
+    study = workplace.study(description="dies", supervised={"epochs": 4})
+    with pytest.raises(UserError, match=r"supervised-lambda1: the network has died: for 3 epochs.*`penalty: summed`"):
+        workplace.make("encoders/supervised-lambda1", study)
+    workplace.make("encoders/supervised", study)
+
+
+def test_a_pulse_is_felt_for_three_epochs():
+    alike, different = torch.zeros(8, 3), torch.eye(8, 3)
+    beating = pulse.Pulse("encoders/x", "do this")
+    for each in (alike, alike, different, alike, alike):
+        assert torch.equal(beating.felt(each), each)
+        beating(0)
+    with pytest.raises(UserError, match=r"encoders/x: .* up to epoch 8, .* \(they deviate by 0\); do this"):
+        beating(7)
+
+
+# --- probes ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_probe_may_be_kept_at_its_best_test_epoch(workplace, tiny):
+    """Of probes of 1, 2, ... epochs at a constant rate, the first that is best on the test images; drawn uniformly."""
+
+    def probe(**said):
+        how = {"schedule": "constant", "lr": 3, "batch": 4, "subset": "uniform"}
+        heads = workplace.make("heads/contrastive/cifar10", workplace.study(probe=how | said))
+        return heads["probe 100% on clean.weight"], heads["probe 100% on clean.bias"]
+
+    workplace.make("heads/contrastive/cifar10", tiny)
+    tested = probes.test_images(plan.recipe_of("heads/contrastive/cifar10", tiny), workplace.job(tiny))
+    ends = [probe(epochs=k) for k in range(1, 6)]
+    accuracies = [((tested[0] @ w.T + b).argmax(dim=1) == tested[1]).double().mean().item() for w, b in ends]
+    first = accuracies.index(max(accuracies))
+    chosen = probe(epochs=5, selection="best_test")
+    assert [torch.equal(chosen[0], w) for w, _ in ends].index(True) == first
+    assert len(set(accuracies)) > 1

@@ -180,10 +180,10 @@ def pgd(
     return moved(images, delta, right, clean_error, norm)
 
 
-def random_start(images: Tensor, epsilon: float, seed: int, ids: Tensor) -> Tensor:
-    """A step of L2 length epsilon in a random direction for each image, (N, C, H, W), drawn by its number in ids."""
+def random_start(images: Tensor, epsilon: float, norm: str, seed: int, ids: Tensor) -> Tensor:
+    """A random step of length epsilon, in l2 or linf, for each image: (N, C, H, W), drawn by its number in ids."""
     draws = rng.normal(images[0].numel(), seed, "pgd/start", ids).view_as(images).to(images.dtype)
-    return epsilon * draws / broadcast(distance(draws, "l2"), images)
+    return epsilon * draws / broadcast(distance(draws, norm), images)
 
 
 def check_radius(epsilon: float, images: Tensor, norm: str) -> None:

@@ -13,6 +13,7 @@ from contrastive_inversion.base.job import Job
 from contrastive_inversion.data import batches, store
 from contrastive_inversion.learn import linear_heads, metrics, networks, outputs, penalties
 from contrastive_inversion.learn.loop import Step, fit
+from contrastive_inversion.learn.pulse import Pulse
 from contrastive_inversion.learn.settings import Network
 from contrastive_inversion.papers.contrastive_robustness.recipes import Classification, Finetuning
 
@@ -44,12 +45,17 @@ def train(recipe: Classification, job: Job) -> Made:
     encoder = networks.build(recipe.network)
     model = Model(encoder, nn.Linear(encoder.dim, data.classes), normalised=False)
 
+    pulse = Pulse(
+        job.product, f"the penalty (`penalty: {settings.penalty}`) is too strong for `lr: {settings.lr:g}`: lower the "
+        "rate, or take another form of it, in the study's `supervised`"
+    )  # fmt: skip
+
     def loss_of(images: Tensor, labels: Tensor) -> Tensor:
         images = images.requires_grad_(settings.strength > 0)
-        of_images = F.cross_entropy(model(images), labels, reduction="none")
+        of_images = F.cross_entropy(pulse.felt(model(images)), labels, reduction="none")
         return penalties.supervised(of_images, images, settings.strength, settings.penalty)
 
-    return fitted(model, loss_of, data, recipe, job)
+    return fitted(model, loss_of, data, recipe, job, pulse if settings.strength else None)
 
 
 def finetune(recipe: Finetuning, job: Job) -> Made:
@@ -76,6 +82,7 @@ def fitted(
     data: store.Split,
     recipe: Classification | Finetuning,
     job: Job,
+    pulse: Pulse | None = None,
 ) -> Made:
     """Fit what a model has to train, on the labelled part of the training images; loss_of takes images and labels."""
     settings = recipe.settings
@@ -91,8 +98,13 @@ def fitted(
     def loss_of_step(images: Tensor, step: Step) -> Tensor:
         return loss_of(images, labels[step.ids])
 
+    def after_epoch(epoch: int) -> None:
+        for look in (pulse, best):
+            if look:
+                look(epoch)
+
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    history = fit(model, trained, batch_of, loss_of_step, subset, recipe, job, best)
+    history = fit(model, trained, batch_of, loss_of_step, subset, recipe, job, after_epoch)
     return (best.tensors() if best else dict(model.state_dict())), {"losses": history, "labelled_images": len(subset)}
 
 

@@ -81,8 +81,11 @@ def attacked_rows(
 def attacked(model: Model, images: Tensor, labels: Tensor, ids: Tensor, attack: Pgd | Plb, seed: int) -> Adversarial:
     """One attack on one batch, as described or with the published code's mistake."""
     if isinstance(attack, Pgd):
-        pgd = published_attacks.pgd_misplaced if attack.misplaced else attacks.pgd
-        return pgd(model, images, labels, **attack.model_dump(exclude={"misplaced"}))
+        told = attack.model_dump(exclude={"misplaced", "random_start", "norm"})
+        if attack.misplaced:
+            return published_attacks.pgd_misplaced(model, images, labels, **told)
+        start = attacks.random_start(images, attack.epsilon, attack.norm, seed, ids) if attack.random_start else None
+        return attacks.pgd(model, images, labels, norm=attack.norm, start=start, **told)
     told = attack.model_dump(exclude={"keep_best"})
     found = attacks.proximal_log_barrier(model, images, labels, "l2", seed=seed, ids=ids, **told)
     return found if attack.keep_best else published_attacks.losing_best(found, images)
@@ -104,12 +107,14 @@ def value(metric: str, distances: Tensor, wrong: Tensor, diagonal: float) -> flo
 
     `all@x`: % of all images misclassified within a distance x, clean errors counted. `printed@x`: % within x of the
     images that the report's figure counts, those with a positive and finite distance. `median`: of the images that
-    are classified correctly; a failure counts as the `diagonal` of the box of pictures.
+    are classified correctly; a failure counts as the `diagonal` of the box of pictures. `failed`: % of those images on
+    which it failed.
     """
     counted, _, within = metric.partition("@")
-    if counted == "median":
-        of_right = distances[~wrong].clamp(max=diagonal)
-        return of_right.median().item() if len(of_right) else 0.0
+    if counted in ("median", "failed"):
+        of_right = distances[~wrong] if (~wrong).any() else torch.zeros(1)
+        failed = 100 * (~of_right.isfinite()).double().mean().item()
+        return failed if counted == "failed" else of_right.clamp(max=diagonal).median().item()
     if counted == "printed":
         distances = distances[(distances > 0) & distances.isfinite()]
     return 100 * (distances <= float(within)).double().mean().item() if len(distances) else 0.0

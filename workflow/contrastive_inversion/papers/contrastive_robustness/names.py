@@ -22,13 +22,14 @@ CONTRASTIVE = re.compile(f"contrastive{LAMBDA}{SEED}")
 SUPERVISED = re.compile(f"supervised{LABELS}{LAMBDA}{SEED}")
 FINETUNED = re.compile(f"finetuned{LABELS}{LAMBDA}{SEED}")
 EXAMPLES = ("supervised", "supervised-labels10", "contrastive-lambda0.1", "finetuned-labels10")
-ATTACKS = ("clean", "pgd", "plb")  # where quantities have a distortion
+ATTACKS = ("clean", "pgd", "plb")  # where quantities have a distortion; beside them a study's own `attacks.checks`
 # `all@x`: misclassified within a distance x, of all images; `printed@x`: of those that the report's figure counts
 METRICS = {
     "top1": Metric("Top-1 accuracy (%)", share=True),
     "all": Metric("Images misclassified (%)", takes_value=True, share=True),
     "printed": Metric("Images misclassified (%), of those counted", takes_value=True),
     "median": Metric("Median distance", point=0.01),
+    "failed": Metric("Images classified correctly on which the attack failed (%)", share=True),
 }
 
 
@@ -37,8 +38,9 @@ def check_level(quantity: Quantity, study: Study[Any]) -> None:
     probe = quantities.probe_of(quantity, study.paper)
     if probe and probe.distortion != "clean":
         raise UserError("a probe sees clean images here: say 'probe F% on clean'")
-    if quantity.distortion not in ATTACKS:
-        raise UserError(f"unknown attack '{quantity.distortion}'{nearest(quantity.distortion, ATTACKS)}")
+    known = (*ATTACKS, *study.settings.attacks.checks)
+    if quantity.distortion not in known:
+        raise UserError(f"unknown attack '{quantity.distortion}'{nearest(quantity.distortion, known)}")
 
 
 def spread(quantity: Quantity) -> str:

@@ -3,18 +3,22 @@
 Features are those of undistorted, uncropped images, embedded once; all label fractions are fitted in one job.
 """
 
+import copy
 from typing import Any
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from contrastive_inversion.base.job import Job, Progress
 from contrastive_inversion.data import store
 from contrastive_inversion.data.batches import test_batches
-from contrastive_inversion.learn import networks, outputs
-from contrastive_inversion.learn.linear_heads import Fit, LinearHead, checkpoint_of, stratified
+from contrastive_inversion.learn import metrics, networks, outputs
+from contrastive_inversion.learn.linear_heads import Fit, LinearHead, checkpoint_of, labelled
 from contrastive_inversion.papers.contrastive_robustness.recipes import Heads, ProbeSpec
 from contrastive_inversion.papers.contrastive_robustness.settings import Probes, Regression
+
+Labelled = tuple[Tensor, Tensor]  # embeddings (N, dim) and labels (N,)
 
 
 def fit(recipe: Heads, job: Job) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
@@ -25,14 +29,15 @@ def fit(recipe: Heads, job: Job) -> tuple[dict[str, torch.Tensor], dict[str, Any
     """
     data = store.split(job.input(recipe.train), "train")
     features, labels = embedded(data, recipe, job), data.labels.to(job.device)
-    subsets = {spec.key: stratified(data.labels, spec.fraction, recipe.seed) for spec in recipe.probes}
+    how = recipe.settings.subset
+    subsets = {spec.key: labelled(data.labels, spec.fraction, recipe.seed, how) for spec in recipe.probes}
     heads = {spec.key: head_of(spec, features.shape[1], data.classes, recipe, job) for spec in recipe.probes}
     checkpoint = checkpoint_of(list(heads.values()), job)
     done, _ = checkpoint.resumed()
     progress = Progress(job, len(heads), recipe.settings.epochs, done)
+    tested = test_images(recipe, job) if recipe.settings.selection == "best_test" else None
     for number, (key, head) in list(enumerate(heads.items()))[done:]:
-        for epoch in range(head.how.epochs):
-            head.fit_epoch(features, labels, subsets[key], epoch)
+        follow(head, features, labels, subsets[key], tested)
         progress.advance(number, recipe.settings.epochs)
         checkpoint.save(number + 1, [])
     progress.close()
@@ -45,6 +50,23 @@ def head_of(spec: ProbeSpec, dim: int, classes: int, recipe: Heads, job: Job) ->
     settings = settings_of(spec, recipe.settings)
     how = Fit(torch.optim.SGD, settings, settings.epochs, settings.batch, "logistic")
     return LinearHead(dim, classes, how, recipe.seed, job.device)
+
+
+def follow(head: LinearHead, features: Tensor, labels: Tensor, subset: Tensor, tested: Labelled | None) -> None:
+    """Fit a probe on a subset of the images; with tested images, to the first epoch of the best accuracy on them."""
+    best, kept = -1.0, head.linear.state_dict()
+    for epoch in range(head.how.epochs):
+        head.fit_epoch(features, labels, subset, epoch)
+        accuracy = metrics.top_k(head.linear(tested[0]).cpu(), tested[1], 1) if tested else best
+        if accuracy > best:
+            best, kept = accuracy, copy.deepcopy(head.linear.state_dict())
+    head.linear.load_state_dict(kept)
+
+
+def test_images(recipe: Heads, job: Job) -> Labelled:
+    """The test images as embeddings (N, dim) and labels (N,): `selection: best_test` chose its probes on them."""
+    data = store.split(job.input(recipe.train), "test")
+    return embedded(data, recipe, job), data.labels
 
 
 def embedded(data: store.Split, recipe: Heads, job: Job) -> torch.Tensor:

@@ -133,11 +133,12 @@ def contrastive(study: OurStudy, match: re.Match[str]) -> Recipe:
 
 
 def supervised(study: OurStudy, match: re.Match[str]) -> Recipe:
-    """The recipe of a supervised classifier: `part` is laid over what differs with or without a penalty."""
+    """The recipe of a supervised classifier: `part`, then `tenth`, over what differs with a penalty or without."""
     s, strength, labels = study.settings, float(match["strength"] or 0), float(match["labels"] or 100)
     changes = s.supervised.regularised if strength else s.supervised.unregularised
     settings = Classify.model_validate(s.supervised.said())
-    for changed in (changes, s.supervised.part if labels < 100 else None):
+    part, tenth = (s.supervised.part, labels < 100), (s.supervised.tenth, 10 <= labels < 100)
+    for changed in (changes, *(layer for layer, applies in (part, tenth) if applies)):
         settings = changed.over(settings) if changed else settings
     return Classification.of(
         DATA, seed=seed_of(study, match), network=s.networks.supervised, settings=settings.but(strength=strength),
@@ -173,7 +174,7 @@ def heads(study: OurStudy, encoder: str, data: str) -> Recipe:
 def measurements(study: OurStudy, encoder: str, data: str) -> Recipe:
     """Clean accuracy and attacks of an encoder's classifiers."""
     s, wanted = study.settings, plan.measured_of(encoder, data, study)
-    levels = [level_of(study, name, wanted) for name in sorted({q.distortion for q in wanted})]
+    levels = [level_of(study, encoder, name, wanted) for name in sorted({q.distortion for q in wanted})]
     donors = sorted({head.encoder for level in levels for head in level.heads if head.encoder})
     return Distances.of(
         f"encoders/{encoder}", f"images/{data}", *(f"heads/{donor}/{data}" for donor in donors), seed=s.seed,
@@ -182,10 +183,15 @@ def measurements(study: OurStudy, encoder: str, data: str) -> Recipe:
     )  # fmt: skip
 
 
-def level_of(study: OurStudy, name: str, wanted: Iterable[Quantity]) -> Level:
-    """Clean images or one attack: the heads and metrics that are asked of it, and its settings."""
+def level_of(study: OurStudy, encoder: str, name: str, wanted: Iterable[Quantity]) -> Level:
+    """Clean images or one attack: the heads and metrics that are asked of it, and its settings.
+
+    The published code misplaces gradients where it attacks a probe; its copy for supervised models does not.
+    """
     here = [q for q in wanted if q.distortion == name]
-    settings = None if name == "clean" else getattr(study.settings.attacks, name)
+    settings = None if name == "clean" else study.settings.attacks.named(name)
+    if isinstance(settings, Pgd) and not encoder.startswith("contrastive"):
+        settings = settings.but(misplaced=False)
     return Level(
         name=name, heads=heads_of(here, study.paper), metrics=sorted({q.metric for q in here}), settings=settings
     )

@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 from contrastive_inversion.base.settings import (
     Count,
     Epochs,
+    Name,
     NotNegative,
     Part,
     Positive,
@@ -14,6 +15,7 @@ from contrastive_inversion.base.settings import (
     Share,
     Shares,
     Unique,
+    refused,
 )
 from contrastive_inversion.distort.names import Specification, check_kernels
 from contrastive_inversion.learn.settings import Network, PictureSettings, Schedule, Training
@@ -82,6 +84,7 @@ class Supervised(Classify):
 
     images: Crops = Images
     part: Part[Classify] | None = Field(None, exclude=True, description="what differs on a part of the labels")
+    tenth: Part[Classify] | None = Field(None, exclude=True, description="what differs from that on 10 % and more")
     regularised: Part[Classify] | None = Field(None, exclude=True, description="what differs with a penalty")
     unregularised: Part[Classify] | None = Field(None, exclude=True, description="what differs without one")
 
@@ -104,6 +107,12 @@ class Probes(Regression):
     """Logistic regression, and what differs with few labels."""
 
     part: Part[Regression] | None = Field(None, description="what differs on a part of the labels")
+    subset: Literal["stratified", "uniform"] = Field(
+        "stratified", description="how labels are chosen: by class, or from all alike"
+    )
+    selection: Literal["final", "best_test"] = Field(
+        "final", description="of the weights: the last, or the epoch best on the test set"
+    )
 
 
 class Networks(Settings):
@@ -122,11 +131,24 @@ class Evaluate(Settings):
 class Pgd(Settings):
     """Projected gradient descent."""
 
+    norm: Literal["l2", "linf"] = Field("l2", description="of the distance")
     epsilon: Annotated[float, Field(gt=0, le=55)] = Field(description="largest distance; 55 is the diagonal at 32 px")
     steps: Count = Field(description="of each image")
     step: Positive = Field(description="length of a step")
     loss: Literal["ce", "margin"] = Field(description="that is raised: cross-entropy, or the margin of the logits")
-    misplaced: bool = Field(False, description="gradients land on other images, as in the published code")
+    random_start: bool = Field(False, description="begin at a random point at the largest distance")
+    misplaced: bool = Field(
+        False, description="gradients land on other images, as in the published code: of probes, on L2 alone"
+    )
+
+    @model_validator(mode="after")
+    def possible(self) -> Self:
+        """Refuse what no attack does: misplaced gradients in another norm, and a radius beyond the box."""
+        if self.norm == "linf" and self.epsilon > 1:
+            raise refused(f"{self.epsilon:g} is above 1, the box, in linf", "epsilon")
+        if self.misplaced and (self.norm != "l2" or self.random_start):
+            raise refused("the published code has neither another norm nor random starts", "misplaced")
+        return self
 
 
 class Plb(Settings):
@@ -154,6 +176,15 @@ class Attacks(Settings):
     features: Literal["normalised", "raw"] = Field(description="that probes see under attack")
     pgd: Pgd = Field(exclude=True)
     plb: Plb = Field(exclude=True)
+    checks: dict[Name, Part[Pgd]] = Field(
+        default_factory=dict, exclude=True, description="further attacks by their names, and how each differs from pgd"
+    )
+
+    def named(self, name: str) -> Pgd | Plb:
+        """The settings of an attack: `pgd`, `plb`, or one of the checks."""
+        if name in self.checks:
+            return self.checks[name].over(self.pgd.but(misplaced=False))
+        return self.pgd if name == "pgd" else self.plb
 
 
 class ContrastiveRobustness(PictureSettings):
