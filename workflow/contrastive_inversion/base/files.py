@@ -105,8 +105,10 @@ def opened(path: Path, framework: str) -> Iterator[Any]:
     """A safetensors file opened for reading. Raises UserError for a missing or damaged file."""
     from safetensors import SafetensorError, safe_open
 
+    with readable(path), open(path, "rb"):
+        pass  # safetensors calls a file missing that it may not read
     try:
-        with readable(path), safe_open(path, framework=framework) as file:
+        with safe_open(path, framework=framework) as file:
             yield file
     except SafetensorError as error:
         raise damaged(path, error) from None

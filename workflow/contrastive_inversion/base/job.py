@@ -72,12 +72,22 @@ class Job:
 
 @contextmanager
 def alone(job: Job) -> Iterator[None]:
-    """Hold the job's own lock, waiting for another process that makes the same product."""
-    job.state.mkdir(parents=True, exist_ok=True)
-    if is_locked(job.state):
-        print(f"{job.product}: another process is making this; waiting for it", flush=True)
-    with FileLock(job.state / "lock"):
+    """Hold the job's own lock, waiting for another process that makes the same product.
+
+    What a killed one was writing is removed. Raises UserError where the folder cannot be written.
+    """
+    lock = FileLock(job.state / "lock")
+    with files.writable(job.state):
+        job.state.mkdir(parents=True, exist_ok=True)
+        if is_locked(job.state):
+            print(f"{job.product}: another process is making this; waiting for it", flush=True)
+        lock.acquire()
+    try:
+        for left in [*job.path.parent.glob(f".{job.path.name}.*"), *job.state.glob(".*")]:
+            left.unlink(missing_ok=True)
         yield
+    finally:
+        lock.release()
 
 
 def is_locked(folder: Path) -> bool:

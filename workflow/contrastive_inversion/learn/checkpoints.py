@@ -1,5 +1,6 @@
 """What a job remembers of what it has done, in one file that is replaced in one piece."""
 
+import io
 import json
 import zipfile
 from collections.abc import Mapping
@@ -29,8 +30,10 @@ class Checkpoint:
                 "study file"
             )
         content |= {"epoch": epochs, "history": history, "recipe_hash": self.job.recipe_hash}
+        written = io.BytesIO()  # where the disk is full, torch's own writing of files raises what says nothing of it
+        torch.save(content, written)
         with files.atomic(self.path) as temporary:
-            torch.save(content, temporary)
+            temporary.write_bytes(written.getbuffer())
 
     def resumed(self) -> tuple[int, list[float]]:
         """Take up the checkpoint of this very recipe, if there is one: the number of epochs done and their losses.

@@ -1,0 +1,263 @@
+"""A run that is killed, crowded or starved ends in the results of one that was left alone."""
+
+import contextlib
+import os
+import random
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import psutil
+import pytest
+
+from contrastive_inversion import papers
+from contrastive_inversion.base import files
+from contrastive_inversion.base.errors import UserError
+from contrastive_inversion.base.job import file_of
+from contrastive_inversion.ledger import plan
+from contrastive_inversion.run import jobs
+from test_workflow import SNAKEMAKE
+
+NAME = "short"
+MEASURED = "measurements/student-rm90/imagenet100"
+TARGET = f"results/{NAME}/{file_of(MEASURED)}"
+STUDY = """
+inherits: smoke
+tables: []
+figures: []
+also: ["student-rm90 | probe 100% | imagenet100 | rm90 | top1"]
+teacher: {epochs: 8, batch: 32}
+distill: {epochs: 8, batch: 32}
+"""
+
+
+@pytest.fixture(scope="module")
+def studies(tmp_path_factory):
+    """A folder with a study of six jobs, two of them trainings."""
+    folder = tmp_path_factory.mktemp("studies")
+    (folder / f"{NAME}.yaml").write_text(STUDY)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def the_study(studies):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(papers.OWN_STUDIES, str(studies))
+        papers.study.cache_clear()
+        found = papers.study(NAME)
+    papers.study.cache_clear()
+    return found
+
+
+@pytest.fixture(scope="module")
+def calm(the_study, tmp_path_factory):
+    """What the study's products are where nothing happens: made one after another, without Snakemake."""
+    root = tmp_path_factory.mktemp("calm")
+    make(MEASURED, the_study, root)
+    return root
+
+
+def make(product, study, root):
+    """A product and before it all that it is made from."""
+    for needed in plan.inputs(product, study):
+        make(needed, study, root)
+    jobs.run(product, study.paper, root, plan.recipe(product, study))
+
+
+@pytest.fixture
+def runs(studies, tmp_path):
+    """A function that starts Snakemake, or another command, in a folder and a process group of its own."""
+
+    def start(folder="run", command=SNAKEMAKE, arguments=("--cores", "2", TARGET)):
+        place = tmp_path / folder
+        place.mkdir(exist_ok=True)
+        (place / "config.yaml").write_text(f"study: {NAME}\nstudies: {studies}\n")
+        with (place / "log").open("a") as log:
+            return subprocess.Popen(
+                [*command, *arguments], cwd=place, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+            )
+
+    return start
+
+
+def content(root):
+    """What tells whether products are the same: content hashes of tensors, rows of measurements."""
+    found = {p.relative_to(root): files.load(p)[1]["content_hash"] for p in root.glob("*/**/*.safetensors")}
+    return found | {p.relative_to(root): files.read_json(p)["rows"] for p in root.glob("measurements/**/*.json")}
+
+
+def running(process):
+    """The jobs of a Snakemake that run now."""
+    try:
+        below = psutil.Process(process.pid).children(recursive=True)
+        return [p for p in below if "make" in p.cmdline()[:4]]
+    except psutil.NoSuchProcess:
+        return []
+
+
+def wait_for(condition, process, seconds=300):
+    """Wait until a condition holds or a process has ended; whether the condition held."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and process.poll() is None:
+        if condition():
+            return True
+        time.sleep(0.01)
+    return bool(condition())
+
+
+def strike(process, random_):
+    """A signal at a random moment of a running job to all processes, to Snakemake or to the job; waits for the end."""
+    wait_for(lambda: running(process), process)
+    time.sleep(random_.uniform(0, 4))
+    number = random_.choice([signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+    target = random_.choice(["group", "snakemake", "job"])
+    hit = running(process)
+    try:
+        if target == "group":
+            os.killpg(process.pid, number)
+        elif target == "snakemake" or not hit:
+            process.send_signal(number)
+        else:
+            random_.choice(hit).send_signal(number)
+    except (ProcessLookupError, psutil.NoSuchProcess):
+        pass  # it ended meanwhile
+    process.wait(timeout=600)
+    return f"{number.name} to the {target}"
+
+
+def run_struck(start, folder, kills, random_, log):
+    """Run the study to its end, struck a few times on the way. Returns the strikes."""
+    strikes = []
+    while len(strikes) < kills:
+        process = start(folder)
+        strikes.append(strike(process, random_))
+        if process.returncode == 0:
+            break
+    assert start(folder).wait(timeout=900) == 0, (strikes, log.read_text(errors="replace")[-5000:])
+    return strikes
+
+
+def left_behind(root):
+    """Temporary files."""
+    return [path for path in root.rglob(".*") if path.is_file() and ".snakemake" not in path.parts]
+
+
+@pytest.mark.parametrize("kills", [5, pytest.param(50, marks=pytest.mark.slow)])
+def test_runs_that_are_killed_at_random_moments_end_like_one_that_was_not(kills, runs, calm, tmp_path):
+    random_, struck, expected = random.Random(kills), [], content(calm)
+    while len(struck) < kills:
+        folder = f"run {len(struck)}"
+        struck += run_struck(runs, folder, kills - len(struck), random_, tmp_path / folder / "log")
+        root = tmp_path / folder / "results" / NAME
+        assert content(root) == expected, struck
+        assert left_behind(root) == [], struck
+
+
+def test_a_job_whose_snakemake_was_killed_is_neither_trained_beside_nor_lost(runs, calm, tmp_path):
+    root = tmp_path / "run/results" / NAME
+    teacher = root / "state/encoders/teacher"
+    killed = runs()
+    assert wait_for((teacher / "checkpoint.pt").exists, killed)
+    (orphan,) = [job for job in running(killed) if "encoders/teacher" in job.cmdline()]
+    orphan.suspend()
+    killed.kill()
+    killed.wait()
+    again, log = runs(), root / "logs/encoders/teacher.log"
+    assert wait_for(lambda: "another process is making this; waiting for it" in log.read_text(errors="replace"), again)
+    orphan.resume()
+    assert again.wait(timeout=900) == 0
+    assert "made already by this recipe" in log.read_text(errors="replace") and not orphan.is_running()
+    assert content(root) == content(calm)
+
+
+def test_several_invocations_at_once_end_like_one(runs, calm, tmp_path):
+    """Two of one study, one of another, and `verify` beside them again and again."""
+    invocations = [runs(), runs(), runs(arguments=("--cores", "1", "results/published/cells.csv"))]
+    verified = []
+    while any(process.poll() is None for process in invocations):
+        command = [str(Path(sys.executable).with_name("contrastive-inversion")), "verify", "--study", NAME]
+        verified.append(runs(command=command, arguments=()).wait(timeout=300))
+    output = (tmp_path / "run/log").read_text(errors="replace")
+    assert [process.returncode for process in invocations] == [0, 0, 0], output[-5000:]
+    assert content(tmp_path / "run/results" / NAME) == content(calm)
+    assert len(pd.read_csv(tmp_path / "run/results/published/cells.csv")) > 200
+    assert set(verified) <= {0, 1} and "Traceback" not in output
+    assert left_behind(tmp_path / "run/results") == []
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A folder on a disk of a megabyte, and a function that makes the disk larger."""
+    if os.getuid():
+        pytest.skip("only root can mount a small disk")
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    if subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=100k", "tmpfs", str(folder)], capture_output=True
+    ).returncode:
+        pytest.skip("this machine lets nobody mount a small disk")
+    yield folder, lambda size: subprocess.run(["mount", "-o", f"remount,size={size}k", str(folder)], check=True)
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def test_a_full_disk_is_one_line_wherever_it_strikes_and_the_end_is_the_same(small_disk, the_study, calm):
+    folder, enlarge = small_disk
+    full = []
+    for size in range(200, 20_000, 200):
+        try:
+            make(MEASURED, the_study, folder / "results")
+            break
+        except UserError as error:
+            assert "the disk is full; free some space and run again" in str(error) and "\n" not in str(error)
+            full.append(str(error))
+            enlarge(size)
+    assert content(folder / "results") == content(calm) and left_behind(folder) == []
+    assert any("checkpoint.pt" in line for line in full) and any("images/" in line for line in full), full
+
+
+def test_a_file_that_may_not_grow_is_one_line_and_the_end_is_the_same(the_study, calm, tmp_path):
+    """A quota, for those who cannot mount a disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, hard))
+    try:
+        with pytest.raises(UserError, match=r"captions.safetensors: cannot be written \(.*File too large"):
+            make("encoders/teacher", the_study, tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    make("images/captions", the_study, tmp_path)
+    assert content(tmp_path).items() <= content(calm).items() and left_behind(tmp_path) == []
+
+
+@contextlib.contextmanager
+def nobody():
+    """As a user whom permissions bind: root is bound by none."""
+    was = os.geteuid()
+    if was == 0:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(was)
+
+
+def test_places_that_may_not_be_read_or_written_are_named(the_study, calm, tmp_path):
+    root = tmp_path / "results"
+    shutil.copytree(calm, root)
+    for folder in (root, tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(0o755)
+    made, image = root / file_of(MEASURED), root / file_of("images/imagenet100")
+    made.unlink()
+    with nobody(), pytest.raises(UserError, match=r"state/.*/imagenet100: cannot be written \(Permission denied\)"):
+        jobs.run(MEASURED, the_study.paper, root, plan.recipe(MEASURED, the_study))
+    image.chmod(0)
+    with nobody(), pytest.raises(UserError, match=r"imagenet100.safetensors: cannot be read \(Permission denied"):
+        files.load(image)
+    assert not made.exists()
+    image.chmod(0o644)
+    make(MEASURED, the_study, root)
+    assert content(root) == content(calm)
