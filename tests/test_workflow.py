@@ -1,7 +1,6 @@
 """The workflow as a user meets it: the smoke study end to end, single targets, and what a mistake looks like."""
 
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -11,7 +10,6 @@ import pandas as pd
 import pytest
 
 from contrastive_inversion import papers
-from contrastive_inversion.base import files
 from contrastive_inversion.ledger import printed
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -33,29 +31,10 @@ def rules_of(dry_run):
     return {line.split()[-1].rstrip(":") for line in dry_run.splitlines() if line.startswith(("rule ", "localrule "))}
 
 
-def wait_for_a_checkpoint(folder):
-    """The name of a training that has a checkpoint and no result yet."""
-    while True:
-        for checkpoint in folder.glob("results/smoke/state/encoders/*/checkpoint.pt"):
-            name = f"encoders/{checkpoint.parent.name}"
-            if not (folder / f"results/smoke/{name}.safetensors").exists():
-                return name
-        time.sleep(0.002)
-
-
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """The smoke study, killed with SIGKILL in the middle and run again."""
+    """The smoke study."""
     folder = tmp_path_factory.mktemp("smoke")
-    process = subprocess.Popen(
-        command(folder), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-    )
-    while not list(folder.glob("results/smoke/encoders/*.safetensors")) and process.poll() is None:
-        time.sleep(0.1)
-    running = wait_for_a_checkpoint(folder)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    (folder / "hit").write_text(running)
     status, output = run(folder)
     assert status == 0, output[-5000:]
     return folder
@@ -79,17 +58,6 @@ def test_a_second_run_has_nothing_to_do(finished):
     status, output = run(finished)
     assert status == 0 and "Nothing to be done" in output
     assert rules_of(run(finished, "--dry-run")[1]) == set()
-
-
-def test_a_run_that_was_killed_ends_like_one_that_was_not(finished, tmp_path):
-    """The encoder that the kill hit, and all that it is made from, made again without a disturbance."""
-    name = f"results/smoke/{(finished / 'hit').read_text()}.safetensors"
-    assert run(tmp_path, name)[0] == 0
-    made = sorted(path.relative_to(tmp_path) for path in tmp_path.glob("results/smoke/*/*.safetensors"))
-    assert Path(name) in made
-    for path in made:
-        hashes = [files.load(folder / path)[1]["content_hash"] for folder in (tmp_path, finished)]
-        assert hashes[0] == hashes[1], path
 
 
 def test_rules_leave_logs_and_benchmarks(finished):
