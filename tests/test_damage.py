@@ -4,9 +4,13 @@ import errno
 import json
 import random
 import re
+import struct
+import zlib
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import save_file
 
 import tiny
@@ -14,7 +18,7 @@ from contrastive_inversion import papers
 from contrastive_inversion.base import files
 from contrastive_inversion.base.errors import UserError
 from contrastive_inversion.base.job import Input, Job, Progress, file_of
-from contrastive_inversion.data import store
+from contrastive_inversion.data import entries, store
 from contrastive_inversion.learn import checkpoints, networks
 from contrastive_inversion.learn.checkpoints import Checkpoint
 from contrastive_inversion.ledger import measurements, plan
@@ -253,3 +257,34 @@ def test_a_header_of_a_gigabyte_is_refused_before_it_is_read(tmp_path):
         file.truncate((1 << 30) + 8)
     with pytest.raises(UserError, match="x.safetensors: damaged or incomplete"):
         files.load(path)
+
+
+def chunk(kind, content):
+    """A chunk of a PNG file."""
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+
+def test_a_picture_that_unfolds_to_gigabytes_is_refused_before_it_does(tmp_path):
+    path = tmp_path / "bomb.png"
+    header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
+    rows = zlib.compress(bytes(1 << 20), 9)
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b""))
+    for read in (entries.size_of, entries.decode):
+        with pytest.raises(UserError, match=r"bomb.png: cannot be read \(Image size .3600000000 pixels. exceeds limit"):
+            read(entries.Entry(path, 0))
+
+
+def test_a_damaged_picture_is_read_or_named_and_nothing_else(tmp_path):
+    seen = 0
+    picture = np.random.default_rng(0).integers(0, 256, (9, 7, 3), dtype=np.uint8)
+    for ending in ("png", "jpeg", "gif"):
+        path = tmp_path / f"x.{ending}"
+        Image.fromarray(picture).save(path)
+        for version in versions(path.read_bytes(), 100):
+            path.write_bytes(version)
+            try:
+                assert entries.decode(entries.Entry(path, 0)).dtype == np.uint8
+            except UserError as error:
+                assert str(path) in str(error)
+                seen += 1
+    assert seen > 200

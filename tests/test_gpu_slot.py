@@ -4,6 +4,7 @@ import errno
 import fcntl
 import gc
 import os
+import random
 import select
 import subprocess
 import sys
@@ -62,6 +63,39 @@ def test_twelve_jobs_on_four_devices_never_overlap(machine, monkeypatch):
     for device in ("2", "3", "5", "7"):
         times = sorted((float(begin), float(end)) for d, _, begin, end in spans if d == device)
         assert all(before[1] <= after[0] for before, after in zip(times, times[1:], strict=False))
+
+
+WITNESSED = """
+import fcntl, pathlib, sys, time
+from contrastive_inversion.base import gpus
+device, = gpus.acquire(1, poll_seconds=0.02)
+time.sleep(0.01)  # the kernel frees a killed job's two locks in an order of its own
+witness = open(pathlib.Path(sys.argv[1]) / device, "w")
+fcntl.flock(witness, fcntl.LOCK_EX | fcntl.LOCK_NB)
+print(device, flush=True)
+time.sleep(0.1)
+witness.close()  # before the interpreter lets go of the device
+"""
+
+
+@pytest.mark.slow
+def test_two_hundred_short_jobs_killed_at_random_never_share_a_device(machine, tmp_path, monkeypatch):
+    """Every job holds a second lock of its device, which none may find taken."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,3,5,7")
+    random_, ended, living = random.Random(200), [], []
+    command = [sys.executable, "-c", WITNESSED, str(tmp_path)]
+    while len(ended) < 200:
+        if len(living) < 12 and len(ended) + len(living) < 200:
+            living.append(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
+        time.sleep(0.02)
+        if random_.random() < 0.05:
+            random_.choice(living).kill()
+        ended += [job for job in living if job.poll() is not None]
+        living = [job for job in living if job.poll() is None]
+    said = [job.communicate() for job in ended]
+    codes = [job.returncode for job in ended]
+    assert set(codes) == {0, -9}, (codes, [errors for _, errors in said if errors])
+    assert min(codes.count(0), codes.count(-9)) >= 20 and all(is_free(machine, device) for device in "2357")
 
 
 def test_a_job_holds_as_many_devices_as_it_asked_for_and_sees_no_other(machine, monkeypatch):
