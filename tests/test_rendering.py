@@ -117,23 +117,25 @@ def hand_made(small, tmp_path):
 def test_a_table_from_hand_made_measurements(small, hand_made):
     tables.write(6, small, hand_made)
     folder = hand_made / "demo" / "tables"
-    assert (folder / "table_6.csv").read_bytes().startswith(b"Model,AUC\nBaseline (RM),0.910")
+    assert (folder / "table_6.csv").read_bytes().startswith(
+        b'"Model, on patches of two photographs",AUC\nBaseline (RM),0.910'
+    )
     plain = pd.read_csv(folder / "table_6.csv")
     assert plain["AUC"].tolist() == ["0.910±0.0100", "0.940±0.0100", "0.800±0.0000", "0.720±0.0200"]
-    assert plain["Model"].tolist() == ["Baseline (RM)", "Ours (RM)", "Baseline (GN)", "Ours (GN)"]
+    assert plain["Model, on patches of two photographs"].tolist() == ["Baseline (RM)", "Ours (RM)", "Baseline (GN)", "Ours (GN)"]
     marked = (folder / "table_6.md").read_text()
-    assert marked.startswith("**Table 6: Area under the ROC curve on COVID X-ray**\n\n| Model ")
+    assert marked.startswith("**Table 6: Area under the ROC curve on COVID X-ray**\n\n| Model, on patches of two ")
     assert "| **0.940±0.0100** |" in marked and "| **0.800±0.0000** |" in marked and "**0.910" not in marked
     assert marked.splitlines()[3].startswith("|:--") and marked.splitlines()[3].endswith("--:|")
     latex = (folder / "table_6.tex").read_text()
     assert r"\toprule" in latex and r"Ours (RM) & \textbf{0.940$\pm$0.0100} \\" in latex
-    assert r"\caption{Table 6: Area under the ROC curve on COVID X-ray}" in latex and r"\label{tab:6}" in latex
+    assert r"\caption{Area under the ROC curve on COVID X-ray.}" in latex and r"\label{tab:6}" in latex
     assert r"\begin{tabular}{lr}" in latex and r"\centering" in latex
 
 
 def test_the_terminal_shows_ours_and_the_published(small, hand_made):
     lines = [[part.strip() for part in line.split("|")] for line in tables.terminal(6, small, hand_made).splitlines()]
-    assert lines[0][1:3] == ["Model", "AUC"]
+    assert lines[0][1:3] == ["Model, on patches of two photographs", "AUC"]
     assert lines[3][1:3] == ["Ours (RM)", f"0.940±0.0100 ({TABLE_6[1].value}±{TABLE_6[1].se})"]
     cell = printed.cells_of(1, PAPER)[-1]
     assert not cell.se
@@ -199,7 +201,7 @@ def test_notes_stand_below_a_table(tmp_path):
     markdown = (tmp_path / "demo/tables/table_6.md").read_text()
     assert markdown.endswith(" |\n\nOne.\n\nTwo.\n") and markdown.startswith("**Table 6: A & B**\n")
     assert "**0" not in markdown  # no rule of what is best
-    assert r"\caption{Table 6: A \& B}" in (tmp_path / "demo/tables/table_6.tex").read_text()
+    assert r"\caption{A \& B. One. Two.}" in (tmp_path / "demo/tables/table_6.tex").read_text()
 
 
 def test_latex_s_own_characters_are_escaped():
@@ -430,15 +432,15 @@ def test_the_page_says_what_holds_and_where_a_study_departs(hand_made, tmp_path)
     study = study_but("demo", tmp_path, files={"claims.yaml": CLAIMS}, tables=[3, 6], figures=[], also=[])
     text = page_of(study, hand_made)
     row = text[text.index('id="claim-auc"') : text.index('id="claim-water"')]
-    assert "“The masking models tie and our noise model is behind.”" in row
+    assert "<q>The masking models tie and our noise model is behind.</q>" in row
     # 0.94 - 0.91 is 0.02 beyond 0.01 with 0.02 of uncertainty; 0.80 - 0.72 is 0.08 with 0.03
-    assert '<span class="badge open">open</span> Read as: tie: within 0.01' in row
-    assert '<span class="badge holds">holds</span> Read as: behind alone' in row
+    tie, behind = row.split("Read as: ")[1:]
+    assert tie.startswith("tie: within 0.01</span>") and "−2.0 ± 3.3 <span class=\"badge open\">open</span>" in tie
+    assert behind.startswith("behind alone</span>") and "<span class=\"badge holds\">holds</span></span></summary>" in behind
     assert "1 of 2 true by themselves; margin −0.02; spread assumed, flips at no spread; cannot hold here" in row
     assert "it would take bounds 0.023 to either side; by the published numbers: holds" in row.replace("open", "holds")
-    assert '<small>+0.03 ± 0.02</small></td><td><span class="badge open">open' in row
-    assert '<small>+0.08 ± 0.02</small></td><td><span class="badge true">true' in row
-    assert '<td><span class="badge readings-differ">readings differ</span></td>' in row
+    assert "+0.03 ± 0.03 <span class=\"badge open\">open" in row and "+0.08 ± 0.04 <span class=\"badge true\">true" in row
+    assert '<div class="verdicts"><span class="badge readings-differ">readings differ</span>' in row
     assert "a truism, not counted" in text and "<b>0 of 1</b> claims hold" in text and "1 by reading" in text
     assert '“People would fail.”<br><small class="muted">Nobody asked them.</small>' in text
     assert "<tr><td><code>image_size</code></td><td>48</td><td>224</td></tr>" in text
@@ -471,10 +473,16 @@ def test_figures_lie_in_the_page(one_figure, tmp_path):
     assert "<figcaption>" not in page_of(one_figure, tmp_path)
     figures.write(4, one_figure, tmp_path, tmp_path / "figures")
     text = page_of(one_figure, tmp_path)
-    assert 'src="data:image/png;base64,iVBOR' in text
-    assert "<figcaption>Figure 4: Top-1 accuracy beyond the trained severity. Dashed: published.</figcaption>" in text
+    drawing = text[text.index('<figure class="block" id="figure-4">') : text.index("</svg>")]
+    assert '<svg role="img" aria-label="Figure 4: Top-1 accuracy beyond the trained severity" ' in drawing
+    assert "currentColor" in drawing and "#ffffff" not in drawing and "#262626" not in drawing
+    assert 'id="f4-axes_1"' in drawing and "<figcaption>Figure 4: Top-1 accuracy beyond the trained severity. " in text
+    assert '<a href="../figures/demo/figure_4.svg">svg</a>' in text
     path = tmp_path / "figures/demo/figure_4.png"
-    assert not page.figure_of(11, DEMO, path)["dashed"] and not page.figure_of(4, PUBLISHED, path)["dashed"]
+    here = tmp_path / "demo"
+    gallery = page.figure_of(11, DEMO, path, here)
+    assert not gallery["dashed"] and gallery["png"].startswith("data:image/png;base64,iVBOR")
+    assert not page.figure_of(4, PUBLISHED, path, here)["dashed"]
 
 
 # --- progress -------------------------------------------------------------------------------------------------------

@@ -66,6 +66,8 @@ def check_level(quantity: Quantity, study: Study[Any]) -> None:
 PAPER = Paper(
     name="coins",
     title="Coins Show Heads",
+    authors="A. Tosser",
+    venue="Journal of Coins",
     folder=Path(__file__).parent,
     settings=Coins,
     encoders={

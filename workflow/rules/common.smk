@@ -79,7 +79,8 @@ def study_tables(study):
 
 
 def study_figures(study):
-    return [f"{FIGURES}/{study.name}/figure_{n}.{end}" for n in study.settings.figures for end in ("pdf", "png")]
+    endings = ("pdf", "svg", "png")
+    return [f"{FIGURES}/{study.name}/figure_{n}.{end}" for n in study.settings.figures for end in endings]
 
 
 def study_targets(study):

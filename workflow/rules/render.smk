@@ -27,12 +27,13 @@ rule table:
 
 
 rule figure:
-    """Draw a figure as pdf and png."""
+    """Draw a figure as pdf, svg and png."""
     input:
         figure_inputs,
         ledger=ledger("figures.yaml"),
     output:
         pdf=f"{FIGURES}/{{study}}/figure_{{number}}.pdf",
+        svg=f"{FIGURES}/{{study}}/figure_{{number}}.svg",
         png=report(
             f"{FIGURES}/{{study}}/figure_{{number}}.png",
             caption="../report/figure.rst",

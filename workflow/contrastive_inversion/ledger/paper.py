@@ -89,7 +89,7 @@ class JobKind:
 class Paper:
     """A paper, as its folder below `papers/` describes it.
 
-    settings: the class of its studies' settings; products and jobs: by folder and by kind; check_level: raises
+    authors, venue, url: as the page cites it; settings: the class of its studies' settings; products and jobs: by folder and by kind; check_level: raises
     UserError for a distortion or an attack that the study does not know; level_label: what people read for one;
     position: its place on an axis; spread: which of the study's `training_spread` a quantity has; redrawn: which more
     of them, for what is drawn anew besides encoder and head; images: how many test images are behind the print, by data
@@ -100,6 +100,8 @@ class Paper:
 
     name: str
     title: str
+    authors: str
+    venue: str
     folder: Path
     settings: type["StudySettings"]
     encoders: Mapping[str, Family]
@@ -117,6 +119,7 @@ class Paper:
     raw: Callable[[], Mapping["Quantity", Estimate]] = dict
     tables: Mapping[int, Callable[["Study[Any]"], pd.DataFrame]] = field(default_factory=dict)
     sentences: Mapping[str, str] = field(default_factory=dict)
+    url: str = ""
 
     @property
     def printed(self) -> Path:

@@ -243,6 +243,23 @@ def notes_of(table: int, study: Study[Any]) -> list[str]:
         raise UserError(f"{study.paper.printed / 'tables.yaml'}: {table}.notes: {error}") from None
 
 
+def stand_in(listed: Iterable[Cell], study: Study[Any]) -> str:
+    """What takes the place of the data set that some cells are about; empty for several sets, and where nothing does."""
+    data = {cell.quantity.data for cell in listed}
+    return study.settings.stand_ins.get(data.pop(), "") if len(data) == 1 else ""
+
+
+def headings(table: int, study: Study[Any]) -> dict[str, str]:
+    """A table's heads by their printed words, that of its rows first, each with what stands in for its data."""
+    listed, rows = cells_of(table, study.paper), tables(study.paper)[table].rows
+    whole = stand_in(listed, study)
+    heads = {rows: f"{rows}, on {whole}" if whole else rows}
+    for column in dict.fromkeys(cell.column for cell in listed):
+        own = "" if whole else stand_in((cell for cell in listed if cell.column == column), study)
+        heads[column] = f"{column}: {own}" if own else column
+    return heads
+
+
 def setting_of(study: Study[Any], text: Any) -> Any:
     """What a layout says, or the study's setting that it names with a `$`. Raises UserError for an unknown one."""
     if not (isinstance(text, str) and text.startswith("$")):

@@ -51,6 +51,9 @@ class StudySettings(Settings):
     tables: Unique[int] = Field(description="the paper's tables that the study fills")
     figures: Unique[int] = Field(description="the paper's figures that the study draws")
     also: Unique[str] = Field([], description="further quantities to measure")
+    stand_ins: dict[str, str] = Field(
+        {}, description="what takes a data set's place, in a few words; heads of tables say it"
+    )
     data: dict[str, Any]
     gpu: Annotated[int, Field(ge=0, le=1)] = Field(description="GPUs that a training, a probe or a measurement takes")
     picture_threads: Annotated[int, Field(ge=1, le=1024)] = Field(

@@ -1,4 +1,4 @@
-"""Figures from finished measurements, as vector pdf and png. Imports no torch."""
+"""Figures from finished measurements, as pdf and svg and as png. Imports no torch."""
 
 import functools
 import itertools
@@ -29,13 +29,25 @@ from contrastive_inversion.ledger.study import Study
 Curve = list[tuple[float, Estimate]]
 Value = Callable[[Quantity], Estimate | None]
 MARKERS = "osD^v"
+TEXT = 7  # points, of a gallery's labels and guesses
+LINE = 1.3 * TEXT / 72  # inches, of one line of guesses
 # Text as text in the pdf; no dates, so that the same measurements give the same bytes.
-STYLE: dict[Any, Any] = {"pdf.fonttype": 42, "axes.titlesize": "medium", "legend.fontsize": "small"}
-METADATA: dict[str, dict[str, Any]] = {"pdf": {"CreationDate": None}, "png": {"Software": None}}
+STYLE: dict[Any, Any] = {
+    "pdf.fonttype": 42,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "figure",
+    "axes.titlesize": "medium",
+    "legend.fontsize": "small",
+}
+METADATA: dict[str, dict[str, Any]] = {
+    "pdf": {"CreationDate": None},
+    "svg": {"Date": None},
+    "png": {"Software": None},
+}
 
 
 def write(number: int, study: Study[Any], results: Path, figures: Path) -> None:
-    """Draw figure_<number>.{pdf,png} of a study. Raises UserError if a measurement is missing or unsound."""
+    """Draw figure_<number>.{pdf,svg,png} of a study. Raises UserError if a measurement is missing or unsound."""
     layout = printed.figures(study.paper)[number]
     with sns.axes_style("whitegrid"), plt.rc_context(STYLE):
         drawing = gallery(number, study, results) if layout.gallery else curves(layout, study, results)
@@ -76,6 +88,19 @@ def draw_panel(axis: Axes, panel: Panel, metric: str, study: Study[Any], measure
             draw(axis, template, theirs, f"{name}, published", dashed)
 
 
+def unpublished(layout: FigureLayout, study: Study[Any]) -> list[str]:
+    """The names of a figure's curves of which no point was published."""
+    other = papers.study(study.settings.published)
+    value = functools.partial(printed.value, paper=other.paper)
+    metric = str(printed.setting_of(study, layout.metric))
+    return [
+        f"{name} ({panel.title})"
+        for panel in layout.panels
+        for name, template in panel.curves.items()
+        if not points(template, panel, metric, other, value)
+    ]
+
+
 def points(template: str, panel: Panel, metric: str, study: Study[Any], value: Value) -> Curve:
     """(x, Estimate) along a curve, without levels that have no value; a template without {x} is constant."""
     valued = [
@@ -108,9 +133,9 @@ def finish(axis: Axes, panel: Panel, metric: str, study: Study[Any]) -> None:
     axis.set_ylabel(study.paper.metric(quantity.metric).label)
     if panel.log:
         axis.set_xscale("log")
-        axis.xaxis.set_major_formatter(FormatStrFormatter("%g"))
     elif all(study.paper.position(level) % 1 == 0 for level in levels):
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axis.xaxis.set_major_formatter(FormatStrFormatter("%g"))
     axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.15), ncols=2, frameon=False)
 
 
@@ -121,17 +146,24 @@ def gallery(number: int, study: Study[Any], results: Path) -> Figure:
     tensors, record = files.load(results / study.name / file_of(product), recipe_hash, framework="np")
     layout, labels, guesses = printed.figures(study.paper)[number], record["labels"], record["predictions"]
     levels = ["clean", *layout.distortions]
-    size = (1.75 * len(labels), (2.35 if guesses else 1.25) * len(levels))
-    drawing, axes = plt.subplots(len(levels), len(labels), figsize=size, squeeze=False)
+    heights = [1.9 + LINE * lines_below(guesses.get(level, {})) for level in levels]
+    size = (1.9 * len(labels), sum(heights))
+    drawing, axes = plt.subplots(
+        len(levels), len(labels), figsize=size, squeeze=False, layout="constrained", height_ratios=heights
+    )
     for row, level in zip(axes, levels, strict=True):
         draw_samples(row, tensors[level])
-        row[0].set_ylabel(study.paper.level_label(level, study), fontsize=8)
+        row[0].set_ylabel(study.paper.level_label(level, study), fontsize=9)
         if level in guesses:
             write_guesses(row, guesses[level], layout.models, labels)
     for axis, label in zip(axes[0], labels, strict=True):
-        axis.set_title(shortened(label, 26), fontsize=6)
-    drawing.tight_layout(h_pad=0.4, w_pad=0.3)
+        axis.set_title(shortened(label, 26), fontsize=TEXT)
     return drawing
+
+
+def lines_below(predictions: dict[str, Any]) -> int:
+    """How many lines of guesses stand below an image: a heading and the likeliest classes, for each model."""
+    return sum(1 + len(of_images[0]) for of_images in predictions.values())
 
 
 def draw_samples(row: Sequence[Axes], samples: Iterable[Any]) -> None:
@@ -148,7 +180,7 @@ def write_guesses(row: Sequence[Axes], predictions: dict[str, Any], models: dict
         for model, heading in models.items():
             likeliest = (guess(name, probability, label) for name, probability in predictions[model][i])
             lines += [f"{heading}:", *likeliest]
-        axis.set_xlabel("\n".join(lines), fontsize=5, linespacing=1.25)
+        axis.set_xlabel("\n".join(lines), fontsize=TEXT, linespacing=1.25)
 
 
 def guess(name: str, probability: float, label: str) -> str:

@@ -1,8 +1,8 @@
 """The report page: one self-contained HTML file with every verdict, claim, table and figure. Imports no torch."""
 
-import base64
 import functools
 import hashlib
+import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -15,7 +15,7 @@ from contrastive_inversion import papers
 from contrastive_inversion.base import files
 from contrastive_inversion.base.job import file_of
 from contrastive_inversion.ledger import claims, measured_spreads, plan, printed, quantities, shift, verdicts
-from contrastive_inversion.ledger.claims import Judged, JudgedClaim, Outcome
+from contrastive_inversion.ledger.claims import Judged, JudgedClaim
 from contrastive_inversion.ledger.estimates import Estimate
 from contrastive_inversion.ledger.measurements import Measurements, Record
 from contrastive_inversion.ledger.printed import Cell
@@ -23,14 +23,20 @@ from contrastive_inversion.ledger.quantities import Quantity
 from contrastive_inversion.ledger.shift import Shift
 from contrastive_inversion.ledger.study import Study, differences
 from contrastive_inversion.ledger.verdicts import Flip, Judgement
-from contrastive_inversion.show import tables
+from contrastive_inversion.show import drawings, forest, tables
+from contrastive_inversion.show import figures as curves
 
 Part = dict[str, Any]  # of what the template shows
 TEMPLATE = Path(__file__).with_name("page.html.j2")
 LOCK = Path(__file__).parents[3] / "requirements.lock"
 LOSSES = (1, 2, 3)  # points: the page says how likely losses of these sizes are found in a cell of each table
 SENTENCES = {"cells": "ours", "also": "Also measured", "how": ""}  # where a paper has no word of its own
-TRUTHS = {True: "true", False: "false", None: "open"}
+HEADLINE = "The headline claims"
+WORDS = {  # of one claim, and of several
+    claims.HOLDS: ("holds", "hold"), claims.FAILS: ("fails", "fail"), claims.OPEN: ("is open", "are open"),
+    claims.DIFFER: ("depends on the reading", "depend on the reading"),
+    claims.NO_NUMBER: ("has no number", "have no number"),
+}  # fmt: skip
 
 
 def write(study: Study[Any], results: Path, figures: Path, compare: Path | None = None) -> None:
@@ -42,12 +48,33 @@ def write(study: Study[Any], results: Path, figures: Path, compare: Path | None 
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
     measured = Measurements(study, results)
+    judged, shown = claims_part(study, results), tables_part(study, measured, compare)
     content = template.render(
-        name=study.name, study=study.settings, compare=compare and str(compare), figures=drawn_figures(study, figures),
-        provenance=provenance(study, measured), differences=differences(study, papers.study(study.settings.root)),
-        **sentences(study), **levels(), **claims_part(study, results), **tables_part(study, measured, compare),
+        name=study.name, study=study.settings, paper=study.paper, compare=compare and str(compare),
+        figures=drawn_figures(study, results, figures), provenance=provenance(study, measured),
+        differences=differences(study, papers.study(study.settings.root)), verdict=verdict(study, judged, shown),
+        **sentences(study), **levels(), **judged, **shown,
     )  # fmt: skip
     files.write_text(results / study.name / "report.html", content)
+
+
+def verdict(study: Study[Any], judged: Part, shown: Part) -> list[str]:
+    """What a reader is to know first: how the headline claims and the printed numbers came out."""
+    said = []
+    if headline := judged["groups"].get(HEADLINE, {}).get("claims"):
+        here, theirs = (in_words(Counter(claim[key] for claim in headline)) for key in ("verdict", "published_verdict"))
+        found = f"{here} here; by the authors' own published numbers {theirs}" if study.settings.measured else here
+        said.append(f"Of the paper's {len(headline)} headline claims, {found}.")
+    if study.settings.comparable and (counts := shown["cell_counts"]):
+        copied = sum(cell["copied"] for cell in cells_in(shown["tables"]))
+        inside = f"{counts['within']} of the {sum(counts.values())} printed numbers are within what chance explains"
+        said.append(f"{inside}; {copied} of them are the print itself." if copied else f"{inside}.")
+    return said
+
+
+def in_words(counts: Counter[str]) -> str:
+    """How many claims have which verdict: `4 hold, 1 fails, 1 is open`."""
+    return ", ".join(f"{counts[word]} {said[counts[word] > 1]}" for word, said in WORDS.items() if counts[word])
 
 
 def sentences(study: Study[Any]) -> Part:
@@ -62,42 +89,71 @@ def levels() -> Part:
 
 
 def claims_part(study: Study[Any], results: Path) -> Part:
-    """Every claim that the study can judge, how many hold, and what is not tested; truisms are not counted."""
-    judged = [claim_of(each, study) for each in claims.of_study(study, results)]
-    counted = Counter(claim["verdict"] for claim in judged if not claim["truism"])
+    """Every claim that the study can judge, the headline ones first, and what is not tested; truisms are not counted."""
+    judged = claims.of_study(study, results)
+    groups = {HEADLINE: [each for each in judged if each.claim.headline]}
+    for each in judged:
+        if not each.claim.headline:
+            groups.setdefault(part_of(each.claim.section), []).append(each)
+    counted = Counter(each.verdict for each in judged if not each.claim.truism)
     untested = [claim for claim in claims.of_paper(study.paper) if claim.untested]
-    return {"claims": judged, "claim_counts": counted, "untested": untested}
+    shown = {title: group_of(found, study) for title, found in groups.items() if found}
+    return {"groups": shown, "claim_counts": counted, "untested": untested}
 
 
-def claim_of(judged: JudgedClaim, study: Study[Any]) -> Part:
+def part_of(section: str) -> str:
+    """The part of a paper that a place in it belongs to: `Section 5` of `5.2, Table 1`."""
+    part = section.partition(",")[0].partition(".")[0]
+    return f"Section {part}" if len(part) < 3 else part
+
+
+def group_of(found: Sequence[JudgedClaim], study: Study[Any]) -> Part:
+    """Some claims with the weakest contrast of every reading on one axis, in points, where zero is the bound."""
+    common = forest.axis([row for each in found for row in weakest_of(each, study) if row])
+    return {"claims": [claim_of(each, study, common) for each in found], "ticks": common.ticks}
+
+
+def weakest_of(judged: JudgedClaim, study: Study[Any]) -> list[forest.Row | None]:
+    """By reading, how far inside of its bound the weakest contrast lies; None where one has no number."""
+    rows: list[forest.Row | None] = []
+    for reading, theirs in readings_of(judged, study):
+        weakest = forest.weakest(reading.outcomes, reading.reading.least)
+        pair = None if weakest is None else (reading.outcomes[weakest], theirs.outcomes[weakest])
+        rows.append(pair and forest.margin(reading.verdict, *pair, study.paper))
+    return rows
+
+
+def readings_of(judged: JudgedClaim, study: Study[Any]) -> list[tuple[Judged, Judged]]:
+    """The readings of a claim, each beside the same one judged by the published numbers."""
+    published = {each.reading.reading: each for each in published_verdict(judged.claim.id, study).readings}
+    return [(each, published[each.reading.reading]) for each in judged.readings]
+
+
+def claim_of(judged: JudgedClaim, study: Study[Any], common: forest.Axis) -> Part:
     """A claim in its paper's words, and the verdict under each reading."""
     claim, published = judged.claim, published_verdict(judged.claim.id, study)
+    readings = zip(readings_of(judged, study), weakest_of(judged, study), strict=True)
     return {
         "id": claim.id, "section": claim.section, "quote": claim.quote, "truism": claim.truism,
-        "headline": claim.headline, "verdict": judged.verdict, "published_verdict": published.verdict,
-        "readings": [reading_of(each, published) for each in judged.readings],
+        "verdict": judged.verdict, "published_verdict": published.verdict,
+        "readings": [reading_of(*pair) | {"bar": row and forest.placed(row, common)} for pair, row in readings],
     }  # fmt: skip
 
 
-def reading_of(judged: Judged, published: JudgedClaim) -> Part:
-    """A reading, the outcomes of its comparisons, and what the published numbers themselves say of it."""
+def reading_of(judged: Judged, published: Judged) -> Part:
+    """A reading, a forest plot of its contrasts, what they rest on, and the verdict of the published numbers on it."""
     outcomes = judged.outcomes
     return {
-        "reading": judged.reading.reading, "verdict": judged.verdict,
-        "comparisons": [
-            {"text": str(each.comparison), "truth": TRUTHS[each.truth], "value": contrast(each)} for each in outcomes
-        ],
+        "reading": judged.reading.reading, "verdict": judged.verdict, "needed": judged.reading.least,
+        "forest": forest.of_reading(outcomes, published.outcomes),
         "true": sum(each.truth is True for each in outcomes),
         "margin": "–" if judged.margin is None else signed(judged.margin, 2),
         "assumed": judged.spread == "assumed", "flip": None if judged.flip is None else f"{judged.flip:.2g}",
         "reach": None if judged.reach is None else f"{judged.reach:.2g}",
-        "published_verdict": next(each.verdict for each in published.readings if each.reading is judged.reading),
+        "images": sorted({count for each in outcomes for count in each.images}),
+        "trainings": min((each.trainings for each in outcomes), default=1),
+        "published_verdict": published.verdict,
     }  # fmt: skip
-
-
-def contrast(outcome: Outcome) -> str:
-    """A comparison's contrast and its standard error."""
-    return "no number" if outcome.value is None else f"{signed(outcome.value, 2)} ± {outcome.se:.2f}"
 
 
 def signed(value: float, decimals: int) -> str:
@@ -155,7 +211,8 @@ def family(count: int) -> str | None:
 def table_of(number: int, study: Study[Any], measured: Measurements, other: Measurements | None) -> Part:
     """A table: its columns, and per row the cells with their verdicts and provenance."""
     layout, notes = printed.tables(study.paper)[number], printed.notes_of(number, study)
-    table: Part = {"number": number, "title": layout.title, "heading": layout.rows, "notes": notes, "shift": None}
+    heading, *columns = printed.headings(number, study).values()
+    table: Part = {"number": number, "title": layout.title, "heading": heading, "notes": notes, "shift": None}
     if number in study.paper.tables:
         frame = study.paper.tables[number](study)
         return table | {"columns": [], "rows": [], "plain": frame.to_html(index=False, border=0)}
@@ -165,7 +222,6 @@ def table_of(number: int, study: Study[Any], measured: Measurements, other: Meas
         {"title": tables.row_title(row, of_row, study), "cells": [shown[cell] for cell in of_row.values()]}
         for row, of_row in printed.rows_of(number, study.paper).items()
     ]
-    columns = list(dict.fromkeys(cell.column for cell in listed))
     return table | {"columns": columns, "rows": rows, "plain": None} | tested(listed, study, measured)
 
 
@@ -198,7 +254,7 @@ def cell_of(
         "quantity": str(cell.quantity), "verdict": judged.verdict, "words": judged.words, "equal": judged.equal,
         "z": judged.z,
         "df": judged.df, "assumed": judged.spread == "assumed", "flip": flip and flip_of(flip, judged),
-        "n": ours and ours.n,
+        "n": ours and ours.n, "copied": bool(ours and ours.origin.startswith("printed in")),
         "published": cell.value + (f"±{cell.se}" if cell.se else ""), "ours": tables.as_printed(ours, cell),
         "delta": "" if ours is None else signed(ours.mean - float(cell.value), cell.decimals),
         "origin": ours and origin(cell.quantity, ours, measured),
@@ -222,17 +278,24 @@ def origin(quantity: Quantity, ours: Estimate, measured: Measurements) -> Part:
     }  # fmt: skip
 
 
-def drawn_figures(study: Study[Any], folder: Path) -> list[Part]:
+def drawn_figures(study: Study[Any], results: Path, folder: Path) -> list[Part]:
     """The study's figures that have been drawn; `verify` leaves out galleries without their images."""
     drawn = {number: folder / study.name / f"figure_{number}.png" for number in study.settings.figures}
-    return [figure_of(number, study, path) for number, path in drawn.items() if path.exists()]
+    here = results / study.name
+    return [figure_of(number, study, path, here) for number, path in drawn.items() if path.exists()]
 
 
-def figure_of(number: int, study: Study[Any], path: Path) -> Part:
-    """A figure as a data URI, so that the page needs no other file."""
-    layout, data = printed.figures(study.paper)[number], base64.b64encode(path.read_bytes()).decode()
-    dashed = study.settings.measured and not layout.gallery
-    return {"number": number, "title": layout.title, "dashed": dashed, "data": f"data:image/png;base64,{data}"}
+def figure_of(number: int, study: Study[Any], path: Path, here: Path) -> Part:
+    """A figure within the page, so that this needs no other file, and links to its files from the page's folder."""
+    layout = printed.figures(study.paper)[number]
+    beside = study.settings.measured and not layout.gallery
+    link = os.path.relpath(path.with_suffix(""), here)
+    return {
+        "number": number, "title": layout.title, "dashed": beside, "link": link,
+        "unpublished": curves.unpublished(layout, study) if beside else [],
+        "svg": None if layout.gallery else drawings.inline(path.with_suffix(".svg"), f"f{number}"),
+        "png": drawings.embedded(path) if layout.gallery else None,
+    }  # fmt: skip
 
 
 def provenance(study: Study[Any], measured: Measurements) -> Part:
@@ -243,6 +306,7 @@ def provenance(study: Study[Any], measured: Measurements) -> Part:
     return {
         "jobs": Counter(record["product"].split("/")[0] for record in records),
         "seconds": sum(record["seconds"] for record in records),
+        "dates": sorted({record["started"][:10] for record in records if record.get("started")}),
         "devices": sorted({record["device"] for record in records}),
         "code": sorted({record["code"] for record in records}),
         "torch": sorted({record["torch"] for record in records if record["torch"]}),

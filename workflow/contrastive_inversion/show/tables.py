@@ -83,9 +83,10 @@ def best_cells(number: int, ours: Estimates, study: Study[Any]) -> set[Quantity]
 
 def grid(number: int, study: Study[Any], text: Callable[[Cell], str]) -> pd.DataFrame:
     """A DataFrame of strings, one per cell as `text(cell)` gives it, with the paper's headings."""
-    heading = printed.tables(study.paper)[number].rows
+    heads = printed.headings(number, study)
+    first = next(iter(heads.values()))
     lines = [
-        {heading: row_title(row, cells, study)} | {column: text(cell) for column, cell in cells.items()}
+        {first: row_title(row, cells, study)} | {heads[column]: text(cell) for column, cell in cells.items()}
         for row, cells in printed.rows_of(number, study.paper).items()
     ]
     return pd.DataFrame(lines)
@@ -110,11 +111,11 @@ def frames(number: int, study: Study[Any], results: Path, marks: Sequence[Marks]
 def write(number: int, study: Study[Any], results: Path) -> None:
     """Write table_<number>.{csv,md,tex} of a study. Raises UserError if a measurement is missing or unsound."""
     plain, marked, latex = frames(number, study, results, [("", ""), ("**", "**"), (r"\textbf{", "}")])
-    caption = f"Table {number}: {printed.tables(study.paper)[number].title}"
+    title, notes = printed.tables(study.paper)[number].title, printed.notes_of(number, study)
     path = results / study.name / "tables" / f"table_{number}"
     files.write_text(path.with_suffix(".csv"), plain.to_csv(index=False, lineterminator="\n"))
-    files.write_text(path.with_suffix(".md"), as_markdown(marked, caption, printed.notes_of(number, study)))
-    files.write_text(path.with_suffix(".tex"), as_latex(latex, caption, number))
+    files.write_text(path.with_suffix(".md"), as_markdown(marked, f"Table {number}: {title}", notes))
+    files.write_text(path.with_suffix(".tex"), as_latex(latex, " ".join([f"{title}.", *notes]), number))
 
 
 def as_text(table: pd.DataFrame) -> str:
@@ -129,7 +130,7 @@ def as_markdown(table: pd.DataFrame, caption: str, notes: Sequence[str]) -> str:
 
 
 def as_latex(table: pd.DataFrame, caption: str, number: int) -> str:
-    """A booktabs table."""
+    """A booktabs table; LaTeX itself writes its number before the caption."""
     escaped = table.rename(columns=tex).map(tex)
     return escaped.style.hide(axis="index").to_latex(
         hrules=True, caption=tex(caption), label=f"tab:{number}", position_float="centering",

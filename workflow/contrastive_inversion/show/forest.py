@@ -1,0 +1,159 @@
+"""Forest plots: where a claim's contrasts are estimated, how surely, between which bounds. Imports no torch.
+
+The page draws them; here positions are worked out, in percent of a plot's width.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from matplotlib.ticker import MaxNLocator
+
+from contrastive_inversion.ledger.claims import Outcome
+from contrastive_inversion.ledger.paper import Paper
+from contrastive_inversion.ledger.quantities import Quantity
+from contrastive_inversion.ledger.statements import Comparison
+
+FIELDS = ("encoder", "head", "data", "distortion", "metric")
+WORDS = {True: "true", False: "false", None: "open"}
+
+
+@dataclass(frozen=True)
+class Row:
+    """A contrast to draw: its text, its word, estimate and interval, bounds, and the published estimate."""
+
+    text: str
+    full: str
+    word: str
+    value: float | None
+    interval: tuple[float, float] | None
+    bounds: tuple[float, float]
+    published: float | None
+    decimals: int = 2
+
+    @property
+    def numbers(self) -> list[float]:
+        """Every finite number that a plot of the row must show."""
+        known = [self.value, *(self.interval or ()), *self.bounds, self.published]
+        return [number for number in known if number is not None and math.isfinite(number)]
+
+    @property
+    def said(self) -> str:
+        """Estimate and half its interval in figures."""
+        if self.value is None or self.interval is None:
+            return "no number"
+        half = (self.interval[1] - self.interval[0]) / 2
+        return f"{self.value:+.{self.decimals}f} ± {half:.{self.decimals}f}".replace("-", "−")
+
+
+@dataclass(frozen=True)
+class Axis:
+    """The common axis of some rows."""
+
+    low: float
+    high: float
+
+    def at(self, value: float) -> float:
+        """Where a value lies, in percent of the width; what is beyond the axis lies at its end."""
+        return round(100 * min(max((value - self.low) / (self.high - self.low), 0), 1), 2)
+
+    @property
+    def ticks(self) -> list[tuple[float, str]]:
+        """A few round values, their places and their texts."""
+        inside = [tick for tick in MaxNLocator(4).tick_values(self.low, self.high) if self.low <= tick <= self.high]
+        return [(self.at(tick), f"{tick:g}".replace("-", "−")) for tick in inside]
+
+
+def axis(rows: Sequence[Row]) -> Axis:
+    """An axis on which every number of some rows lies, and zero."""
+    numbers = [0.0, *(number for row in rows for number in row.numbers)]
+    margin = 0.06 * (max(numbers) - min(numbers)) or 1.0
+    return Axis(min(numbers) - margin, max(numbers) + margin)
+
+
+def plot(rows: Sequence[Row]) -> dict[str, Any]:
+    """What the page draws: the rows with their places on a common axis, and its ticks."""
+    common = axis(rows)
+    return {"ticks": common.ticks, "rows": [placed(row, common) for row in rows]}
+
+
+def placed(row: Row, common: Axis) -> dict[str, Any]:
+    """A row's places on an axis."""
+    return {
+        "text": row.text, "full": row.full, "word": row.word, "said": row.said,
+        "at": None if row.value is None else common.at(row.value),
+        "interval": row.interval and tuple(map(common.at, row.interval)),
+        "bounds": tuple(map(common.at, row.bounds)),
+        "published": None if row.published is None else common.at(row.published),
+    }  # fmt: skip
+
+
+def of_reading(outcomes: Sequence[Outcome], published: Sequence[Outcome]) -> dict[str, Any]:
+    """A plot of a reading's contrasts, each in its own unit, beside the same contrasts of the published numbers."""
+    rows = [
+        Row(brief(o.comparison), str(o.comparison), WORDS[o.truth], o.value, o.interval, bounds(o.comparison), p.value)
+        for o, p in zip(outcomes, published, strict=True)
+    ]
+    return plot(rows)
+
+
+def weakest(outcomes: Sequence[Outcome], least: int) -> int | None:
+    """The position of the weakest contrast that must be true for a reading to hold; None if one has no number."""
+    if any(outcome.value is None for outcome in outcomes):
+        return None
+    inside = [outcome.comparison.distance(outcome.value or 0) for outcome in outcomes]
+    return sorted(range(len(inside)), key=lambda i: -inside[i])[least - 1]
+
+
+def margin(word: str, outcome: Outcome, published: Outcome, paper: Paper) -> Row:
+    """How far inside of its nearer bound a contrast lies, in points, whatever its unit: zero is the bound."""
+    comparison, value = outcome.comparison, outcome.value or 0.0
+    sign, bound = nearer(comparison, value)
+    unit = point(comparison, paper)
+
+    def inside(number: float) -> float:
+        return sign * (number - bound) / unit
+
+    low, high = sorted(map(inside, outcome.interval)) if outcome.interval else (inside(value), inside(value))
+    theirs = None if published.value is None else inside(published.value)
+    return Row(brief(comparison), str(comparison), word, inside(value), (low, high), (0.0, math.inf), theirs, decimals=1)
+
+
+def nearer(comparison: Comparison, value: float) -> tuple[int, float]:
+    """The bound of a comparison that a value is nearer to, with the sign of the side that is true."""
+    if value - comparison.low <= comparison.high - value:
+        return 1, comparison.low
+    return -1, comparison.high
+
+
+def bounds(comparison: Comparison) -> tuple[float, float]:
+    """The bounds of a comparison, infinite where it has none."""
+    return comparison.low, comparison.high
+
+
+def point(comparison: Comparison, paper: Paper) -> float:
+    """What one point is in the unit of a comparison's quantities."""
+    return paper.metric(next(iter(comparison.weights)).metric).point
+
+
+def brief(comparison: Comparison) -> str:
+    """A comparison in short: what its quantities share stands once, behind it."""
+    every = list(comparison.weights)
+    shared = [name for name in FIELDS if len({getattr(quantity, name) for quantity in every}) == 1]
+    if len(every) == 1:
+        return f"{term(every[0], [], 1)} {comparison.bounds}"
+    terms = " ".join(signed_term(quantity, shared, weight) for quantity, weight in comparison.weights.items())
+    common = " ".join(getattr(every[0], name) for name in shared)
+    return f"{terms.removeprefix('+ ')} {comparison.bounds} ({common})"
+
+
+def signed_term(quantity: Quantity, shared: Sequence[str], weight: int) -> str:
+    """A quantity in a contrast, with its sign."""
+    return f"{'+' if weight > 0 else '−'} {term(quantity, shared, abs(weight))}"
+
+
+def term(quantity: Quantity, shared: Sequence[str], weight: int) -> str:
+    """A quantity without what it shares with the others, and how often it counts."""
+    words = " ".join(getattr(quantity, name) for name in FIELDS if name not in shared)
+    return f"{weight} × {words}" if weight > 1 else words
