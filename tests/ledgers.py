@@ -58,4 +58,5 @@ def write_tensors(study, results, product, tensors, **facts):
     """Write a product's arrays and record, without torch."""
     path = results / study.name / file_of(product)
     path.parent.mkdir(parents=True, exist_ok=True)
+    facts = {"content_hash": files.content_hash(tensors)} | facts
     save_file(tensors, path, {"record": json.dumps(record_of(study, product, **facts))})

@@ -13,6 +13,7 @@ import pytest
 from matplotlib.ticker import FormatStrFormatter, MaxNLocator
 
 from contrastive_inversion import papers
+from contrastive_inversion.base import files
 from contrastive_inversion.base.canonical import digest
 from contrastive_inversion.base.errors import UserError
 from contrastive_inversion.ledger import plan, printed
@@ -117,12 +118,19 @@ def hand_made(small, tmp_path):
 def test_a_table_from_hand_made_measurements(small, hand_made):
     tables.write(6, small, hand_made)
     folder = hand_made / "demo" / "tables"
-    assert (folder / "table_6.csv").read_bytes().startswith(
-        b'"Model, on patches of two photographs",AUC\nBaseline (RM),0.910'
+    assert (
+        (folder / "table_6.csv")
+        .read_bytes()
+        .startswith(b'"Model, on patches of two photographs",AUC\nBaseline (RM),0.910')
     )
     plain = pd.read_csv(folder / "table_6.csv")
     assert plain["AUC"].tolist() == ["0.910±0.0100", "0.940±0.0100", "0.800±0.0000", "0.720±0.0200"]
-    assert plain["Model, on patches of two photographs"].tolist() == ["Baseline (RM)", "Ours (RM)", "Baseline (GN)", "Ours (GN)"]
+    assert plain["Model, on patches of two photographs"].tolist() == [
+        "Baseline (RM)",
+        "Ours (RM)",
+        "Baseline (GN)",
+        "Ours (GN)",
+    ]
     marked = (folder / "table_6.md").read_text()
     assert marked.startswith("**Table 6: Area under the ROC curve on COVID X-ray**\n\n| Model, on patches of two ")
     assert "| **0.940±0.0100** |" in marked and "| **0.800±0.0000** |" in marked and "**0.910" not in marked
@@ -191,6 +199,17 @@ def test_levels_that_the_print_does_not_name_are_the_study_s_own():
     assert tables.row_title("row 5", levels, DEMO) == "noise σ = 0.02"
     assert tables.row_title("row 5", levels, PUBLISHED) == "row 5"
     assert tables.row_title("Random Mask 50%", named, DEMO) == "Random Mask 50%"
+
+
+def test_heads_say_what_stands_in_for_the_data():
+    assert list(printed.headings(2, DEMO).values())[:3] == [
+        "Model",
+        "CIFAR-10: ten characters",
+        "CIFAR-100: 100 characters",
+    ]
+    assert list(printed.headings(1, DEMO))[0] == "Distortion"
+    assert list(printed.headings(1, DEMO).values())[:2] == ["Distortion, on 100 characters", "Supervised Baseline"]
+    assert all(printed.headings(n, PUBLISHED) == {w: w for w in printed.headings(n, PUBLISHED)} for n in (1, 2, 6))
 
 
 def test_notes_stand_below_a_table(tmp_path):
@@ -392,16 +411,17 @@ def test_the_page_tells_power_shift_and_assumption(hand_made):
 def test_the_page_says_where_numbers_come_from(small, hand_made):
     images, encoder = "images/covid", "encoders/student-rm50to95"
     facts = {"losses": [2.0, 1.23456], "torch": "2.9", "seconds": 58.5}
-    write_tensors(small, hand_made, images, {"a": np.zeros(1)})
+    write_tensors(small, hand_made, images, {"a": np.zeros(2)})
     write_tensors(small, hand_made, encoder, {"a": np.zeros(1)}, **facts)
+    hashes = [files.content_hash({"a": np.zeros(size)})[:16] for size in (2, 1)]
     write_tensors(small, hand_made, "encoders/teacher", {"a": np.zeros(1)}, device="a GPU")
     (hand_made / "demo/encoders/left-over.safetensors").write_bytes(b"of another study")
     text = page_of(small, hand_made)
     assert "<b>7</b> jobs" in text and "2 encoders, 1 images, 4 measurements" in text
     assert "<b>1 min</b> of computing" in text and "a CPU, a GPU" in text and "<td>torch</td><td>2.9</td>" in text
     said = page.jinja2.filters.escape(str(small.said["data"]["covid"]))
-    assert f"<td>images/covid</td><td><small>{said}</small></td><td><code>{digest(images)[:16]}</code>" in text
-    row = f"<td>mask 50–95 %</td><td>10</td><td>1.2346</td><td>58.5</td><td><code>{digest(encoder)[:16]}</code>"
+    assert f"<td>images/covid</td><td><small>{said}</small></td><td><code>{hashes[0]}</code>" in text
+    row = f"<td>mask 50–95 %</td><td>10</td><td>1.2346</td><td>58.5</td><td><code>{hashes[1]}</code>"
     assert (
         f"<td>student-rm50to95</td>{row}" in text and "<td>teacher</td><td>clean images</td><td>7</td><td></td>" in text
     )
@@ -435,11 +455,11 @@ def test_the_page_says_what_holds_and_where_a_study_departs(hand_made, tmp_path)
     assert "<q>The masking models tie and our noise model is behind.</q>" in row
     # 0.94 - 0.91 is 0.02 beyond 0.01 with 0.02 of uncertainty; 0.80 - 0.72 is 0.08 with 0.03
     tie, behind = row.split("Read as: ")[1:]
-    assert tie.startswith("tie: within 0.01</span>") and "−2.0 ± 3.3 <span class=\"badge open\">open</span>" in tie
-    assert behind.startswith("behind alone</span>") and "<span class=\"badge holds\">holds</span></span></summary>" in behind
+    assert tie.startswith("tie: within 0.01</span>") and '−2.0 ± 3.7 <span class="badge open">open</span>' in tie
+    assert behind.startswith("behind alone</span>") and '<span class="badge holds">holds</span>' in behind
     assert "1 of 2 true by themselves; margin −0.02; spread assumed, flips at no spread; cannot hold here" in row
     assert "it would take bounds 0.023 to either side; by the published numbers: holds" in row.replace("open", "holds")
-    assert "+0.03 ± 0.03 <span class=\"badge open\">open" in row and "+0.08 ± 0.04 <span class=\"badge true\">true" in row
+    assert '+0.03 ± 0.03 <span class="badge open">open' in row and '+0.08 ± 0.04 <span class="badge true">true' in row
     assert '<div class="verdicts"><span class="badge readings-differ">readings differ</span>' in row
     assert "a truism, not counted" in text and "<b>0 of 1</b> claims hold" in text and "1 by reading" in text
     assert '“People would fail.”<br><small class="muted">Nobody asked them.</small>' in text
@@ -473,7 +493,7 @@ def test_figures_lie_in_the_page(one_figure, tmp_path):
     assert "<figcaption>" not in page_of(one_figure, tmp_path)
     figures.write(4, one_figure, tmp_path, tmp_path / "figures")
     text = page_of(one_figure, tmp_path)
-    drawing = text[text.index('<figure class="block" id="figure-4">') : text.index("</svg>")]
+    drawing = text[text.index('<figure class="block" id="figure-4">') : text.index("<figcaption>")]
     assert '<svg role="img" aria-label="Figure 4: Top-1 accuracy beyond the trained severity" ' in drawing
     assert "currentColor" in drawing and "#ffffff" not in drawing and "#262626" not in drawing
     assert 'id="f4-axes_1"' in drawing and "<figcaption>Figure 4: Top-1 accuracy beyond the trained severity. " in text
@@ -505,12 +525,13 @@ def test_the_latest_jobs_stand_first_and_the_rest_are_counted(tmp_path):
         }  # fmt: skip
         (folder / "progress.json").write_text(json.dumps(report))
     (tmp_path / "demo/state/encoders/0/other.json").write_text("{")
-    (tmp_path / "demo/state/progress.json").write_text("{")
+    (tmp_path / "demo/state/encoders/9").mkdir()
+    (tmp_path / "demo/state/encoders/9/progress.json").write_text("{")
     lines = progress.screen(tmp_path, finished=2).splitlines()
-    assert [re.findall(r"encoders/\d|running|stopped|finished", line) for line in lines[2:5]] == [
-        ["encoders/0", "stopped"], ["encoders/3", "finished"], ["encoders/2", "finished"],
+    assert [re.findall(r"encoders/\d|running|stopped|finished|damaged", line) for line in lines[2:6]] == [
+        ["encoders/9", "damaged"], ["encoders/0", "stopped"], ["encoders/3", "finished"], ["encoders/2", "finished"],
     ]  # fmt: skip
-    assert lines[5] == "... and 1 more finished jobs (--all shows them)" and "more finished" not in progress.screen(
+    assert lines[6] == "... and 1 more finished jobs (--all shows them)" and "more finished" not in progress.screen(
         tmp_path
     )
     assert "No job has run yet" in progress.screen(tmp_path / "nowhere")

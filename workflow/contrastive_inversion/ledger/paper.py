@@ -89,13 +89,14 @@ class JobKind:
 class Paper:
     """A paper, as its folder below `papers/` describes it.
 
-    authors, venue, url: as the page cites it; settings: the class of its studies' settings; products and jobs: by folder and by kind; check_level: raises
-    UserError for a distortion or an attack that the study does not know; level_label: what people read for one;
-    position: its place on an axis; spread: which of the study's `training_spread` a quantity has; redrawn: which more
-    of them, for what is drawn anew besides encoder and head; images: how many test images are behind the print, by data
-    set, where that is known; measured_alone: whether the images of a quantity take so long to make that its level has
-    a measurement file of its own; raw: the authors' raw results behind the print; tables: those that are no grid of
-    quantities; sentences: of the page, formatted with the study's `settings`.
+    authors, venue, url: as the page cites it; settings: the class of its studies' settings; products and jobs: by
+    folder and by kind; check_level: raises UserError for a distortion or an attack that the study does not know;
+    level_label: what people read for one; position: its place on an axis; spread: which of the study's
+    `training_spread` a quantity has; redrawn: which more of them, for what is drawn anew besides encoder and head;
+    images: how many test images are behind the print, by data set, where that is known; measured_alone: whether the
+    images of a quantity take so long to make that its level has a measurement file of its own; raw: the authors' raw
+    results behind the print; tables: those that are no grid of quantities; sentences: of the page, formatted with the
+    study's `settings`.
     """
 
     name: str

@@ -244,7 +244,7 @@ def notes_of(table: int, study: Study[Any]) -> list[str]:
 
 
 def stand_in(listed: Iterable[Cell], study: Study[Any]) -> str:
-    """What takes the place of the data set that some cells are about; empty for several sets, and where nothing does."""
+    """What takes the place of the data set that some cells are about; empty where nothing does, or for several."""
     data = {cell.quantity.data for cell in listed}
     return study.settings.stand_ins.get(data.pop(), "") if len(data) == 1 else ""
 

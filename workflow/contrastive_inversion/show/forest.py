@@ -117,7 +117,9 @@ def margin(word: str, outcome: Outcome, published: Outcome, paper: Paper) -> Row
 
     low, high = sorted(map(inside, outcome.interval)) if outcome.interval else (inside(value), inside(value))
     theirs = None if published.value is None else inside(published.value)
-    return Row(brief(comparison), str(comparison), word, inside(value), (low, high), (0.0, math.inf), theirs, decimals=1)
+    return Row(
+        brief(comparison), str(comparison), word, inside(value), (low, high), (0.0, math.inf), theirs, decimals=1
+    )
 
 
 def nearer(comparison: Comparison, value: float) -> tuple[int, float]:

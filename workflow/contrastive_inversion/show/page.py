@@ -89,7 +89,7 @@ def levels() -> Part:
 
 
 def claims_part(study: Study[Any], results: Path) -> Part:
-    """Every claim that the study can judge, the headline ones first, and what is not tested; truisms are not counted."""
+    """Every claim that the study can judge, the headline ones first, and those not tested; truisms are not counted."""
     judged = claims.of_study(study, results)
     groups = {HEADLINE: [each for each in judged if each.claim.headline]}
     for each in judged:
@@ -102,7 +102,7 @@ def claims_part(study: Study[Any], results: Path) -> Part:
 
 
 def part_of(section: str) -> str:
-    """The part of a paper that a place in it belongs to: `Section 5` of `5.2, Table 1`."""
+    """The part of a paper that a place in it belongs to: `Section 5` of `5.2`."""
     part = section.partition(",")[0].partition(".")[0]
     return f"Section {part}" if len(part) < 3 else part
 
