@@ -60,6 +60,18 @@ def test_a_job_alone_makes_its_folder_says_nothing_and_is_locked_while_it_runs(t
     assert capsys.readouterr().out == ""
 
 
+def test_what_a_killed_job_was_writing_is_removed_and_nothing_else(tmp_path):
+    job = Job("images/x", tmp_path, "")
+    job.state.mkdir(parents=True)
+    job.path.parent.mkdir()
+    left = [job.path.parent / ".x.safetensors.a1b2c3d4", job.state / ".checkpoint.pt.a1b2c3d4"]
+    kept = [job.path, job.path.parent / ".y.safetensors.a1b2c3d4", job.state / "checkpoint.pt"]
+    for path in [*left, *kept]:
+        path.write_text("")
+    with alone(job):
+        assert not any(path.exists() for path in left) and all(path.exists() for path in kept)
+
+
 def test_a_killed_job_frees_its_lock(tmp_path):
     code = (
         "import sys, pathlib; from contrastive_inversion.base.job import Job, alone\n"
