@@ -4,6 +4,7 @@
 # make mutants [ROOM=distort]    small faults put into the code: would the tests notice? Writes docs/mutants.md
 # make bench   timings of the corruptions and trainings, as ratios
 # make bench-attacks    how near our attacks come, beside three libraries of attacks
+# make gpu-check    on a machine with a GPU, minutes: does it compute what the CPU does, and how fast? Writes benchmarks/<card>.json
 # make docs    the pages that the code writes: docs/settings.md, the picture in docs/architecture.md, docs/statistics.md (minutes)
 # make lock    resolve requirements.lock and envs/ anew (needs uv)
 # make clean   remove the environment (results stay)
@@ -12,7 +13,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 ATTACKS := adv-lib==0.2.8 torchattacks==3.5.1 numba==0.68.1 llvmlite==0.50.0
 
-.PHONY: demo test test-all bench bench-attacks docs mutants lock clean
+.PHONY: demo test test-all bench bench-attacks gpu-check docs mutants lock clean
 
 demo: .venv/installed
 	$(BIN)/snakemake --cores all
@@ -35,6 +36,9 @@ test-all: test
 mutants: .venv/installed
 	$(BIN)/python tests/mutants/run.py $(ROOM)
 
+gpu-check: .venv/installed
+	$(BIN)/python benchmarks/gpu_check.py
+
 bench: .venv/installed
 	$(BIN)/python benchmarks/bench.py
 
@@ -46,6 +50,7 @@ bench-attacks: .venv/installed
 docs: .venv/installed
 	$(BIN)/python docs/settings.py
 	$(BIN)/python docs/rooms.py
+	$(BIN)/python docs/plan.py
 	$(BIN)/python docs/statistics.py
 	$(BIN)/python docs/proposition_1.py
 

@@ -36,6 +36,11 @@ def test_the_picture_of_the_rooms_is_that_of_the_code():
     assert script("rooms").picture() in (DOCS / "architecture.md").read_text(), "python docs/rooms.py"
 
 
+def test_the_plan_is_what_the_code_says():
+    plan = script("plan")
+    assert plan.PAGE.read_text() == plan.page() and plan.README.read_text() == plan.readme(), "python docs/plan.py"
+
+
 def test_the_rooms_contracts_are_kept():
     found = subprocess.run(
         [Path(sys.executable).with_name("lint-imports")], cwd=DOCS.parent, capture_output=True, text=True

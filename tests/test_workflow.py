@@ -71,6 +71,9 @@ def test_one_figure_runs_only_its_own_jobs(tmp_path):
     status, output = run(tmp_path, "--dry-run", "figures/smoke/figure_11.pdf")
     assert status == 0 and rules_of(output) == {"images", "galleries", "figure"}
     assert "encoders" not in output
+    asked = next(line for line in output.splitlines() if "devices=0" in line)
+    assert all(f"{name}=" in asked for name in ("mem_mb", "runtime", "disk_mb", "picture_threads")), asked
+    assert "priority: " in output
 
 
 def test_named_targets_are_listed_with_a_description(tmp_path):

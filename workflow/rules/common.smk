@@ -89,6 +89,11 @@ def study_targets(study):
     return [*study_tables(study), *study_figures(study), *pages]
 
 
+if workflow.local_exec and "mem_mb" not in workflow.global_resources:
+    # jobs on this machine share its RAM, where nobody says how much they may take
+    workflow.register_resource("mem_mb", int(1000 * machine.ram_gb()))
+
+
 def of_job(function, product):
     """A resources or priority function: what a plan says of the job that makes a product (see `run.costs`)."""
 
@@ -142,12 +147,6 @@ def stop_without_means(needed):
         sys.exit("\n".join(["Error: nothing was started:", *(f"✗ {p}" for p in problems), others]))
 
 
-def keep_to_memory():
-    """Jobs on this machine share its RAM, where nobody says how much they may take."""
-    if workflow.local_exec and "mem_mb" not in workflow.global_resources:
-        workflow.register_resource("mem_mb", int(1000 * machine.ram_gb()))
-
-
 def stop_without_torch(needed):
     """Jobs that compute need the extra `compute`, unless each runs in an environment or a container of its own."""
     recipes = {job.output[0]: (job.params.recipe, study_of(job.wildcards).paper) for job in made(needed)}
@@ -170,4 +169,3 @@ onstart:
     stop_without_torch(needed)
     stop_unlimited_gpus(needed)
     stop_without_means(needed)
-    keep_to_memory()

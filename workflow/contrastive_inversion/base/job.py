@@ -131,6 +131,7 @@ class Progress:
         content = {
             "product": self.job.product, "state": condition, "epoch": epoch, "epochs": self.epochs, "loss": loss,
             "images_per_second": round(rate, 1), "updated": self.reported, "pid": os.getpid(),
+            "seconds": round(self.reported - self.started, 3),
             "eta_seconds": round((self.total - self.done) / max(rate, 1e-6)),
         }  # fmt: skip
         files.write_text(self.job.state / "progress.json", json.dumps(content))

@@ -60,11 +60,11 @@ class Rates(Settings):
 
 
 class Measured(Settings):
-    """What a rehearsal found for a kind of job: its time as a multiple of what rates.yaml says, its peaks of memory."""
+    """What a rehearsal found for a kind of job, as multiples of what rates.yaml says: of time and of memory."""
 
     ratio: Positive
-    ram_gb: float
-    gpu_gb: float = 0
+    ram: Positive = 1
+    gpu: Positive = 1
     work: str = Field(description="what was measured, in words")
 
 

@@ -114,6 +114,8 @@ class Paper:
     spread: Callable[["Quantity"], str]
     level_label: Callable[[str, "Study[Any]"], str] = lambda name, study: name
     position: Callable[[str], float] = float
+    # what to lay over a study's settings for a rehearsal: of the study, images, epochs and batch (None: its own)
+    rehearsal: Callable[["Study[Any]", int, int, int | None], dict[str, Any]] | None = None
     redrawn: Callable[["Quantity"], tuple[str, ...]] = lambda quantity: ()
     images: Mapping[str, int] = field(default_factory=dict)
     measured_alone: Callable[["Quantity"], bool] = lambda quantity: False

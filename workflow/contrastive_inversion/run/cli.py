@@ -127,7 +127,7 @@ def doctor(run: Run, targets: tuple[str, ...]) -> int:
 
 @commands.command()
 @click.argument("targets", nargs=-1, metavar="[TARGET]...")
-@click.option("--card", help="the GPU that it is for, such as A100 (default: the one that was rehearsed on, or H100)")
+@click.option("--card", help="what it is for: A100, CPU, ... (default: the GPU that was rehearsed on, or H100)")
 @of_study
 def plan(run: Run, targets: tuple[str, ...], card: str | None) -> None:
     """Say what a study takes: jobs, GPU and CPU hours, memory, disk, and the time on 1, 4 and 8 GPUs.
@@ -137,6 +137,19 @@ def plan(run: Run, targets: tuple[str, ...], card: str | None) -> None:
     from contrastive_inversion.run import budget
 
     print(budget.page(targets, run.study, run.results, card))
+
+
+@commands.command()
+@of_study
+def rehearse(run: Run) -> int:
+    """Run a little of every kind of job at its real shape, minutes in all: measures the rates that `plan` reads."""
+    from contrastive_inversion.run import budget, doctor, rehearsal
+
+    found = rehearsal.rehearse(run.study, run.results)
+    print(budget.page([], run.study, run.results, found.device or "CPU"))
+    problems = [check for check in doctor.of_study(run.study, run.results) if not check.ok]
+    print("\n".join(map(str, problems)))
+    return int(bool(problems))
 
 
 @commands.command()

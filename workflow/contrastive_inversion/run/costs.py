@@ -23,11 +23,13 @@ MEMORY_SLACK = 1.3
 class Cost:
     """What a job costs: seconds of its life, of a GPU and of cores; GB at the peak; GB on the disk.
 
-    origin: where its time is from; written_gb counts every checkpoint, scratch_gb what lies there until it is done.
+    busy_seconds: without the start of the process; origin: where its time is from; written_gb counts every checkpoint,
+    scratch_gb what lies there until it is done.
     """
 
     kind: str
     seconds: float
+    busy_seconds: float
     gpu_seconds: float
     cpu_seconds: float
     gpu_gb: float
@@ -56,7 +58,7 @@ def machine_of(study: Study[Any], results: Path, card: str | None = None) -> Mac
     """The machine that a study's plan is for: a named card, else the one that was rehearsed on, else an H100."""
     found = rates.rehearsed(results)
     rehearsed_card = found.device if found else None
-    chosen = (card or rehearsed_card or CARD) if study.settings.gpu else None
+    chosen = (card or rehearsed_card or CARD) if study.settings.gpu and card != "CPU" else None
     measured = found.kinds if found and found.device == chosen else {}
     return Machine(chosen, {key.partition("/")[2]: m for key, m in measured.items() if of_paper(key, study)})
 
@@ -88,19 +90,20 @@ def picture_threads(product: str, study: Study[Any], machine: "Machine | None" =
 def cost(product: str, study: Study[Any], machine: Machine) -> Cost:
     """What the job that makes a product costs."""
     kind, work = study.paper.kind_of(plan.recipe_of(product, study)), work_of(product, study)
-    found, gpu = machine.measured.get(kind), gpus(product, study)
+    found, gpu = machine.measured.get(kind), gpus(product, study) if machine.card else 0
     device = on_device(work.device, machine.speeds if gpu else rates.published().device(None))
     feed, host, start = on_core(work.feed), on_core(work.host), on_core({"start": 1})
-    threads = picture_threads(product, study)
-    ratio = found.ratio if found else 1.0
-    busy = ratio * (max(device, feed / threads) if gpu else device + feed)
+    threads = picture_threads(product, study) if gpu else 1
+    times = found or Measured(ratio=1, work="")
+    busy = times.ratio * (host + (max(device, feed / threads) if gpu else device + feed))
     return Cost(
         kind=kind,
-        seconds=start + host + busy,
-        gpu_seconds=(start + host + busy) if gpu else 0.0,
-        cpu_seconds=start + host + (max(feed, busy) if gpu else busy),
-        gpu_gb=work.gpu_gb + CUDA_GB if gpu else 0.0,
-        ram_gb=work.ram_gb + (HOST_GB if gpu else work.gpu_gb),
+        seconds=start + busy,
+        busy_seconds=busy,
+        gpu_seconds=start + busy if gpu else 0.0,
+        cpu_seconds=start + (max(feed, busy) if gpu else busy),
+        gpu_gb=times.gpu * (work.gpu_gb + CUDA_GB) if gpu else 0.0,
+        ram_gb=times.ram * (work.ram_gb + (HOST_GB if gpu else work.gpu_gb)),
         kept_gb=work.kept_gb,
         scratch_gb=work.state_gb,
         written_gb=work.kept_gb + work.saves * work.state_gb,

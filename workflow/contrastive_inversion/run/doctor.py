@@ -149,7 +149,7 @@ def smaller(product: str, study: Study[Any], memory_gb: float) -> str:
     if kind.smaller is None or not work.image_gb:
         return "; no setting makes it smaller: use a larger machine"
     fits = int((memory_gb - work.gpu_gb) / work.image_gb + work.batch)
-    return f"; {kind.smaller}: {fits} would fit" if fits > 0 else "; no batch fits: use a larger machine"
+    return f"; with {fits} in {kind.smaller} it would fit" if fits > 0 else "; no batch fits: use a larger machine"
 
 
 def of_machine(found: Mapping[str, Cost], study: Study[Any], results: Path) -> list[Check]:
@@ -160,6 +160,12 @@ def of_machine(found: Mapping[str, Cost], study: Study[Any], results: Path) -> l
             checked(f"GPU {card.number}, {card.name}", gpu_memory, found, study, card) for card in gpus.installed()
         ]
     return checks
+
+
+def of_study(study: Study[Any], results: Path) -> list[Check]:
+    """Checks of memory and disk for the whole of a study."""
+    recipes = plan.with_inputs(plan.behind_targets([], study), study)
+    return of_machine(costs_of(recipes, study, results), study, results)
 
 
 def of_gpus(found: Mapping[str, Cost]) -> list[Check]:

@@ -5,7 +5,7 @@ from pathlib import Path
 from contrastive_inversion.data import recipes as data
 from contrastive_inversion.ledger import plan, printed
 from contrastive_inversion.ledger.paper import Family, JobKind, Paper, Product
-from contrastive_inversion.papers.contrastive_robustness import names, raw, recipes, work
+from contrastive_inversion.papers.contrastive_robustness import names, raw, recipes, rehearsal, work
 from contrastive_inversion.papers.contrastive_robustness.settings import ContrastiveRobustness
 
 HERE = "papers.contrastive_robustness"
@@ -49,6 +49,7 @@ PAPER = Paper(
     check_level=names.check_level,
     spread=names.spread,
     raw=raw.results,
+    rehearsal=rehearsal.changes,
     sentences={
         "cells": "ours, from one training",
         "also": "Behind the claims",

@@ -7,7 +7,7 @@ from contrastive_inversion.distort.names import position
 from contrastive_inversion.learn.settings import Weights
 from contrastive_inversion.ledger import plan, printed
 from contrastive_inversion.ledger.paper import Family, JobKind, Paper, Product
-from contrastive_inversion.papers.inverse_problems import names, raw, recipes, tables, work
+from contrastive_inversion.papers.inverse_problems import names, raw, recipes, rehearsal, tables, work
 from contrastive_inversion.papers.inverse_problems.settings import InverseProblems
 
 HERE = "papers.inverse_problems"
@@ -79,6 +79,7 @@ PAPER = Paper(
     position=position,
     raw=raw.results,
     tables={3: tables.label_shift},
+    rehearsal=rehearsal.changes,
     sentences={
         "cells": "ours ± standard error over instantiations of the distortions",
         "also": "On clean images",

@@ -1,0 +1,186 @@
+"""Whether a GPU computes what the CPU does, and how fast: `make gpu-check` writes benchmarks/<card>.json.
+
+A rehearsal of the paper's study, then the exactness that the workflow promises, each with what is allowed.
+"""
+
+import argparse
+import os
+import re
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+
+import torch
+
+from contrastive_inversion import papers
+from contrastive_inversion.base import files, gpus, rng
+from contrastive_inversion.base.job import Job
+from contrastive_inversion.distort.names import operations
+from contrastive_inversion.distort.operators import corrupt
+from contrastive_inversion.learn import losses, networks
+from contrastive_inversion.learn.loop import Step, fit
+from contrastive_inversion.learn.settings import Network, Training
+from contrastive_inversion.run import jobs, rehearsal
+
+HERE = Path(__file__).parent
+IDS = torch.tensor([0, 1, 7, 126_688])
+# float32 products are summed in another order: relative to the largest value
+ROUNDING = {"blur": 1e-5, "embeddings": 1e-3, "losses": 1e-4, "compiled": 1e-3}
+SMALL = Network(architecture="convnet", model="embedding-128/48", mean=[0.5] * 3, std=[0.25] * 3)
+BITS = 2  # last ones of a normal
+Check = dict[str, object]
+
+
+def drawn(op: dict, device: str) -> torch.Tensor:
+    """Four images of 224 px, distorted on a device: float32 (4, 3, 224, 224) on the CPU."""
+    torch.manual_seed(0)
+    images = torch.rand(len(IDS), 3, 224, 224)
+    return corrupt(images.to(device), operations(op), 1, "check", IDS.to(device), 3).cpu()
+
+
+def masks(device: str) -> Check:
+    """Masked images are the same to the bit."""
+    ours, theirs = (drawn({"op": "mask", "fraction": [0.5, 0.9]}, each) for each in (device, "cpu"))
+    return {"ok": torch.equal(ours, theirs), "found": (ours != theirs).sum().item(), "allowed": 0}
+
+
+def normals(device: str) -> Check:
+    """Normals are the same but for their last bits."""
+    ours, theirs = (rng.normal(150_528, 1, "check", IDS.to(each), 3).cpu().float() for each in (device, "cpu"))
+    # floats of one sign are ordered as the integers of their bits
+    bits = (ours.view(torch.int32).long() - theirs.view(torch.int32).long()).abs().max().item()
+    return {"ok": bits <= BITS, "found": bits, "allowed": BITS}
+
+
+def close(name: str, ours: torch.Tensor, theirs: torch.Tensor) -> Check:
+    """Whether two tensors are equal within what is allowed, relative to the largest value."""
+    found = ((ours - theirs).abs().max() / theirs.abs().max()).item()
+    return {"ok": found <= ROUNDING[name], "found": found, "allowed": ROUNDING[name]}
+
+
+def blurs(device: str) -> Check:
+    """Blurred images are the same but for rounding."""
+    ours, theirs = (drawn({"op": "blur", "kernel": 37, "sigma": [9, 9]}, each) for each in (device, "cpu"))
+    return close("blur", ours, theirs)
+
+
+def embedded(network: Network, device: str, compiled: bool = False) -> torch.Tensor:
+    """What a network of fixed random weights makes of four images: float32 (4, dim) on the CPU."""
+    torch.manual_seed(0)
+    encoder = networks.build(network).to(device).eval()
+    size = int(network.model.rpartition("/")[2]) if network.architecture == "convnet" else 224
+    images = torch.rand(len(IDS), 3, size, size).to(device)
+    if compiled:
+        encoder.trunk.compile()
+    with torch.no_grad():
+        return encoder(images).cpu()
+
+
+def embeddings(network: Network, device: str) -> Check:
+    """Embeddings in fp32 are the same but for rounding."""
+    return close("embeddings", embedded(network, device), embedded(network, "cpu"))
+
+
+def compiled(network: Network, device: str) -> Check:
+    """A compiled trunk embeds as the eager one does, but for rounding."""
+    return close("compiled", embedded(network, device, compiled=True), embedded(network, device))
+
+
+def loss_values(device: str) -> Check:
+    """Every loss is the same but for rounding."""
+    torch.manual_seed(0)
+    student, teacher = torch.randn(2, 256, 512)
+    ours, theirs = (
+        torch.stack([loss(student.to(each), teacher.to(each), 0.1).cpu() for loss in losses.LOSSES.values()])
+        for each in (device, "cpu")
+    )
+    return close("losses", ours, theirs)
+
+
+class Killed(Exception):
+    """A training that is ended from outside."""
+
+
+def trained(folder: Path, network: Network, device: str, killed_in: int | None = None) -> dict[str, torch.Tensor]:
+    """A short training on a device, ended by an exception in an epoch where one is named."""
+    torch.manual_seed(0)
+    encoder = networks.build(network).to(device)
+    size = int(network.model.rpartition("/")[2])
+    images = torch.rand(64, 3, size, size)
+    settings = Training(lr=1e-3, epochs=3, batch=16, optimizer="adam")
+
+    def batch_of(step: Step) -> torch.Tensor:
+        return images[step.index].to(device)
+
+    def loss_of(batch: torch.Tensor, step: Step) -> torch.Tensor:
+        if step.epoch == killed_in:
+            raise Killed
+        return encoder(batch).square().mean()
+
+    job = Job("encoders/check", folder, "check", device=device)
+    fit(encoder, encoder.parameters(), batch_of, loss_of, images, SimpleNamespace(seed=1, settings=settings), job)
+    return {name: tensor.cpu() for name, tensor in encoder.state_dict().items()}
+
+
+def resumption(network: Network, device: str) -> Check:
+    """A training that was ended in its second epoch and begun again has the weights of one that was not, to the bit."""
+    with tempfile.TemporaryDirectory() as folder:
+        whole = trained(Path(folder) / "whole", network, device)
+        try:
+            trained(Path(folder) / "killed", network, device, killed_in=1)
+        except Killed:
+            again = trained(Path(folder) / "killed", network, device)
+    differing = [name for name in whole if not torch.equal(whole[name], again[name])]
+    return {"ok": not differing, "found": len(differing), "allowed": 0}
+
+
+def slot(held: list[str]) -> Check:
+    """This process sees the one GPU that it holds."""
+    seen = torch.cuda.device_count() if held else 0
+    return {"ok": seen == len(held), "found": seen, "allowed": len(held)}
+
+
+def checks(device: str, large: Network, small: Network, held: list[str]) -> dict[str, Check]:
+    """All checks of a device; large: a network that embeds, small: one that trains."""
+    every: dict[str, Callable[[], Check]] = {
+        "one GPU is seen": lambda: slot(held), "masks": lambda: masks(device), "normals": lambda: normals(device),
+        "blur": lambda: blurs(device), "embeddings": lambda: embeddings(large, device),
+        "losses": lambda: loss_values(device), "compiled": lambda: compiled(large, device),
+        "resumption": lambda: resumption(small, device),
+    }  # fmt: skip
+    found = {}
+    for name, check in every.items():
+        found[name] = check()
+        print(
+            f"{'✓' if found[name]['ok'] else '✗'} {name}: {found[name]['found']:.3g}, {found[name]['allowed']} allowed"
+        )
+    return found
+
+
+def main(folder: Path = HERE) -> int:
+    """Check the first free GPU, rehearse the study on it, and write what was found."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--study", default="paper")
+    study, began = papers.study(parser.parse_args().study), time.monotonic()
+    found = rehearsal.rehearse(study, Path("results"))
+    held = gpus.acquire(1)
+    jobs.prepare_torch()
+    card = torch.cuda.get_device_name(0)
+    content = {
+        "card": card, "torch": torch.__version__, "rehearsal": found.model_dump(),
+        "checks": checks("cuda", study.settings.networks.student, SMALL, held),
+        "minutes": round((time.monotonic() - began) / 60, 1),
+    }  # fmt: skip
+    path = folder / f"{re.sub('[^A-Za-z0-9]+', '-', card).strip('-').lower()}.json"
+    files.write_json(path, content)
+    print(f"{path}, after {content['minutes']} minutes")
+    return int(not all(check["ok"] for check in content["checks"].values()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,56 @@
+"""The page plan.md and the table in the README: what the paper's studies take, as `contrastive-inversion plan` says.
+
+`python docs/plan.py` writes both; a test says when they are no longer what the code says.
+"""
+
+import re
+from pathlib import Path
+
+from contrastive_inversion import papers
+from contrastive_inversion.run import budget, costs
+
+PAGE = Path(__file__).with_name("plan.md")
+README = Path(__file__).parent.parent / "README.md"
+TABLE = re.compile(r"(<!-- plan -->\n).*?(<!-- /plan -->)", re.DOTALL)
+STUDIES = ("paper", "authors")
+SHOWN = {"Table 1": ["table_1"], "Figure 3": ["figure_3"], "all": []}
+NOWHERE = Path("/nonexistent")  # no rehearsal: the numbers of rates.yaml
+INTRODUCTION = """# What a study takes
+
+Written by `python docs/plan.py`: what `contrastive-inversion plan` says of the studies that need GPUs, before anything
+was measured on one. Costs follow from the recipes (epochs, images, networks, batches); what a unit of work takes stands
+in `base/rates.yaml`, each number with its origin. `contrastive-inversion rehearse --study paper` runs a little of every
+kind of job at its real shape, in minutes and without the data, and lays what it measured over these
+(`results/rates.json`); `plan`, `doctor` and the memory, time limits and priorities of the workflow's rules follow.
+
+The times on 1, 4 and 8 GPUs are those of a schedule, longest chain of jobs first, on 16, 16 and 32 cores: a job that
+holds a GPU claims one core, and jobs without one give way to its picture threads."""
+
+
+def page() -> str:
+    """The page as Markdown."""
+    parts = [f"## {name}\n\n{budget.page([], papers.study(name), NOWHERE)}" for name in (*STUDIES, "simclr")]
+    return "\n\n".join([INTRODUCTION, *parts]) + "\n"
+
+
+def table() -> str:
+    """The README's table: hours of an H100, disk, and the time on some GPUs."""
+    rows = []
+    for name in STUDIES:
+        study = papers.study(name)
+        machine = costs.machine_of(study, NOWHERE)
+        for target, targets in SHOWN.items():
+            found = budget.of(targets, study, machine)
+            jobs, gpu, _, kept, *walls = budget.target_row("", found, budget.MACHINES)[1:]
+            rows.append([name, target, jobs, gpu, kept, *walls])
+    return budget.table(rows, ["study", "what", "jobs", "H100 h", "disk, GB", "1 GPU, h", "4 GPUs, h", "8 GPUs, h"])
+
+
+def readme() -> str:
+    """The README with the table as it is now."""
+    return TABLE.sub(lambda match: f"{match[1]}{table()}\n{match[2]}", README.read_text(encoding="utf-8"))
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")
+    README.write_text(readme(), encoding="utf-8")

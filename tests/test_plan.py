@@ -1,0 +1,276 @@
+"""What a study costs: work from recipes, rates from one file, the schedule, what rules ask for, and the rehearsal."""
+
+import json
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from contrastive_inversion import papers
+from contrastive_inversion.base import files, gpus, machine, rates
+from contrastive_inversion.base.errors import UserError
+from contrastive_inversion.base.rates import Measured, Rehearsed
+from contrastive_inversion.learn import networks
+from contrastive_inversion.learn.settings import Network
+from contrastive_inversion.ledger import plan
+from contrastive_inversion.run import budget, cli, costs, doctor, jobs, rehearsal
+from contrastive_inversion.run.schedule import Task, timetable
+
+MEASURED = ("paper", "authors", "demo", "demo-seeds", "smoke", "simclr", "simclr-authors", "simclr-demo")
+H100 = costs.Machine("H100", {})
+
+
+def whole(name, tmp_path):
+    """All products of a study, and what each costs."""
+    study = papers.study(name)
+    here = costs.machine_of(study, tmp_path)
+    products = plan.with_inputs(plan.behind_targets([], study), study)
+    return study, {product: costs.cost(product, study, here) for product in products}
+
+
+# --- work and rates -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", rates.published().networks.of)
+def test_the_networks_take_what_the_file_says(name):
+    architecture, _, model = name.partition("/")
+    said = rates.published().networks.of[name]
+    network = networks.build(Network(architecture=architecture, model=model, mean=[0.5] * 3, std=[0.5] * 3)).to("meta")
+    images, kept = torch.empty(2, 3, said.size, said.size, device="meta"), {}
+    weights = {parameter.untyped_storage()._cdata for parameter in network.parameters()}
+
+    def keep(tensor):
+        if tensor.untyped_storage()._cdata not in weights:
+            kept[tensor.untyped_storage()._cdata] = tensor
+        return tensor
+
+    with FlopCounterMode(display=False) as counted, torch.no_grad():
+        network(images)
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        network(images)
+    assert said.gflop == pytest.approx(counted.get_total_flops() / 2e9, rel=0.01)
+    assert said.weights == pytest.approx(sum(p.numel() for p in network.parameters()), rel=0.01)
+    assert said.dim == network.dim
+    megabytes = sum(each.untyped_storage().nbytes() for each in kept.values()) / 2e6
+    assert said.kept_mb == pytest.approx(megabytes, rel=0.1)
+
+
+def test_a_student_takes_its_epochs_times_its_images_times_four_forward_passes(tmp_path):
+    work = costs.work_of("encoders/student-gb37", papers.study("paper"))
+    assert work.device["train_16bit"] == pytest.approx(25 * 126_689 * 4 * 19.52 / 1000)
+    assert work.feed == {"crop": 25 * 126_689}
+    assert 20 < work.gpu_gb < 24  # 256 images of 71 MB, and weights with their optimiser's state
+    assert work.state_gb == pytest.approx(3 * 4 * 56.3e6 / 1e9, rel=0.01)
+
+
+def test_costs_follow_settings_and_not_the_study_s_name(study_of):
+    short, usual = study_of("distill: {epochs: 5}", parent="paper"), papers.study("paper")
+    product = "encoders/student-gb37"
+    ratio = costs.cost(product, usual, H100).busy_seconds / costs.cost(product, short, H100).busy_seconds
+    assert ratio == pytest.approx(5)
+    other = study_of("networks: {student: {model: RN50}}", "other", "paper")
+    assert costs.cost(product, other, H100).seconds > 0  # taken for the largest network that is known
+
+
+@pytest.mark.parametrize("name", MEASURED)
+def test_every_kind_of_job_says_what_it_takes(name, tmp_path):
+    study, found = whole(name, tmp_path)
+    assert {cost.kind for cost in found.values()} <= set(study.paper.jobs)
+    for product, cost in found.items():
+        work = costs.work_of(product, study)
+        assert work.device or work.host or cost.kind == "gallery", product
+        assert 0 < cost.busy_seconds < cost.seconds and cost.ram_gb > 0.4, product
+
+
+@pytest.mark.parametrize("name", ["paper", "authors", "simclr", "simclr-authors"])
+def test_no_job_of_the_real_studies_takes_more_than_a_day_or_64_gb(name, tmp_path):
+    study, found = whole(name, tmp_path)
+    large = {product: (cost.seconds / 3600, cost.ram_gb) for product, cost in found.items()}
+    assert not {product: each for product, each in large.items() if each[0] > 24 or each[1] > 64}
+
+
+def test_the_demo_takes_the_disk_that_it_was_seen_to_take(tmp_path):
+    _, found = whole("demo", tmp_path)
+    assert sum(cost.kept_gb for cost in found.values()) == pytest.approx(0.74, rel=0.3)
+
+
+# --- scheduling -----------------------------------------------------------------------------------------------------
+
+
+def test_jobs_are_started_by_priority_and_never_beyond_what_there_is():
+    tasks = {
+        "short": Task(1, [], 1, gpus=1), "long": Task(3, [], 3, gpus=1), "after": Task(2, ["short"], 2, gpus=1),
+        "cpu": Task(1, [], 0),
+    }  # fmt: skip
+    one = timetable(tasks, gpus=1, cores=4)
+    assert one.starts == {"long": 0, "cpu": 0, "short": 3, "after": 4} and one.makespan == 6 and one.gpus_busy == 1
+    two = timetable(tasks, gpus=2, cores=2)
+    assert two.starts == {"long": 0, "short": 0, "after": 1, "cpu": 3} and two.makespan == 4
+    assert two.gpus_busy == pytest.approx(6 / 8)
+
+
+def test_memory_holds_jobs_back_and_one_that_is_too_large_runs_alone():
+    tasks = {name: Task(1, [], 1, ram_gb=size) for name, size in (("a", 6), ("b", 6), ("c", 99))}
+    assert sorted(timetable(tasks, 0, 8, ram_gb=10).starts.values()) == [0, 1, 2]
+    assert timetable(tasks, 0, 8).makespan == 1
+
+
+def test_what_long_chains_wait_for_comes_first(tmp_path):
+    study = papers.study("paper")
+    first = {name: costs.priority(f"encoders/{name}", study, H100) for name in ("resnet100", "student-rm90")}
+    assert first["resnet100"] > first["student-rm90"]
+    for product in ("encoders/student-rm90", "encoders/teacher", "encoders/resnet"):
+        assert costs.priority(product, study, H100) > costs.priority(
+            "measurements/student-rm90/imagenet100", study, H100
+        )
+    tails = costs.longest_tails({"a": [], "b": ["a"], "c": ["a"], "d": ["c"]}, {"a": 1, "b": 5, "c": 2, "d": 4})
+    assert tails == {"a": 7, "b": 5, "c": 6, "d": 4}
+
+
+def test_resources_follow_job_and_study(tmp_path):
+    paper, demo = papers.study("paper"), papers.study("demo")
+    cpu = costs.machine_of(demo, tmp_path)
+    product = "encoders/resnet100"
+    assert costs.gpus(product, paper) == 1 and costs.gpus(product, demo) == 0
+    assert costs.runtime_minutes(product, demo, cpu) < 60 < costs.runtime_minutes(product, paper, H100) < 24 * 60
+    assert costs.memory_mb(product, demo, cpu) < 2000 < costs.memory_mb(product, paper, H100) < 16_000
+    assert costs.gpus("encoders/teacher", paper) == 0  # read from a published file
+    assert costs.picture_threads(product, paper) == 4 and costs.picture_threads(product, demo) == 1
+    assert all(
+        costs.gpus(each, papers.study("published")) == 0 for each in plan.measurements(papers.study("published"))
+    )
+
+
+# --- the command ----------------------------------------------------------------------------------------------------
+
+
+def test_a_plan_has_a_row_for_each_kind_and_each_target(capsys):
+    assert cli.main(["plan", "table_1", "figure_3", "--study", "paper"]) == 0
+    output = capsys.readouterr().out
+    rows = {line.split("|")[1].strip() for line in output.splitlines() if line.startswith("|")}
+    assert {"distill", "supervised", "heads", "measure", "images", "weights", "table_1", "figure_3", "all"} <= rows
+    assert "on H100" in output and "assumed, worked out from published throughputs" in output
+    assert cli.main(["plan", "table_99", "--study", "paper"]) == 1
+    assert "has no target 'table_99'" in capsys.readouterr().err
+
+
+def test_more_gpus_never_take_longer_and_never_beat_the_longest_chain(tmp_path):
+    study = papers.study("simclr")
+    whole = budget.of([], study, H100)
+    walls = [whole.on(gpus, 32).makespan for gpus in (1, 4, 8)]
+    assert walls == sorted(walls, reverse=True)
+    assert walls[-1] >= max(costs.tails(study, H100).values()) - 1e-6
+    assert walls[0] >= whole.total("gpu_seconds")
+
+
+# --- rehearsal ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("on_gpu", [True, False])
+@pytest.mark.parametrize("name", ["paper", "authors", "demo", "simclr"])
+def test_a_rehearsal_has_every_kind_of_job(name, on_gpu):
+    study = papers.study(name)
+    small = rehearsal.lowered(study, on_gpu and study.settings.gpu > 0)
+    recipes = plan.with_inputs(plan.behind_targets([], small), small)
+    wanted = {study.paper.kind_of(r) for r in plan.with_inputs(plan.behind_targets([], study), study).values()}
+    assert {study.paper.kind_of(recipe) for recipe in recipes.values()} == wanted
+    if on_gpu and name == "paper":
+        assert recipes["encoders/student-gn30"].settings.batch == study.settings.distill.batch  # at its real shape
+
+
+def test_a_rehearsal_measures_and_the_plan_reads_it(study_of, tmp_path, monkeypatch):
+    also = "tables: []\nfigures: []\nalso: ['resnet100 | own | imagenet100 | clean | top1']\n"
+    study = study_of(also + "resnet100: {epochs: 1, batch: 50}", parent="smoke")
+    monkeypatch.setattr(rehearsal, "lowered", lambda study, on_gpu: study)
+    monkeypatch.setattr(rehearsal, "WORTH", 0)
+    found = rehearsal.rehearse(study, tmp_path)
+    assert set(found.kinds) == {f"inverse_problems/{kind}" for kind in ("images", "supervised", "measure")}
+    assert rates.rehearsed(tmp_path) == found
+    assert {path.name for path in tmp_path.iterdir()} == {"own studies", rates.REHEARSED}
+    assumed, here = costs.Machine(None, {}), costs.machine_of(study, tmp_path)
+    cost, other = (costs.cost("encoders/resnet100", study, each) for each in (here, assumed))
+    ratio = found.kinds["inverse_problems/supervised"].ratio
+    assert cost.busy_seconds == pytest.approx(ratio * other.busy_seconds) and "measured here" in cost.origin
+
+
+def test_a_rehearsal_that_is_interrupted_or_fails_leaves_the_old_rates(study_of, tmp_path, monkeypatch):
+    study = study_of("tables: []\nfigures: []\nalso: ['resnet100 | own | imagenet100 | clean | top1']", parent="smoke")
+    monkeypatch.setattr(rehearsal, "lowered", lambda study, on_gpu: study)
+    old = Rehearsed(device=None, kinds={"inverse_problems/heads": Measured(ratio=2, work="")})
+    files.write_json(tmp_path / rates.REHEARSED, old.model_dump())
+    for error in (KeyboardInterrupt(), UserError("encoders/resnet100: the GPU's memory does not suffice")):
+
+        def command(*arguments, error=error):
+            raise error
+
+        monkeypatch.setattr(rehearsal, "command", command)
+        with pytest.raises(type(error)):
+            rehearsal.rehearse(study, tmp_path)
+        assert rates.rehearsed(tmp_path) == old and not list(tmp_path.glob(".rehearsal*"))
+
+
+def test_pictures_of_a_rehearsal_are_as_large_as_imagenet_s(tmp_path):
+    sizes = [path.stat().st_size for path in rehearsal.pictures(tmp_path / "pictures")]
+    assert all(95_000 < size < 125_000 for size in sizes) and len(set(sizes)) == rehearsal.PICTURES
+
+
+def test_a_damaged_file_of_rates_is_told(tmp_path):
+    (tmp_path / rates.REHEARSED).write_text(json.dumps({"device": None, "kinds": {"a": {"ratio": -1, "work": ""}}}))
+    with pytest.raises(UserError, match=r"rates.json: kinds.a.ratio: -1 is not above 0"):
+        rates.rehearsed(tmp_path)
+
+
+# --- too little -----------------------------------------------------------------------------------------------------
+
+
+def card(gib):
+    return gpus.Card("0", "GPU-1", "NVIDIA A10", gib, 0.0)
+
+
+def amiss(monkeypatch, tmp_path, *products, **here):
+    monkeypatch.setattr(machine, "ram_gb", lambda: here.get("ram", 64))
+    monkeypatch.setattr(gpus, "installed", lambda: [card(here.get("gpu", 80))])
+    study = papers.study("paper")
+    recipes = {product: plan.recipe_of(product, study) for product in products}
+    return doctor.problems(recipes, study, tmp_path, here=True)
+
+
+def test_too_little_of_a_machine_is_refused_with_the_setting_that_would_fit(monkeypatch, tmp_path):
+    product = "encoders/resnet100"
+    assert amiss(monkeypatch, tmp_path, product) == []
+    (line,) = amiss(monkeypatch, tmp_path, product, gpu=24)
+    assert line.startswith("GPU: encoders/resnet100 takes about 38 GB of memory, and NVIDIA A10 has 26 GB; ")
+    batch = int(line.split("with ")[-1].split()[0])
+    study = papers.study("paper")
+    smaller = costs.work_of(product, study)
+    assert 100 < batch < 256 and smaller.gpu_gb - (256 - batch) * smaller.image_gb + costs.CUDA_GB <= 26
+    (line,) = amiss(monkeypatch, tmp_path, product, ram=4)
+    assert line.startswith("RAM: encoders/resnet100 takes about 5 GB, and this machine has 4 GB")
+    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda folder: type("Usage", (), {"free": 1e8}))
+    (line,) = amiss(monkeypatch, tmp_path, product)
+    assert line.startswith("disk: about 680 MB needed, 100 MB free; free some space, move results, or")
+
+
+def test_a_folder_that_may_not_be_read_is_a_line(monkeypatch):
+    def denied(recipe):
+        raise PermissionError(13, "Permission denied", "/data/imagenet/train")
+
+    monkeypatch.setattr(doctor, "data_set", denied)
+    recipe = plan.recipe_of("images/imagenet100", papers.study("paper"))
+    (check,) = doctor.of_files({"images/imagenet100": recipe})
+    assert not check.ok and "/data/imagenet/train cannot be read (Permission denied)" in str(check)
+
+
+@pytest.mark.parametrize(
+    "error", [torch.OutOfMemoryError("CUDA out of memory."), MemoryError(), RuntimeError("[..] can't allocate memory")]
+)
+def test_a_job_without_enough_memory_ends_in_one_line_with_the_setting(error, tmp_path, monkeypatch):
+    def lacking(recipe, job):
+        raise error
+
+    study = papers.study("smoke")
+    product = "encoders/student-rm90"
+    recipe = plan.recipe(product, study)
+    monkeypatch.setattr(jobs.importlib, "import_module", lambda name: type("Module", (), {"train": lacking}))
+    with pytest.raises(UserError, match=f"^{product}: the machine's memory does not suffice; lower distill.batch in"):
+        jobs.run(product, study.paper, tmp_path, recipe)

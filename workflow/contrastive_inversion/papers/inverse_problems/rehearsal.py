@@ -1,0 +1,33 @@
+"""What a rehearsal of the paper's studies measures: every kind of job, at its real shape, on few images. No torch."""
+
+from typing import Any
+
+from contrastive_inversion.ledger.study import Study
+
+ASKED = [
+    "student-gn30 | probe 100% | imagenet100 | gn30 | top1",
+    "baseline100-gn30 | own | imagenet100 | gn30 | top1",
+    "resnet | probe 100% on clean | imagenet100 | nlm-gn10 | top1",
+    "resnet | probe 100% on clean | imagenet100 | dd-rm50 | top1",
+]
+RESTORED = 4  # images, of few steps each
+
+
+def changes(study: Study[Any], images: int, epochs: int, batch: int | None) -> dict[str, Any]:
+    """What to lay over a study's settings: so many images and epochs, and another batch where one is named."""
+    short = {"epochs": epochs} | ({"batch": batch} if batch else {})
+    data = {
+        name: said | ({"train": images, "test": images} if said["source"] == "imagenet" else {})
+        for name, said in study.said["data"].items()
+    }
+    trained = {key: short for key in ("teacher", "resnet") if study.said[key]["weights"] == "trained"}
+    fits = {key: {"epochs": epochs} for key in ("full", "subset", "transfer", "clean") if study.said["probe"].get(key)}
+    return trained | {
+        "tables": [], "figures": [11], "also": ASKED, "data": data, "probe": fits,
+        **dict.fromkeys(("resnet100", "distill", "finetune"), short),
+        "evaluate": {"instantiations": 2} | ({"batch": batch} if batch else {}),
+        "restore": {
+            "nlm": {"images": RESTORED, "blocks": 1, "instantiations": 1},
+            "deep_decoder": {"images": RESTORED, "blocks": 1, "steps": 5 * epochs},
+        },
+    }  # fmt: skip

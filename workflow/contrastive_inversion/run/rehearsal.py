@@ -1,0 +1,208 @@
+"""A rehearsal: real jobs of every kind, at their real shape on few images; it measures the rates that `plan` reads.
+
+Each job is the very command that the workflow runs, in a process of its own, so that its memory is its own. ImageNet's
+pictures and published weights need not be there: pictures of their size and weights drawn at random cost as much.
+"""
+
+import importlib
+import io
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from graphlib import TopologicalSorter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from contrastive_inversion.base import files, gpus, rates
+from contrastive_inversion.base.canonical import digest
+from contrastive_inversion.base.errors import UserError
+from contrastive_inversion.base.job import Job
+from contrastive_inversion.base.rates import Measured, Rehearsed
+from contrastive_inversion.data.entries import Entry
+from contrastive_inversion.data.settings import Images, Photos
+from contrastive_inversion.data.work import store
+from contrastive_inversion.learn.settings import Weights
+from contrastive_inversion.ledger import plan
+from contrastive_inversion.ledger import study as studies
+from contrastive_inversion.ledger.study import Study
+from contrastive_inversion.run import costs, jobs
+
+MINUTES = 10  # after which no further job is begun
+LARGE, SMALL = (2048, 8, None), (16, 1, 8)  # images, epochs and batch (None: its own), on a GPU and on a CPU
+SIZE, QUALITY, PICTURES = (500, 375), 94, 8  # of an ImageNet file of 110 kB; that many are different
+CLASSES = 100
+PACKED = 500
+COUNTED = {"train": PACKED, "test": None}
+WORTH = 0.5  # seconds that the plan must say of a kind for its measurement to mean anything
+
+
+@dataclass(frozen=True)
+class Found:
+    """What jobs of a kind took, as multiples of what the plan says of them, and the seconds of which that is."""
+
+    kind: str
+    seconds: float
+    planned: float
+    ram: float = 1.0
+    gpu: float = 1.0
+
+
+def rehearse(study: Study[Any], results: Path) -> Rehearsed:
+    """Run the rehearsal and write what it found to the folder of results, in one piece at the end.
+
+    Raises UserError for a job that fails, memory that does not suffice among the reasons; old rates then stay.
+    """
+    cards = gpus.installed() if study.settings.gpu else []
+    card = cards[0].name if cards else None
+    small, began = lowered(study, card is not None), time.monotonic()
+    results.mkdir(parents=True, exist_ok=True)
+    found: list[Found] = []
+    with tempfile.TemporaryDirectory(prefix=".rehearsal-", dir=results) as folder:
+        for product in in_order(small):
+            if time.monotonic() - began > 60 * MINUTES:
+                print(f"{product} and what follows are left out after {MINUTES} minutes; their rates stay", flush=True)
+                break
+            found += made(product, small, Path(folder), card)
+    content = Rehearsed(device=card, kinds=earlier(results, card) | by_kind(found, study))
+    files.write_json(results / rates.REHEARSED, content.model_dump())
+    return content
+
+
+def lowered(study: Study[Any], on_gpu: bool) -> Study[Any]:
+    """The study with fewer images and epochs; without a GPU smaller batches too.
+
+    Raises UserError for a paper that names no rehearsal.
+    """
+    if study.paper.rehearsal is None:
+        raise UserError(f"the paper '{study.paper.name}' does not say what to rehearse (`Paper.rehearsal`)")
+    how = LARGE if on_gpu or not study.settings.gpu else SMALL
+    changes = study.paper.rehearsal(study, *how) | {"gpu": int(on_gpu)}
+    said = studies.merged(study.said, changes)
+    return Study(study.name, study.paper, studies.typed(said, study.paper.settings, study.files), said, study.files)
+
+
+def in_order(study: Study[Any]) -> list[str]:
+    """The study's products, each after those that it is made from."""
+    recipes = plan.with_inputs(plan.behind_targets([], study), study)
+    return list(TopologicalSorter({product: list(recipe.inputs) for product, recipe in recipes.items()}).static_order())
+
+
+def made(product: str, study: Study[Any], folder: Path, card: str | None) -> Iterator[Found]:
+    """Make a product of the lowered study and tell what it took; what stands in for weights tells nothing."""
+    recipe = plan.recipe_of(product, study)
+    job = Job(product, folder / study.name, digest(plan.recipe(product, study)), recipe.inputs)
+    print(f"{product} ...", flush=True)
+    if isinstance(recipe, Weights):
+        drawn(recipe, job, study)
+        return
+    if isinstance(recipe, Images) and isinstance(recipe.settings, Photos):
+        yield packed(recipe, job, study, folder)
+        return
+    planned = costs.cost(product, study, costs.Machine(card, {}))
+    ram_gb = command(product, study, folder)
+    record, note = files.record_in(job.path), job.state / "progress.json"
+    seconds = files.read_json(note)["seconds"] if note.exists() else record["seconds"]
+    gpu = record["gpu_gb"] / planned.gpu_gb if planned.gpu_gb else 1.0
+    yield Found(planned.kind, seconds, planned.busy_seconds, ram_gb / planned.ram_gb, gpu)
+
+
+def command(product: str, study: Study[Any], folder: Path) -> float:
+    """Run a job as the workflow does: the GB of RAM that it took. Raises UserError with its last line if it fails."""
+    line = [sys.executable, "-m", "contrastive_inversion", "make", product, "--root", str(folder / study.name)]
+    line += ["--paper", study.paper.name, "--recipe", plan.recipe(product, study)]
+    line += ["--gpus", str(costs.gpus(product, study)), "--threads", str(costs.picture_threads(product, study))]
+    with tempfile.TemporaryFile("w+") as log:
+        process = subprocess.Popen(line, stdout=log, stderr=subprocess.STDOUT)
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        log.seek(0)
+        lines = log.read().splitlines()
+    if process.returncode == -9:
+        raise UserError(f"{product}: killed, as a system does when its memory does not suffice")
+    if process.returncode:
+        raise UserError(f"{product}: {lines[-1].removeprefix('Error: ') if lines else 'failed'}")
+    return usage.ru_maxrss / (1e9 if sys.platform == "darwin" else 1e6)
+
+
+def drawn(recipe: Weights, job: Job, study: Study[Any]) -> None:
+    """An encoder with random weights in the place of a published file."""
+    from contrastive_inversion.learn import networks
+
+    jobs.write(
+        job, networks.state(networks.build(recipe.network)), jobs.record_of(job, recorded(job, study), time.time())
+    )
+
+
+def packed(recipe: Images, job: Job, study: Study[Any], folder: Path) -> Found:
+    """A store of generated pictures of ImageNet's size; what packing many of them took."""
+    paths = pictures(folder / "pictures")
+    splits = {split: entries(paths, getattr(recipe.settings, split) or PICTURES) for split in ("train", "test")}
+    record = jobs.record_of(job, recorded(job, study), time.time())
+    packing = importlib.import_module("contrastive_inversion.data.packing")  # with torch
+    jobs.write(job, packing.pack(splits, job.path, job.state), record | {"classes": [str(i) for i in range(CLASSES)]})
+    began, measured = time.monotonic(), Job("images/packed", folder, "")
+    packing.pack({"train": entries(paths, PACKED)}, measured.path, measured.state)
+    work = store(recipe.model_copy(update={"settings": recipe.settings.model_copy(update=COUNTED)}), {})
+    planned = costs.on_core({unit: amount for unit, amount in work.host.items() if unit in ("decode", "header")})
+    return Found("images", time.monotonic() - began, planned)
+
+
+def entries(paths: list[Path], count: int) -> list[Entry]:
+    """So many image files with labels of all classes."""
+    labels = np.linspace(0, CLASSES - 1, count).round().astype(int).tolist()
+    return [Entry(paths[i % len(paths)], label) for i, label in enumerate(labels)]
+
+
+def recorded(job: Job, study: Study[Any]) -> dict[str, Any]:
+    """A recipe as a file's record has it."""
+    recipe: dict[str, Any] = json.loads(plan.recipe(job.product, study))
+    return recipe
+
+
+def pictures(folder: Path) -> list[Path]:
+    """JPEG files as large as ImageNet's are on average, in pixels and in bytes."""
+    from PIL import Image
+
+    folder.mkdir(exist_ok=True)
+    paths = [folder / f"{number}.JPEG" for number in range(PICTURES)]
+    for number, path in enumerate(paths):
+        random = np.random.default_rng(number)
+        coarse = Image.fromarray(random.integers(0, 255, (24, 32, 3), np.uint8)).resize(SIZE, Image.Resampling.BICUBIC)
+        grainy = np.asarray(coarse) + random.normal(0, 12, (SIZE[1], SIZE[0], 3))
+        content = io.BytesIO()
+        Image.fromarray(grainy.clip(0, 255).astype(np.uint8)).save(content, "JPEG", quality=QUALITY)
+        path.write_bytes(content.getvalue())
+    return paths
+
+
+def earlier(results: Path, card: str | None) -> dict[str, Measured]:
+    """What an earlier rehearsal on the same device found, another paper's kinds of job among it."""
+    known = rates.rehearsed(results)
+    return dict(known.kinds) if known and known.device == card else {}
+
+
+def by_kind(found: list[Found], study: Study[Any]) -> dict[str, Measured]:
+    """What was found by kind of job; a kind of moments is left out."""
+    kinds: dict[str, list[Found]] = {}
+    for each in found:
+        kinds.setdefault(each.kind, []).append(each)
+    known = {kind: each for kind, each in kinds.items() if sum(found.planned for found in each) > WORTH}
+    return {f"{study.paper.name}/{kind}": together(each) for kind, each in known.items()}
+
+
+def together(found: list[Found]) -> Measured:
+    """What the jobs of one kind say together."""
+    seconds = sum(each.seconds for each in found)
+    return Measured(
+        ratio=max(seconds / sum(each.planned for each in found), 1e-3),
+        ram=max(each.ram for each in found),
+        gpu=max(each.gpu for each in found),
+        work=f"{len(found)} job{'s' * (len(found) > 1)}, {seconds:.1f} s",
+    )
