@@ -1,13 +1,19 @@
-"""The paper's and the authors' studies on small files of the published formats: real networks, real image size.
+"""The studies on photographs on small files of the published formats: real networks, real image size.
 
 Only epochs, counts of images and batches are lowered. The files' checksums cannot be the published ones: the weights'
-are given in the study, those of CIFAR and STL-10 are not looked at (see OFFICIAL).
+are given in the study, those of archives to fetch with their addresses, those of CIFAR and STL-10 are not looked at
+(see OFFICIAL).
 """
 
+import functools
 import hashlib
+import http.server
+import json
 import os
 import subprocess
 import sys
+import tarfile
+import threading
 from pathlib import Path
 
 import pytest
@@ -16,7 +22,7 @@ import yaml
 import formats
 from contrastive_inversion import papers
 from contrastive_inversion.base import files
-from contrastive_inversion.data import classes
+from contrastive_inversion.data import classes, readers, sources
 from contrastive_inversion.ledger import printed, quantities
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -26,6 +32,17 @@ import sys
 if any(name in sys.orig_argv for name in ("images/cifar10", "images/cifar100", "images/stl10")):
     from torchvision.datasets import cifar, stl10
     cifar.check_integrity = stl10.check_integrity = lambda path, md5=None: True
+if "fetch" in sys.orig_argv:
+    import json, pathlib
+    from contrastive_inversion.data import sources
+    served = json.loads((pathlib.Path(__file__).parent / "served.json").read_text())
+    sources.WEIGHTS = {name: [f"{served['url']}/gone", address] for name, address in served["weights"].items()}
+    sources.ARCHIVES = {name: sources.File(*served[name]) for name in sources.ARCHIVES}
+"""
+KAGGLEHUB = """
+import shutil
+def dataset_download(handle, output_dir):
+    shutil.copytree(SOURCE, output_dir, dirs_exist_ok=True)
 """
 # A printed number of every table (Table 3 is the label shift's classes), and every data set.
 MEASURED = """
@@ -49,6 +66,8 @@ resnet | probe 100% on rm90 | imagenet100 | rm90 | top1
 student-mix | probe 100% | imagenet100c | fog | top1
 baseline-clean | own | imagenet100c | fog | top1
 """.strip().splitlines()
+SETS = ["imagenet100", "imagenet100b", "imagenet100c", "label_shift", "cifar10", "cifar100", "stl10", "covid"]
+XRAYS = [(f"{split}{i}.jpeg", ("Normal", "Pnemonia")[i % 2], split) for split in ("TRAIN", "TEST") for i in range(4)]
 
 
 def write_data(root):
@@ -58,8 +77,7 @@ def write_data(root):
     formats.imagenet_c(root / "imagenet-c")
     formats.cifar(root / "cifar", images=4)
     formats.stl10(root / "stl10")
-    rows = [(f"{split}{i}.jpeg", ("Normal", "Pnemonia")[i % 2], split) for split in ("TRAIN", "TEST") for i in range(4)]
-    formats.coronahack(root / "coronahack", rows)
+    formats.coronahack(root / "coronahack", XRAYS)
     return {key: str(root / key) for key in ("imagenet", "cifar", "stl10", "coronahack")} | {
         "imagenet_c": str(root / "imagenet-c")
     }
@@ -96,6 +114,63 @@ def lowered(parent, weights):
     }  # fmt: skip
 
 
+def write_archives(root):
+    """The archives of the study that needs no registration, as their publishers pack them: {source: file}."""
+    for name in ("imagenette", "imagewoof"):
+        tree = root / f"{name}2"
+        for i, wnid in enumerate(classes.wnids(f"{name}_wnids.txt")):
+            for split, count in (("train", 6), ("val", 4)):
+                for k in range(count):
+                    formats.photo(tree / split / wnid / f"{wnid}_{k}.JPEG", (260 + i + k, 240 + k))
+    formats.cifar(root, images=4)
+    formats.stl10(root)
+    packed = {}
+    for source, file in sources.ARCHIVES.items():
+        packed[source] = root / file.name
+        with tarfile.open(packed[source], "w:gz") as archive:
+            archive.add(root / readers.ARCHIVES[source], readers.ARCHIVES[source])
+    return packed
+
+
+def lowered_imagenette(weights):
+    """The study without registration, its epochs, counts and batches lowered as the others'."""
+    data = yaml.safe_load((PAPER.folder / "studies/imagenette.yaml").read_text())["data"]
+    data["imagenet100"] |= {"train": 60, "test": 40}
+    data["imagenet100b"] |= {"train": 60, "test": 40}
+    data["imagenet100c"] |= {"images_per_class": 1}
+    data["label_shift"] |= {"test": 40}
+    return lowered("paper", weights) | {
+        "inherits": "imagenette", "data": data, "tables": [3], "figures": [11],
+        "also": [*MEASURED, "student-rm90 | probe 10% | imagenet100 | rm90 | mrr"],
+    }  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def bare(tmp_path_factory):
+    """A folder with nothing but a config.yaml and a study, and a web server with all that is fetched."""
+    folder, served = tmp_path_factory.mktemp("bare"), tmp_path_factory.mktemp("served")
+    weights, packed = write_weights(served / "weights"), write_archives(served)
+    formats.coronahack(served / "coronahack", XRAYS)
+    content = {"study": "imagenette-miniature", "studies": "studies"}
+    (folder / "config.yaml").write_text(yaml.safe_dump(content))
+    for name in ("studies", "site"):
+        (folder / name).mkdir()
+    (folder / "studies/imagenette-miniature.yaml").write_text(yaml.safe_dump(lowered_imagenette(weights)))
+    (folder / "site/sitecustomize.py").write_text(OFFICIAL)
+    (folder / "site/kagglehub.py").write_text(KAGGLEHUB.replace("SOURCE", repr(str(served / "coronahack"))))
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=served)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        url = f"http://127.0.0.1:{server.server_port}"
+        told = {"url": url, "weights": {n: f"{url}/weights/{Path(p).name}" for n, p in weights.items()}}
+        for source, path in packed.items():
+            md5 = hashlib.md5(path.read_bytes()).hexdigest()
+            told[source] = [path.name, [f"{url}/gone", f"{url}/{path.name}"], "md5", md5]
+        (folder / "site/served.json").write_text(json.dumps(told))
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield folder
+        server.shutdown()
+
+
 @pytest.fixture(scope="module")
 def laboratory(tmp_path_factory):
     """A folder with data, weights, the lowered studies, and a config.yaml that names them."""
@@ -117,9 +192,31 @@ def snakemake(folder, *arguments, parent="paper"):
         str(folder), "--configfile", str(folder / "config.yaml"), "--cores", "2", *arguments,
         "--config", f"study={parent}-miniature",
     ]  # fmt: skip
-    environment = os.environ | {"PYTHONPATH": str(folder / "site")}
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(folder / "site"), os.environ.get("PYTHONPATH", "")])}
     found = subprocess.run(command, capture_output=True, text=True, env=environment)
     return found.returncode, found.stdout + found.stderr
+
+
+def test_the_study_without_registration_begins_with_nothing(bare):
+    """The README's commands: data and weights are fetched to their places, and every data set is packed."""
+    status, output = snakemake(bare, "download", "weights", parent="imagenette")
+    assert status == 0, output[-5000:]
+    assert (bare / "data/imagenette/imagenette2/val").is_dir() and (bare / "weights/RN101.pt").is_file()
+    found = [f"results/imagenette-miniature/images/{name}.safetensors" for name in SETS if name != "imagenet100c"]
+    status, output = snakemake(bare, *found, parent="imagenette")
+    assert status == 0, output[-5000:]
+    tensors, record = files.load(bare / found[0])
+    assert record["classes"][:2] == ["tench", "English springer"] and len(tensors["test/labels"]) == 40
+    tensors, _ = files.load(bare / "results/imagenette-miniature/images/label_shift.safetensors")
+    assert set(tensors["test/labels"].tolist()) == {1}  # every dog counts as an English springer
+
+
+@pytest.mark.slow
+def test_the_whole_study_without_registration_runs(bare):
+    assert snakemake(bare, "download", "weights", parent="imagenette")[0] == 0
+    check_whole_study(bare, "imagenette")
+    table = (bare / "results/imagenette-miniature/tables/table_3.csv").read_text().splitlines()
+    assert len(table) == 11 and table[1] == "Shih-Tzu,n02086240,English springer,n02102040,1"
 
 
 def test_a_number_of_every_table_is_measured():
@@ -129,9 +226,8 @@ def test_a_number_of_every_table_is_measured():
 
 
 def test_every_data_set_and_both_weights_are_read(laboratory):
-    sets = ["imagenet100", "imagenet100b", "imagenet100c", "label_shift", "cifar10", "cifar100", "stl10", "covid"]
     results = "results/paper-miniature"
-    targets = [f"{results}/images/{name}.safetensors" for name in sets]
+    targets = [f"{results}/images/{name}.safetensors" for name in SETS]
     targets += [f"{results}/encoders/{name}.safetensors" for name in ("teacher", "resnet")]
     status, output = snakemake(laboratory, *targets)
     assert status == 0, output[-5000:]
@@ -143,10 +239,14 @@ def test_every_data_set_and_both_weights_are_read(laboratory):
 @pytest.mark.slow
 @pytest.mark.parametrize("parent", ["paper", "authors"])
 def test_the_whole_study_runs(laboratory, parent):
-    status, output = snakemake(laboratory, parent=parent)
+    check_whole_study(laboratory, parent)
+
+
+def check_whole_study(folder, parent):
+    status, output = snakemake(folder, parent=parent)
     assert status == 0, output[-8000:]
-    found = list((laboratory / f"results/{parent}-miniature/measurements").rglob("*.json"))
+    found = list((folder / f"results/{parent}-miniature/measurements").rglob("*.json"))
     rows = [row for path in found for row in files.read_json(path)["rows"]]
     assert len(rows) >= len(MEASURED)
-    assert (laboratory / f"figures/{parent}-miniature/figure_11.png").stat().st_size > 10_000
-    assert (laboratory / f"results/{parent}-miniature/report.html").exists()
+    assert (folder / f"figures/{parent}-miniature/figure_11.png").stat().st_size > 10_000
+    assert (folder / f"results/{parent}-miniature/report.html").exists()

@@ -9,6 +9,12 @@ def top_k(logits: torch.Tensor, labels: torch.Tensor, k: int) -> float:
     return 100 * (logits.topk(k, dim=1).indices == labels[:, None]).any(dim=1).double().mean().item()
 
 
+def reciprocal_rank(logits: torch.Tensor, labels: torch.Tensor) -> float:
+    """Mean of 1 / rank of the label among the logits, in percent; ties count against it. logits: (N, C)."""
+    own = logits.gather(1, labels[:, None])  # (N, 1)
+    return 100 * (1 / (logits >= own).sum(dim=1).double()).mean().item()
+
+
 def auc(logits: torch.Tensor, labels: torch.Tensor) -> float:
     """Area under the ROC curve of class 0's probability, in [0, 1]. logits: (N, C); labels: int64 (N,)."""
     from sklearn.metrics import roc_auc_score

@@ -56,7 +56,12 @@ class Measurements:
         return self.contents[product]
 
     def of(self, quantity: Quantity) -> Estimate | None:
-        """The Estimate of a quantity over the study's trainings; None where a study of published values has none."""
+        """The Estimate of a quantity over the study's trainings.
+
+        None where a study of published values has none, or on data that the study leaves out.
+        """
+        if quantity.data in self.study.settings.left_out:
+            return None
         estimates = [self.one(each) for each in quantities.trainings(quantity, self.study)]
         known = [estimate for estimate in estimates if estimate is not None]
         return over_trainings(known) if len(known) == len(estimates) else None

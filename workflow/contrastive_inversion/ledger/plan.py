@@ -26,8 +26,15 @@ from contrastive_inversion.ledger.study import Study
 
 @functools.cache
 def of_table(number: int, study: Study[Any]) -> list[Quantity]:
-    """The quantities of a table's cells."""
-    return [cell.quantity for cell in printed.cells_of(number, study.paper)]
+    """The quantities of a table's cells, and those by which claims go in their place."""
+    quantities = [cell.quantity for cell in printed.cells_of(number, study.paper)]
+    standing_in = [printed.stand_in(quantity, study) for quantity in quantities]
+    return with_data([*quantities, *standing_in], study)
+
+
+def with_data(wanted: Iterable[Quantity], study: Study[Any]) -> list[Quantity]:
+    """Those of some quantities whose data the study does not leave out, each once."""
+    return [quantity for quantity in dict.fromkeys(wanted) if quantity.data not in study.settings.left_out]
 
 
 @functools.cache
@@ -35,12 +42,13 @@ def of_figure(number: int, study: Study[Any]) -> list[Quantity]:
     """The quantities of a figure's curves; a gallery has none."""
     layout = printed.figures(study.paper)[number]
     try:
-        return [
-            printed.curve_point(template, level, str(printed.setting_of(study, layout.metric)))
+        points = [
+            printed.curve_point(template, level, printed.metric_of(layout, study))
             for panel in layout.panels
             for template in panel.curves.values()
             for level in printed.levels_of(panel, study)
         ]
+        return with_data(points, study)
     except UserError as error:
         raise UserError(f"{study.paper.printed / 'figures.yaml'}: {number}: {error}") from None
 

@@ -5,7 +5,7 @@ import csv
 import functools
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -237,8 +237,10 @@ def notes_of(table: int, study: Study[Any]) -> list[str]:
     def applies(note: Note) -> bool:
         return all(study.has_data(data).source == source for data, source in note.where.items())
 
+    missing = dict.fromkeys(cell.quantity.data for cell in cells_of(table, study.paper))
+    missed = [f"Left out by this study: {data}." for data in missing if data in study.settings.left_out]
     try:
-        return [note.text for note in tables(study.paper)[table].notes if applies(note)]
+        return [note.text for note in tables(study.paper)[table].notes if applies(note)] + missed
     except UserError as error:
         raise UserError(f"{study.paper.printed / 'tables.yaml'}: {table}.notes: {error}") from None
 
@@ -267,6 +269,17 @@ def setting_of(study: Study[Any], text: Any) -> Any:
     if text[1:] not in type(study.settings).model_fields:
         raise UserError(f"'{text}' is no setting of a study{nearest(text[1:], type(study.settings).model_fields)}")
     return getattr(study.settings, text[1:])
+
+
+def metric_of(layout: FigureLayout, study: Study[Any]) -> str:
+    """The metric of a figure's curves, or the one that the study has in its place."""
+    metric = str(setting_of(study, layout.metric))
+    return study.settings.instead.get(metric, metric)
+
+
+def stand_in(quantity: Quantity, study: Study[Any]) -> Quantity:
+    """The quantity by which claims go in a quantity's place: itself, but for its metric where the study says so."""
+    return replace(quantity, metric=study.settings.instead.get(quantity.metric, quantity.metric))
 
 
 def levels_of(panel: Panel, study: Study[Any]) -> list[str]:

@@ -54,6 +54,8 @@ class StudySettings(Settings):
     stand_ins: dict[str, str] = Field(
         {}, description="what takes a data set's place, in a few words; heads of tables say it"
     )
+    instead: dict[str, str] = Field({}, description="metrics by which claims and figures go in place of others")
+    left_out: Unique[Name] = Field([], description="data sets that nothing is measured on; tables show no number there")
     data: dict[str, Any]
     gpu: Annotated[int, Field(ge=0, le=1)] = Field(description="GPUs that a training, a probe or a measurement takes")
     picture_threads: Annotated[int, Field(ge=1, le=1024)] = Field(

@@ -2,6 +2,8 @@
 
 import functools
 import math
+from collections.abc import Callable, Iterable
+from itertools import chain
 from typing import Any
 
 from contrastive_inversion import papers
@@ -28,6 +30,7 @@ def check(study: Study[Any]) -> None:
         if (name := getattr(study.settings, key)) is not None:
             check_sibling(name, study, study.place(key))
     claims.check(study.paper, papers.study(study.settings.root))
+    check_exceptions(study)
     check_tables(study)
     check_spreads(study)
     for number in study.settings.tables:
@@ -44,6 +47,20 @@ def check_sibling(name: str, study: Study[Any], place: str) -> None:
     study_file(name, papers.folders(), place)
     if name != study.name and papers.study(name).paper.name != study.paper.name:
         raise UserError(f"{place}: study '{name}' is about another paper")
+
+
+def check_exceptions(study: Study[Any]) -> None:
+    """Raise UserError for metrics and data sets that are excepted by names that nothing has."""
+    known: dict[str, tuple[Iterable[str], Callable[[str], object]]] = {
+        "left_out": (study.settings.left_out, study.has_data),
+        "instead": (chain(*study.settings.instead.items()), study.paper.metric),
+    }
+    for key, (names, check_name) in known.items():
+        try:
+            for name in names:
+                check_name(name)
+        except UserError as error:
+            raise UserError(f"{study.place(key)}: {error}") from None
 
 
 def check_tables(study: Study[Any]) -> None:

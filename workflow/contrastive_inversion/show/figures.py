@@ -60,7 +60,7 @@ def write(number: int, study: Study[Any], results: Path, figures: Path) -> None:
 def curves(layout: FigureLayout, study: Study[Any], results: Path) -> Figure:
     """The panels of a figure, in rows of so many columns."""
     measured = Measurements(study, results)
-    metric = str(printed.setting_of(study, layout.metric))
+    metric = printed.metric_of(layout, study)
     columns = layout.columns or len(layout.panels)
     rows = -(-len(layout.panels) // columns)
     drawing, axes = plt.subplots(rows, columns, figsize=(5.2 * columns, 3.9 * rows), squeeze=False)

@@ -21,7 +21,7 @@ from contrastive_inversion.papers.inverse_problems.recipes import Accuracy, Head
 
 METRICS: dict[str, Callable[[torch.Tensor, torch.Tensor], float]] = {
     "top1": functools.partial(metrics.top_k, k=1), "top5": functools.partial(metrics.top_k, k=5),
-    "auc": metrics.auc,  # of INFECTED, label 0
+    "mrr": metrics.reciprocal_rank, "auc": metrics.auc,  # of INFECTED, label 0
 }  # fmt: skip
 View = Iterable[torch.Tensor]  # batches (B, 3, S, S) of all test images once
 

@@ -19,6 +19,7 @@ EXAMPLES = (
 METRICS = {
     "top1": Metric("Top-1 accuracy (%)", share=True),
     "top5": Metric("Top-5 accuracy (%)", share=True),
+    "mrr": Metric("Mean reciprocal rank (%)"),
     "auc": Metric("Area under the ROC curve", point=0.01),
 }
 RESTORATIONS = {"nlm": "denoised", "dd": "inpainted"}  # the folders of their images
