@@ -334,12 +334,12 @@ def test_jpeg_compression_is_pillow_s_at_that_quality(pictures, random):
 def test_generated_corruptions_change_images_more_when_more_severe(corruption):
     y, x = np.mgrid[0:48, 0:48] / 48
     clean = np.stack([x, y, (np.sin(9 * x) > 0)], axis=2)[None].astype(np.float32) * 0.8
-    made = [imagenet_c.corrupted(clean, corruption, severity, 0) for severity in range(1, 6)]
+    made = [imagenet_c.corrupted(clean, corruption, severity, 0, 112) for severity in range(1, 6)]
     changes = [np.abs(found / 255 - clean).mean() for found in made]
     assert all(found.shape == clean.shape and found.dtype == np.uint8 for found in made) and min(changes) > 0
     if corruption.__name__ not in ("saturate", "spatter", "elastic_transform", "glass_blur"):  # not ordered by design
         assert changes[4] > changes[0]
-    again = imagenet_c.corrupted(clean, corruption, 5, 0)
+    again = imagenet_c.corrupted(clean, corruption, 5, 0, 112)
     assert np.array_equal(again, made[4])
 
 
@@ -358,7 +358,7 @@ def test_values_are_clipped_and_rounded():
 def test_draws_hang_on_seed_corruption_and_severity():
     clean = plain(0.5, 16)
     made = {
-        (f.__name__, severity, seed): imagenet_c.corrupted(clean, f, severity, seed).tobytes()
+        (f.__name__, severity, seed): imagenet_c.corrupted(clean, f, severity, seed, 112).tobytes()
         for f in (imagenet_c.gaussian_noise, imagenet_c.speckle_noise) for severity in (1, 2) for seed in (1, 2)
     }  # fmt: skip
     assert len(set(made.values())) == 8
@@ -370,7 +370,7 @@ def test_draws_hang_on_seed_corruption_and_severity():
 def test_lengths_are_in_proportion_to_frames_of_twice_112_pixels():
     """At 56 px a blur of c has a deviation of c / 2."""
     picture = point(56)
-    found = imagenet_c.corrupted(picture * 20, imagenet_c.gaussian_blur, 5, 0)  # clipped only within the peak
+    found = imagenet_c.corrupted(picture * 20, imagenet_c.gaussian_blur, 5, 0, 112)  # clipped only within the peak
     expected = imagenet_c.gaussian_blur(picture * 20, 6, np.random.default_rng(0), 0.5)
     assert np.array_equal(found, imagenet_c.eight_bit(expected))
 
@@ -404,4 +404,4 @@ def test_the_store_has_every_level_of_the_first_pictures_of_each_class(tmp_path)
     clean = squares[[0, 1, 3, 4], 2:18, 2:18].numpy().astype(np.float32) / 255
     for corruption, severity in ((imagenet_c.fog, 3), (imagenet_c.brightness, 5), (imagenet_c.gaussian_noise, 1)):
         found = tensors[f"{corruption.__name__}/{severity}"]
-        assert np.array_equal(found.numpy(), imagenet_c.corrupted(clean, corruption, severity, 4))
+        assert np.array_equal(found.numpy(), imagenet_c.corrupted(clean, corruption, severity, 4, 112))

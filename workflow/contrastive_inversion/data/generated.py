@@ -25,6 +25,6 @@ def make(recipe: Images, job: Job) -> tuple[dict[str, torch.Tensor], dict[str, A
     tensors = {"labels": data.labels[chosen]}
     for corruption, severities in tqdm(CORRUPTIONS.items(), unit="corruption", mininterval=5):
         for severity in range(1, len(severities) + 1):
-            made = corrupted(clean, corruption, severity, recipe.seed)
+            made = corrupted(clean, corruption, severity, recipe.seed, settings.reference)
             tensors[f"{corruption.__name__}/{severity}"] = torch.from_numpy(made)
     return tensors, {"origin": "generated"}

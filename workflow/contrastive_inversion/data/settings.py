@@ -115,6 +115,10 @@ class GeneratedImageNetC(Source):
     source: Literal["generated-imagenet-c"]
     classes_of: Name = Field(description="the data set whose test pictures are corrupted and whose heads are tested")
     images_per_class: Count = Field(description="test pictures of each class that are corrupted")
+    reference: Pixels = Field(112, description=(
+        "the side of the frames that the corruptions' lengths are for, in pixels: 224 for photographs, as released; a "
+        "stroke of a small character stands twice of them"
+    ))  # fmt: skip
 
 
 class Photos(Source):

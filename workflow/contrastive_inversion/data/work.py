@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from contrastive_inversion.base import machine
 from contrastive_inversion.base.recipe import Recipe
 from contrastive_inversion.base.work import GB, Amounts, Work
+from contrastive_inversion.data.classes import labels_of
 from contrastive_inversion.data.settings import (
     Archive,
     Characters,
@@ -14,6 +15,7 @@ from contrastive_inversion.data.settings import (
     GeneratedImageNetC,
     ImageNet,
     ImageNetC,
+    Imagenette,
     Images,
     Photographs,
 )
@@ -25,6 +27,7 @@ BYTES_OF_NAME = 60
 PUBLISHED = {  # pictures of (training, test)
     "cifar10": (50_000, 10_000), "cifar100": (50_000, 10_000), "stl10": (5_000, 8_000), "coronahack": (5_286, 624),
 }  # fmt: skip
+CLASSES = 100  # of most data sets
 SCANS = 1797  # of scikit-learn's digits
 SEVERITIES = 5
 Behind = Mapping[str, Recipe]  # the recipes of a job's inputs, by product
@@ -33,9 +36,9 @@ Behind = Mapping[str, Recipe]  # the recipes of a job's inputs, by product
 def count(settings: DataSet, split: str) -> int:
     """How many pictures a split of a data set has; of ImageNet-C, each of its levels."""
     if settings.source in PUBLISHED:
-        return PUBLISHED[settings.source][split == "test"]
+        return dict(zip(("train", "test"), PUBLISHED[settings.source], strict=True)).get(split, 0)
     if isinstance(settings, GeneratedImageNetC):
-        return settings.images_per_class * 100
+        return settings.images_per_class * CLASSES
     if settings.source == "digits" and split == "test":
         return SCANS - int(settings.train or 0)
     classes = len(settings.pairs or range(*(settings.classes or ()))) if isinstance(settings, Characters) else 1
@@ -48,16 +51,27 @@ def split_size(product: str, split: str, behind: Behind) -> int:
     return count(store.settings, split) if isinstance(store, Images) else 0
 
 
-def every_picture(settings: DataSet) -> int:
+def classes_of(settings: DataSet) -> int:
+    """How many classes a data set has, as far as its settings tell; of others, as many as most have here."""
+    if isinstance(settings, ImageNet | Imagenette):
+        return len(labels_of(settings.classes))
+    return len(range(*settings.classes)) if isinstance(settings, Characters) and settings.classes else CLASSES
+
+
+def every_picture(settings: DataSet, behind: Behind) -> int:
     """How many pictures a store holds."""
-    if isinstance(settings, ImageNetC | GeneratedImageNetC):
-        return len(IMAGENET_C) * SEVERITIES * count(settings, "test")
+    levels = len(IMAGENET_C) * SEVERITIES
+    if isinstance(settings, GeneratedImageNetC):
+        source = behind[f"images/{settings.classes_of}"]
+        return levels * settings.images_per_class * (classes_of(source.settings) if isinstance(source, Images) else 0)
+    if isinstance(settings, ImageNetC):
+        return levels * count(settings, "test")
     return sum(count(settings, split) for split in ("train", "validation", "test"))
 
 
 def is_packed(settings: DataSet) -> bool:
     """Whether a data set's files are decoded into a store of photographs."""
-    return isinstance(settings, ImageNet | CoronaHack) and machine.stores_pixels()
+    return isinstance(settings, ImageNet | Imagenette | CoronaHack) and machine.stores_pixels()
 
 
 def bytes_of_picture(recipe: Images) -> int:
@@ -76,7 +90,7 @@ def bytes_of_picture(recipe: Images) -> int:
 
 def store(recipe: Images, behind: Behind) -> Work:
     """What making an image store takes."""
-    pictures = every_picture(recipe.settings)
+    pictures = every_picture(recipe.settings, behind)
     size = pictures * bytes_of_picture(recipe) / GB
     host: dict[str, float] = {"write": size, "hash": size}
     match recipe.settings:
@@ -84,7 +98,7 @@ def store(recipe: Images, behind: Behind) -> Work:
             host["draw"] = pictures
         case GeneratedImageNetC():
             host["corrupt"] = pictures
-        case ImageNet() | ImageNetC() | CoronaHack() as settings:
+        case ImageNet() | Imagenette() | ImageNetC() | CoronaHack() as settings:
             host["header"] = pictures
             host["decode"] = pictures * is_packed(settings) * bytes_of_picture(recipe) / BYTES_OF_PHOTO
     in_memory = 0 if is_packed(recipe.settings) else 2 * size

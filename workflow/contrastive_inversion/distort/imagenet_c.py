@@ -1,8 +1,9 @@
-"""The 19 corruptions of ImageNet-C (Hendrycks & Dietterich, 2019), generated for small images.
+"""The 19 corruptions of ImageNet-C (Hendrycks & Dietterich, 2019), for images of any size.
 
-The embedded study has no released JPEGs, so it makes its own: the same families and severities, with lengths in
-pixels scaled from 224 px to twice what the frame's size would give (a stroke of a small character is a few pixels
-wide). What is made here is recorded as `generated`; it is not comparable with the released files.
+Studies without the released JPEGs make their own: the same families and severities, with lengths in pixels scaled from
+224 px, or for small characters from 112 px (their strokes are a few pixels wide). Fifteen have the released parameters;
+motion blur, snow, elastic transform and spatter are of the same kind with parameters of their own. What is made here
+is recorded as `generated`; it is not comparable with the released files.
 
 Every corruption maps float32 (N, H, W, 3) in [0, 1] to the same shape, not yet clipped. It is given the severity's
 parameters `c`, a NumPy generator, and the scale of its lengths, and takes of these what it needs.
@@ -21,13 +22,15 @@ from scipy import ndimage
 Array = NDArray[Any]
 Random = np.random.Generator
 Corruption = Callable[[Array, Any, Random, float], Array]
-REFERENCE = 112  # px: lengths below are for frames of twice this size
 
 
-def corrupted(clean: Array, corruption: Corruption, severity: int, seed: int) -> NDArray[np.uint8]:
-    """Image.Images under a corruption at a severity of 1 to 5: float32 (N, S, S, 3) in [0, 1] -> uint8 (N, S, S, 3)."""
+def corrupted(clean: Array, corruption: Corruption, severity: int, seed: int, reference: float) -> NDArray[np.uint8]:
+    """Images under a corruption at a severity of 1 to 5: float32 (N, S, S, 3) in [0, 1] -> uint8 (N, S, S, 3).
+
+    reference: the side in pixels of frames that the lengths below are for; those released are for 224.
+    """
     random = generator(seed, f"{corruption.__name__}/{severity}")
-    return eight_bit(corruption(clean, CORRUPTIONS[corruption][severity - 1], random, clean.shape[1] / REFERENCE))
+    return eight_bit(corruption(clean, CORRUPTIONS[corruption][severity - 1], random, clean.shape[1] / reference))
 
 
 def generator(seed: int, name: str) -> Random:

@@ -265,7 +265,8 @@ def margin(reading: Reading, outcomes: Sequence[Outcome]) -> float | None:
 def relevant(study: Study[Any]) -> list[Claim]:
     """The claims of which a study measures all quantities of some reading."""
     known = set(plan.asked(study))
-    return [c for c in of_paper(study.paper) if any(set(each.quantities) <= known for each in c.readings)]
+    claims = [claim.measured_by(study.settings.instead) for claim in of_paper(study.paper)]
+    return [c for c in claims if any(set(each.quantities) <= known for each in c.readings)]
 
 
 def of_study(study: Study[Any], results: Path) -> list[JudgedClaim]:

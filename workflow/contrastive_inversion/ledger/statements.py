@@ -11,7 +11,7 @@ import functools
 import itertools
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, RootModel, model_validator
@@ -111,6 +111,18 @@ class Reading(Settings):
                     raise refused(f"'{text}' does not fit '{name}'", "for")
         return self
 
+    def measured_by(self, instead: Mapping[str, str]) -> "Reading":
+        """The reading by other metrics in place of some; itself, where it is about none of them."""
+        found = sorted({quantity.metric for quantity in self.quantities} & instead.keys())
+        if not found:
+            return self
+        said = self.model_dump(by_alias=True, exclude_unset=True)
+        for comparison in said["compare"]:
+            for side in {"plus", "minus"} & comparison.keys():
+                comparison[side] = [with_metric(text, instead) for text in comparison[side]]
+        swaps = ", ".join(f"{instead[metric]} in place of {metric}" for metric in found)
+        return Reading.model_validate(said | {"reading": f"{self.reading} Here by {swaps}."})
+
     @functools.cached_property
     def comparisons(self) -> list[Comparison]:
         """The comparisons with the names of `for` put in, one for each combination."""
@@ -129,6 +141,12 @@ class Reading(Settings):
         count = len(self.comparisons)
         named = {"all": count, "most": count // 2 + 1}
         return named[self.at_least] if isinstance(self.at_least, str) else self.at_least
+
+
+def with_metric(text: str, instead: Mapping[str, str]) -> str:
+    """A quantity's text with another metric in place of its own."""
+    fields, _, metric = text.rpartition("|")
+    return f"{fields}| {instead.get(metric.strip(), metric.strip())}"
 
 
 def binding(names: Iterable[str], replacements: Iterable[str]) -> dict[str, str]:
@@ -157,6 +175,10 @@ class Claim(Settings):
         if bool(self.readings) == bool(self.untested):
             raise refused("say `readings`, or in `untested` why there is none")
         return self
+
+    def measured_by(self, instead: Mapping[str, str]) -> "Claim":
+        """The claim with its readings by other metrics in place of some."""
+        return self.model_copy(update={"readings": [each.measured_by(instead) for each in self.readings]})
 
 
 class Claims(RootModel[list[Claim]]):
