@@ -1,5 +1,7 @@
 """The study on photographs that need no registration: what it measures in place of what, and what it leaves out."""
 
+import copy
+import functools
 from pathlib import Path
 
 import pytest
@@ -7,11 +9,13 @@ import torch
 from sklearn.metrics import label_ranking_average_precision_score
 
 from contrastive_inversion import papers
+from contrastive_inversion.base.errors import UserError
 from contrastive_inversion.data import classes, work
-from contrastive_inversion.learn import metrics
+from contrastive_inversion.learn import metrics, networks
 from contrastive_inversion.ledger import claims, plan, printed, quantities
 from contrastive_inversion.ledger.measurements import Measurements
 from contrastive_inversion.ledger.statements import Reading
+from contrastive_inversion.run import costs
 
 STUDY, WITHOUT = papers.study("imagenette"), papers.study("imagenette-without-xrays")
 
@@ -77,6 +81,52 @@ def test_every_dog_counts_as_the_one_breed_that_imagenette_has():
     springer = classes.wnids("imagenette_wnids.txt").index("n02102040")
     assert {(each.label, each.index) for each in shift} == {("English springer", springer)}
     assert classes.labels_of("imagewoof_shift.csv") == dict.fromkeys(classes.wnids("imagewoof_wnids.txt"), springer)
+
+
+@pytest.mark.parametrize("network", [STUDY.settings.networks.student, STUDY.settings.networks.baseline])
+def test_what_is_computed_anew_is_the_same_to_the_bit(network):
+    """At 64 px, the real networks: outputs, gradients and running statistics after two steps."""
+    torch.manual_seed(0)
+    plain = networks.build(network).train()
+    if network.architecture == "open_clip":
+        plain.trunk.attnpool.positional_embedding = torch.nn.Parameter(torch.randn(2 * 2 + 1, 2048))
+    thrifty = copy.deepcopy(plain)
+    networks.recompute(thrifty.trunk)
+    images, saved = torch.rand(3, 3, 64, 64), {}
+    for name, encoder in (("plain", plain), ("thrifty", thrifty)):
+        sizes = saved[name] = {}
+        for _ in range(2):
+            with torch.autograd.graph.saved_tensors_hooks(functools.partial(noted, sizes), lambda tensor: tensor):
+                loss = encoder(images).square().mean()
+            loss.backward()
+    assert sum(saved["thrifty"].values()) < sum(saved["plain"].values()) / 2
+    for ours, theirs in zip(thrifty.parameters(), plain.parameters(), strict=True):
+        assert torch.equal(ours.grad, theirs.grad)
+    for ours, theirs in zip(thrifty.buffers(), plain.buffers(), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+def noted(sizes, tensor):
+    """Note the memory of a tensor that is kept for the backward pass, weights left out."""
+    if tensor.shape[:1] == (3,):
+        sizes[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+    return tensor
+
+
+def test_a_network_without_blocks_cannot_compute_them_anew():
+    with pytest.raises(UserError, match="recompute: the network has no residual blocks"):
+        networks.recompute(torch.nn.Sequential(torch.nn.Linear(2, 2)))
+
+
+def test_students_fit_on_twelve_gigabytes_where_blocks_are_computed_anew():
+    peak = {
+        name: max(
+            costs.cost(product, study, costs.machine_of(study, Path("nowhere"), "RTX 3060")).gpu_gb
+            for product in ("encoders/student-rm90", "encoders/resnet100", "encoders/baseline-rm90")
+        )
+        for name, study in {"24": STUDY, "12": papers.study("imagenette-12gb")}.items()
+    }
+    assert 20 < peak["24"] < 24 and peak["12"] < 12
 
 
 def test_its_pictures_are_counted_for_the_plan():

@@ -14,18 +14,23 @@ REHEARSED = "rates.json"  # in the folder of results
 
 
 class Footprint(Settings):
-    """What a network takes for one image of `size` px: GFLOP forward, MB kept for a backward pass in fp32."""
+    """What a network takes for one image of `size` px: GFLOP forward, MB kept for a backward pass in fp32.
+
+    recomputed_mb: at the peak, where only its blocks' inputs are kept.
+    """
 
     size: int
     gflop: float
     weights: float
     kept_mb: float
+    recomputed_mb: float | None = None
     dim: int
 
     def scaled(self, size: int) -> "Footprint":
         """The same for images of another size."""
         share = (size / self.size) ** 2
-        return self.but(size=size, gflop=share * self.gflop, kept_mb=share * self.kept_mb)
+        recomputed = share * (self.recomputed_mb or self.kept_mb)
+        return self.but(size=size, gflop=share * self.gflop, kept_mb=share * self.kept_mb, recomputed_mb=recomputed)
 
 
 class Footprints(Settings):

@@ -8,8 +8,10 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from contrastive_inversion.base import files
+from contrastive_inversion.base.errors import UserError
 from contrastive_inversion.base.job import Input, Job
 from contrastive_inversion.learn.architectures import TRUNKS
 from contrastive_inversion.learn.settings import Network, Training
@@ -44,7 +46,9 @@ class Encoder(nn.Module):
 
 
 def prepare(encoder: Encoder, settings: Training, job: Job) -> Encoder:
-    """An encoder on the job's device, with its training's precision and compilation."""
+    """An encoder on the job's device, with its training's precision, compilation and thrift."""
+    if settings.recompute:
+        recompute(encoder.trunk)
     if settings.compile:
         encoder.trunk.compile()
     return placed(encoder, settings.precision, job)
@@ -55,6 +59,44 @@ def placed(encoder: Encoder, precision: str, job: Job) -> Encoder:
     if job.device == "cuda":
         encoder.rounding = ROUNDINGS[precision]
     return encoder.to(job.device)
+
+
+def recompute(trunk: nn.Module) -> None:
+    """Let a residual network keep its blocks' inputs alone, and compute the rest of a block anew in the backward pass.
+
+    The gradients are the same to the bit, and batch normalisation's running statistics move once. Raises UserError for
+    a network without residual blocks.
+    """
+    blocks = [module for module in trunk.modules() if type(module).__name__ in ("BasicBlock", "Bottleneck")]
+    if not blocks:
+        raise UserError("recompute: the network has no residual blocks")
+    for block in blocks:
+        block.forward = checkpointed(block.forward, block)
+    if hasattr(trunk, "stem"):  # CLIP's first convolutions, whose outputs are as large as all blocks' inputs
+        trunk.stem = checkpointed(trunk.stem, trunk)  # type: ignore[arg-type, assignment]
+
+
+def checkpointed(forward: Callable[..., torch.Tensor], module: nn.Module) -> Callable[..., torch.Tensor]:
+    """A module's forward pass that keeps its input alone."""
+
+    def contexts() -> tuple[AbstractContextManager, AbstractContextManager]:
+        return contextlib.nullcontext(), untracked(module)
+
+    return functools.partial(checkpoint, forward, use_reentrant=False, context_fn=contexts, preserve_rng_state=False)
+
+
+@contextlib.contextmanager
+def untracked(module: nn.Module) -> Iterator[None]:
+    """Batch normalisation as in training, its running statistics untouched."""
+    layers = [layer for layer in module.modules() if isinstance(layer, nn.BatchNorm2d)]
+    kept = [(layer.momentum, layer.num_batches_tracked) for layer in layers]
+    for layer in layers:
+        layer.momentum, layer.num_batches_tracked = 0.0, None
+    try:
+        yield
+    finally:  # the backward pass stops a forward one as soon as it has what it needs
+        for layer, (momentum, count) in zip(layers, kept, strict=True):
+            layer.momentum, layer.num_batches_tracked = momentum, count
 
 
 @contextlib.contextmanager

@@ -114,6 +114,10 @@ class Training(Schedule):
     )
     precision: Literal["fp32", "bf16", "fp16"] = Field("fp32", description="that a GPU computes the trunk in")
     compile: bool = Field(False, description="compile the trunk")
+    recompute: bool = Field(False, description=(
+        "keep the inputs of residual blocks alone and compute the rest anew in the backward pass: the same numbers in "
+        "half of the GPU memory, and a third more time"
+    ))  # fmt: skip
 
 
 class Published(Settings):

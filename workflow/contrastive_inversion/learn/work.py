@@ -37,8 +37,9 @@ def training(
     """
     one, seen = of_network(network, size), images * settings.epochs
     kind, share = precision_of(settings), 0.5 if settings.precision != "fp32" else 1.0
-    image_gb = KEPT_BESIDES * share * views * one.kept_mb / 1e3
-    flops = seen * (backward * views + extra) * one.gflop / 1e3  # TFLOP
+    kept_mb = one.recomputed_mb if settings.recompute and one.recomputed_mb else one.kept_mb
+    image_gb = KEPT_BESIDES * share * views * kept_mb / 1e3
+    flops = seen * ((backward + settings.recompute) * views + extra) * one.gflop / 1e3  # TFLOP
     return Work(
         device={f"train_{kind}": flops, **distorted(views * seen, size)},
         feed=feed,
