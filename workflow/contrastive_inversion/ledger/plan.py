@@ -28,7 +28,7 @@ from contrastive_inversion.ledger.study import Study
 def of_table(number: int, study: Study[Any]) -> list[Quantity]:
     """The quantities of a table's cells, and those by which claims go in their place."""
     quantities = [cell.quantity for cell in printed.cells_of(number, study.paper)]
-    standing_in = [printed.stand_in(quantity, study) for quantity in quantities]
+    standing_in = [printed.by_other_metric(quantity, study) for quantity in quantities]
     return with_data([*quantities, *standing_in], study)
 
 

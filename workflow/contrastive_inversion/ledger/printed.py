@@ -277,7 +277,7 @@ def metric_of(layout: FigureLayout, study: Study[Any]) -> str:
     return study.settings.instead.get(metric, metric)
 
 
-def stand_in(quantity: Quantity, study: Study[Any]) -> Quantity:
+def by_other_metric(quantity: Quantity, study: Study[Any]) -> Quantity:
     """The quantity by which claims go in a quantity's place: itself, but for its metric where the study says so."""
     return replace(quantity, metric=study.settings.instead.get(quantity.metric, quantity.metric))
 
