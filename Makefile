@@ -5,7 +5,7 @@
 # make bench   timings of the corruptions and trainings, as ratios
 # make bench-attacks    how near our attacks come, beside three libraries of attacks
 # make gpu-check    on a machine with a GPU, minutes: does it compute what the CPU does, and how fast? Writes benchmarks/<card>.json
-# make docs    the pages that the code writes: docs/settings.md, the picture in docs/architecture.md, docs/statistics.md (minutes)
+# make docs    what the code writes: docs/settings.md, the picture in docs/architecture.md, README's answer, docs/statistics.md (minutes)
 # make lock    resolve requirements.lock and envs/ anew (needs uv)
 # make clean   remove the environment (results stay)
 
@@ -51,6 +51,7 @@ docs: .venv/installed
 	$(BIN)/python docs/settings.py
 	$(BIN)/python docs/rooms.py
 	$(BIN)/python docs/plan.py
+	$(BIN)/python -P docs/answer.py
 	$(BIN)/python docs/statistics.py
 	$(BIN)/python docs/proposition_1.py
 

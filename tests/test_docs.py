@@ -41,6 +41,11 @@ def test_the_plan_is_what_the_code_says():
     assert plan.PAGE.read_text() == plan.page() and plan.README.read_text() == plan.readme(), "python docs/plan.py"
 
 
+def test_the_readme_s_answer_is_that_of_the_kept_runs():
+    readme = (DOCS.parent / "README.md").read_text()
+    assert "hold" in script("answer").answer() and script("answer").written(readme) == readme, "make docs"
+
+
 def test_the_rooms_contracts_are_kept():
     found = subprocess.run(
         [Path(sys.executable).with_name("lint-imports")], cwd=DOCS.parent, capture_output=True, text=True
