@@ -48,7 +48,7 @@ def test_everything_is_rebuilt_from_measurements_alone(the_page):
 def test_one_altered_digit_is_named(results, tmp_path):
     path = results / STUDY / "measurements/student-rm90/imagenet100.json"
     path.write_text(path.read_text().replace("82.96", "82.97", 1))
-    with pytest.raises(UserError, match=r"1 measurement file.*\n.*student-rm90/imagenet100.json: altered"):
+    with pytest.raises(UserError, match=r"1 file.*\n.*student-rm90/imagenet100.json: altered"):
         verify.verify(papers.study(STUDY), results, tmp_path / "figures")
 
 

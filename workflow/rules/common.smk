@@ -24,12 +24,60 @@ def files(study, products):
     return [f"{RESULTS}/{study.name}/{file_of(product)}" for product in products]
 
 
+def found_of(study):
+    """What lies in a study's results; what is forced by name takes along what is made from it."""
+    forced = frozenset(workflow.dag_settings.forcerun) if workflow.is_main_process else frozenset()
+    here = not workflow.deployment_settings.deployment_method
+    return or_stop(fresh.of_study, study, Path(RESULTS), CONFIG.changed == "rerun", forced, here)
+
+
+def inputs_of(outputs, inputs, out_of_date):
+    """What some files are made from; if they are out of date, Snakemake makes them again, for no other reason.
+
+    Files that stay need of their inputs nothing that is gone, and times, the words of a rule and Snakemake's notes of the
+    last run, which get lost, say nothing about them.
+    """
+    workflow.dag_settings.rerun_triggers = frozenset()
+    if out_of_date:
+        workflow.dag.forcefiles.update(outputs)
+    if out_of_date or workflow.dag_settings.forceall or not all(map(os.path.exists, outputs)):
+        return inputs
+    return [ancient(path) for path in inputs if os.path.exists(path)]
+
+
+def look_at(product, study):
+    """Whether a product is out of date. Changed code stops the run until the user has chosen what to do."""
+    found = found_of(study)
+    if CONFIG.changed is None and or_stop(found.changes, product):
+        sys.exit(f"Error: {fresh.stop(found)}")
+    if product not in found.known and (reason := found.reason(product)) and reason != fresh.INHERITED:
+        print(f"{product} is made again: {reason}", file=sys.stderr)
+    return or_stop(found.out_of_date, product)
+
+
 def product_inputs(product):
     """An input function: the files of the products that a product is made from."""
 
     def function(wildcards):
-        study = study_of(wildcards)
-        return files(study, or_stop(plan.inputs, product.format(**wildcards), study))
+        study, name = study_of(wildcards), product.format(**wildcards)
+        needed = files(study, or_stop(plan.inputs, name, study))
+        if not workflow.is_main_process:
+            return needed
+        return inputs_of(files(study, [name]), needed, look_at(name, study))
+
+    return function
+
+
+def rendered_inputs(name, others=lambda study: []):
+    """An input function: the files of the products that something to read is made from, and others'."""
+
+    def function(wildcards):
+        study, compare = study_of(wildcards), CONFIG.compare and Path(CONFIG.compare)
+        target = rendered.Target(name.format(**wildcards), found_of(study), Path(FIGURES), compare)
+        needed = [*files(study, or_stop(lambda: target.products)), *others(study)]
+        if not workflow.is_main_process:
+            return needed
+        return inputs_of([str(path) for path in target.files], needed, or_stop(target.is_out_of_date))
 
     return function
 
@@ -43,37 +91,6 @@ def product_recipe(product):
     return function
 
 
-def table_inputs(wildcards):
-    study = study_of(wildcards)
-    return files(study, or_stop(plan.behind_table, int(wildcards.number), study))
-
-
-def figure_inputs(wildcards):
-    study = study_of(wildcards)
-    return files(study, or_stop(plan.behind_figure, int(wildcards.number), study))
-
-
-def ledger(name):
-    """An input function: a file of what was printed of the paper that the target's study is about."""
-
-    def function(wildcards):
-        return os.path.relpath(study_of(wildcards).paper.printed / name)
-
-    return function
-
-
-def study_measurements(wildcards):
-    study = study_of(wildcards)
-    return files(study, or_stop(plan.measurements, study))
-
-
-def spreads_read(wildcards):
-    """A params function: the spreads that a study takes from another's, empty until that has run."""
-    name = study_of(wildcards).settings.spreads
-    path = Path(RESULTS) / name / "spreads.csv" if name else None
-    return path.read_text(encoding="utf-8") if path and path.exists() else ""
-
-
 def study_tables(study):
     return [f"{RESULTS}/{study.name}/tables/table_{n}.csv" for n in study.settings.tables]
 
@@ -83,10 +100,17 @@ def study_figures(study):
     return [f"{FIGURES}/{study.name}/figure_{n}.{end}" for n in study.settings.figures for end in endings]
 
 
+def study_verdicts(study):
+    several = ["spreads"] if len(study.settings.training_seeds) > 1 else []
+    return [f"{RESULTS}/{study.name}/{name}.csv" for name in ("cells", "claims", *several)]
+
+
+def behind_page(study):
+    return [*study_tables(study), *study_figures(study), *study_verdicts(study)]
+
+
 def study_targets(study):
-    several = ["spreads.csv"] if len(study.settings.training_seeds) > 1 else []
-    pages = [f"{RESULTS}/{study.name}/{name}" for name in ("cells.csv", "claims.csv", *several, "report.html")]
-    return [*study_tables(study), *study_figures(study), *pages]
+    return [*behind_page(study), f"{RESULTS}/{study.name}/report.html"]
 
 
 if workflow.local_exec and "mem_mb" not in workflow.global_resources:

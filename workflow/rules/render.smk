@@ -5,8 +5,7 @@ TO_STUDY = f"--study {{wildcards.study}} --results {quote(RESULTS)}"
 rule table:
     """Write a table as csv, Markdown and LaTeX."""
     input:
-        table_inputs,
-        ledger=ledger("tables.csv"),
+        rendered_inputs("table_{number}"),
     output:
         csv=report(
             f"{RESULTS}/{{study}}/tables/table_{{number}}.csv",
@@ -29,8 +28,7 @@ rule table:
 rule figure:
     """Draw a figure as pdf, svg and png."""
     input:
-        figure_inputs,
-        ledger=ledger("figures.yaml"),
+        rendered_inputs("figure_{number}"),
     output:
         pdf=f"{FIGURES}/{{study}}/figure_{{number}}.pdf",
         svg=f"{FIGURES}/{{study}}/figure_{{number}}.svg",
@@ -53,8 +51,7 @@ rule figure:
 rule cells:
     """Write every printed number beside ours."""
     input:
-        study_measurements,
-        ledger=ledger("tables.csv"),
+        rendered_inputs("cells"),
     output:
         report(
             f"{RESULTS}/{{study}}/cells.csv",
@@ -68,8 +65,6 @@ rule cells:
         f"{RESULTS}/{{study}}/benchmarks/cells.tsv"
     conda:
         "../../envs/render.yaml"
-    params:
-        spreads=spreads_read,
     shell:
         f"python3 -m contrastive_inversion cells {TO_STUDY} > {{log:q}} 2>&1"
 
@@ -77,8 +72,7 @@ rule cells:
 rule claims:
     """Decide every claim of the paper."""
     input:
-        study_measurements,
-        ledger=ledger("claims.yaml"),
+        rendered_inputs("claims"),
     output:
         report(
             f"{RESULTS}/{{study}}/claims.csv",
@@ -92,8 +86,6 @@ rule claims:
         f"{RESULTS}/{{study}}/benchmarks/claims.tsv"
     conda:
         "../../envs/render.yaml"
-    params:
-        spreads=spreads_read,
     shell:
         f"python3 -m contrastive_inversion claims {TO_STUDY} > {{log:q}} 2>&1"
 
@@ -101,7 +93,7 @@ rule claims:
 rule spreads:
     """Measure how far the trainings of a study with several seeds spread."""
     input:
-        study_measurements,
+        rendered_inputs("spreads"),
     output:
         f"{RESULTS}/{{study}}/spreads.csv",
     log:
@@ -111,17 +103,13 @@ rule spreads:
     conda:
         "../../envs/render.yaml"
     shell:
-        f"contrastive-inversion spreads {TO_STUDY} > {{log:q}} 2>&1"
+        f"python3 -m contrastive_inversion spreads {TO_STUDY} > {{log:q}} 2>&1"
 
 
 rule report:
     """Write the report page."""
     input:
-        study_measurements,
-        lambda wildcards: study_tables(study_of(wildcards)),
-        lambda wildcards: study_figures(study_of(wildcards)),
-        cells=f"{RESULTS}/{{study}}/cells.csv",
-        claims=f"{RESULTS}/{{study}}/claims.csv",
+        rendered_inputs("report", behind_page),
     output:
         f"{RESULTS}/{{study}}/report.html",
     log:
@@ -132,7 +120,6 @@ rule report:
         "../../envs/render.yaml"
     params:
         compare=["--compare", CONFIG.compare] if CONFIG.compare else [],
-        spreads=spreads_read,
     shell:
         f"python3 -m contrastive_inversion report {TO_STUDY} --figures {quote(FIGURES)} {{params.compare:q}} > {{log:q}} 2>&1"
 

@@ -65,6 +65,9 @@ class Config(Settings):
         "pixels", description="image files are decoded once into a store, or each time that they are needed"
     )
     compare: Place | None = Field(None, description="another run's folder, shown beside this one on the report page")
+    changed: Literal["rerun"] | None = Field(
+        None, description="`rerun` makes finished products again whose code has changed; otherwise a run stops and asks"
+    )
     results: Folder = Field("results", description="the folder of results")
     figures: Folder = Field("figures", description="the folder of figures")
 

@@ -93,8 +93,8 @@ def content_hash(rows: list[Row], record: Record) -> str:
     return digest(canonical({"rows": rows, "record": said}))
 
 
-def check(content: Any, path: Path, recipe_hash: str) -> None:
-    """Raise UserError if a measurement file is not what its study's recipe made, untouched since."""
+def check(content: Any, path: Path, recipe_hash: str | None = None) -> None:
+    """Raise UserError if a measurement file is not what its study's recipe (None: any) made, untouched since."""
     if (
         not isinstance(content, dict)
         or not {"rows", "record"} <= content.keys()

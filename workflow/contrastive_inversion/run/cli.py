@@ -202,10 +202,8 @@ def recipe(run: Run, product: str) -> None:
 @of_study
 def table(run: Run, number: int) -> None:
     """Write table NUMBER (csv, md, tex) from finished measurements."""
-    from contrastive_inversion.show import tables
-
     check_number("table", number, printed.tables(run.study.paper), run)
-    tables.write(number, run.study, run.results)
+    render(f"table_{number}", run)
 
 
 @commands.command()
@@ -213,10 +211,15 @@ def table(run: Run, number: int) -> None:
 @of_study
 def figure(run: Run, number: int) -> None:
     """Draw figure NUMBER (pdf, png) from finished measurements."""
-    from contrastive_inversion.show import figures
-
     check_number("figure", number, printed.figures(run.study.paper), run)
-    figures.write(number, run.study, run.results, run.figures)
+    render(f"figure_{number}", run)
+
+
+def render(name: str, run: Run, compare: Path | None = None) -> None:
+    """Write something to read."""
+    from contrastive_inversion.run import fresh, rendered
+
+    rendered.Target(name, fresh.Results(run.study, run.results), run.figures, compare).write()
 
 
 def check_number(kind: str, number: int, known: Any, run: Run) -> None:
@@ -229,27 +232,21 @@ def check_number(kind: str, number: int, known: Any, run: Run) -> None:
 @of_study
 def cells(run: Run) -> None:
     """Write cells.csv: every printed number beside ours."""
-    from contrastive_inversion.ledger.cells import write
-
-    write(run.study, run.results)
+    render("cells", run)
 
 
 @commands.command()
 @of_study
 def claims(run: Run) -> None:
     """Write claims.csv: what the paper says in words, and whether it holds here."""
-    from contrastive_inversion.ledger.claims import write
-
-    write(run.study, run.results)
+    render("claims", run)
 
 
 @commands.command()
 @of_study
 def spreads(run: Run) -> None:
     """Write spreads.csv: how far the trainings of a study with several seeds spread."""
-    from contrastive_inversion.ledger.measured_spreads import write
-
-    write(run.study, run.results)
+    render("spreads", run)
 
 
 @commands.command()
@@ -258,11 +255,25 @@ def spreads(run: Run) -> None:
 def report(run: Run, compare: Path | None) -> None:
     """Write report.html: every table and figure, published beside ours."""
     from contrastive_inversion.run import ready
-    from contrastive_inversion.show.page import write
 
     if compare:
         ready.check_sibling(compare.name, run.study, "--compare")
-    write(run.study, run.results, run.figures, compare)
+    render("report", run, compare)
+
+
+@commands.command()
+@click.option("--because", required=True, help="why the change leaves the products as good as they are")
+@click.argument("products", nargs=-1, metavar="[PRODUCT]...")
+@of_study
+def accept(run: Run, products: tuple[str, ...], because: str) -> None:
+    """Keep finished products although the code that made them has changed since; the page says so and why.
+
+    PRODUCT: such as encoders/student-rm90; all of the study where none is named.
+    """
+    from contrastive_inversion.run import fresh
+
+    for line in fresh.accept(fresh.Results(run.study, run.results), products, because):
+        print(f"kept: {line}")
 
 
 @commands.command()

@@ -1,6 +1,7 @@
 """Running one job: a recipe and the files of its inputs become one file, written in one piece with its record."""
 
 import datetime
+import functools
 import importlib
 import json
 import os
@@ -15,15 +16,17 @@ from typing import Any
 import numpy as np
 
 from contrastive_inversion import __version__
-from contrastive_inversion.base import files
+from contrastive_inversion.base import files, fingerprint
 from contrastive_inversion.base.canonical import canonical, digest
 from contrastive_inversion.base.errors import UserError
-from contrastive_inversion.base.job import Job, alone
+from contrastive_inversion.base.fingerprint import Fingerprint
+from contrastive_inversion.base.job import KEPT, Job, alone
 from contrastive_inversion.base.recipe import Recipe
 from contrastive_inversion.ledger import measurements, plan
 from contrastive_inversion.ledger.paper import JobKind, Paper
 
 WITHOUT_TORCH = "ledger."  # where functions lie that compute nothing
+CODE = "code.json"  # in a job's folder: the code that it began with
 
 
 def run(product: str, paper: Paper, root: Path, recipe_text: str, device: str = "cpu", threads: int = 1) -> None:
@@ -40,10 +43,10 @@ def run(product: str, paper: Paper, root: Path, recipe_text: str, device: str = 
             print(f"{product}: made already by this recipe")
             job.forget()
             return
-        started = time.time()
+        started, code = time.time(), began_with(job, code_of(kind))
         content, facts = computed(kind, recipe, job)
         check_finite(content, job)
-        write(job, content, record_of(job, json.loads(recipe_text), started) | facts)
+        write(job, content, record_of(job, json.loads(recipe_text), started, code) | facts)
         job.forget()
 
 
@@ -128,6 +131,36 @@ def needs_torch(kind: JobKind) -> bool:
     return not kind.run.startswith(WITHOUT_TORCH)
 
 
+@functools.cache
+def code_of(kind: JobKind) -> Fingerprint:
+    """The code that makes a kind of product: all that its function and the class of its recipes reach."""
+    starts = [kind.run, f"{kind.recipe.__module__.removeprefix('contrastive_inversion.')}:{kind.recipe.__qualname__}"]
+    return fingerprint.of(*starts, *(["run.jobs:prepare_torch"] if needs_torch(kind) else []))
+
+
+def began_with(job: Job, code: Fingerprint) -> str:
+    """The digest of the code that a job began with, before it was killed the first time; today's where it begins now.
+
+    What the digest stands for is kept in the study's folder `code`, so that a change can be named.
+    """
+    note = job.state / CODE
+    if note.exists() and {path.name for path in job.state.iterdir()} - {CODE, *KEPT}:
+        said = files.read_json(note)
+        if isinstance(said, dict) and said.get("recipe_hash") == job.recipe_hash:
+            return str(said["code"])
+    known = job.root / "code" / f"{code.digest}.json"
+    if not known.exists():
+        files.write_json(known, {"definitions": code.definitions, "libraries": code.libraries})
+    files.write_json(note, {"recipe_hash": job.recipe_hash, "code": code.digest})
+    return code.digest
+
+
+def recorded_code(root: Path, code: str) -> Fingerprint | None:
+    """What a recorded digest of code stands for; None where that was not kept with a study's results."""
+    path = root / "code" / f"{code}.json"
+    return Fingerprint(**files.read_json(path)) if path.exists() else None
+
+
 def prepare_torch() -> None:
     """Let torch compute the same numbers every time, on one thread."""
     import torch
@@ -137,15 +170,23 @@ def prepare_torch() -> None:
     torch.set_num_threads(1)  # two jobs of two threads on two cores are 10-50 times slower
 
 
-def record_of(job: Job, recipe: dict[str, Any], started: float) -> dict[str, Any]:
-    """Where a product comes from: recipe, code, seed, device, durations, inputs."""
+def record_of(job: Job, recipe: dict[str, Any], started: float, code: str = "") -> dict[str, Any]:
+    """Where a product comes from: recipe, code, seed, device, durations, inputs.
+
+    inputs: their content hashes; made_by: the digests of the code that made it, where that
+    is known, and all that it is made from.
+    """
     torch = sys.modules.get("torch")
-    inputs = {name: files.record_in(job.input(name).path).get("content_hash") for name in job.inputs}
+    records = {name: files.record_in(job.input(name).path) for name in job.inputs}
+    inputs = {name: record.get("content_hash") for name, record in records.items()}
+    made_by = {name: made for record in records.values() for name, made in record.get("made_by", {}).items()}
+    if code:
+        made_by[job.product] = code
     return {
         "product": job.product, "recipe": recipe, "recipe_hash": job.recipe_hash, "seed": recipe["seed"],
         "code": code_version(), "torch": torch and torch.__version__, "device": device_name(job.device),
         "started": datetime.datetime.fromtimestamp(started, datetime.UTC).isoformat(timespec="seconds"),
-        "seconds": round(time.time() - started, 2), "inputs": inputs,
+        "seconds": round(time.time() - started, 2), "inputs": inputs, "made_by": made_by,
     } | gpu_memory(job)  # fmt: skip
 
 
@@ -161,6 +202,11 @@ def device_name(device: str) -> str:
     if device == "cpu":
         return f"{platform.machine()} CPU, 1 thread"
     return str(sys.modules["torch"].cuda.get_device_name(device))
+
+
+def device_kind(name: str) -> str:
+    """`cpu` or `cuda`, of what a person calls a device."""
+    return "cpu" if not name or name.endswith("CPU, 1 thread") else "cuda"
 
 
 def code_version() -> str:

@@ -5,10 +5,12 @@ from typing import Any
 
 from contrastive_inversion.base.errors import UserError
 from contrastive_inversion.base.job import file_of
-from contrastive_inversion.ledger import cells, claims, measured_spreads, plan, printed
+from contrastive_inversion.ledger import plan, printed
 from contrastive_inversion.ledger.measurements import Measurements
 from contrastive_inversion.ledger.study import Study
-from contrastive_inversion.show import figures, page, tables
+from contrastive_inversion.run import fresh
+from contrastive_inversion.run.fresh import Results
+from contrastive_inversion.run.rendered import Target
 
 
 def problems(study: Study[Any], results: Path) -> list[str]:
@@ -19,7 +21,15 @@ def problems(study: Study[Any], results: Path) -> list[str]:
             measured.one(quantity)
         except UserError as error:
             lines.append(str(error))
-    return list(dict.fromkeys(lines))
+    return list(dict.fromkeys(lines)) or broken_chain(study, results)
+
+
+def broken_chain(study: Study[Any], results: Path) -> list[str]:
+    """A line for each product that was made from others than those that lie there, as far as their files are kept."""
+    found = Results(study, results)
+    products = plan.with_inputs(plan.measurements(study), study)
+    known = {product: found.other_inputs(product) for product in products}
+    return [f"{found.root / file_of(product)}: {other}" for product, other in known.items() if other]
 
 
 def lacks_images(number: int, study: Study[Any], results: Path) -> bool:
@@ -31,17 +41,12 @@ def lacks_images(number: int, study: Study[Any], results: Path) -> bool:
 
 def rebuild(study: Study[Any], results: Path, folder: Path) -> list[int]:
     """Write a study's tables, figures, verdicts, claims and page. Returns the figures that lack their images."""
-    for number in study.settings.tables:
-        tables.write(number, study, results)
     without = [number for number in study.settings.figures if lacks_images(number, study, results)]
-    for number in study.settings.figures:
-        if number not in without:
-            figures.write(number, study, results, folder)
-    cells.write(study, results)
-    claims.write(study, results)
-    if len(study.settings.training_seeds) > 1:
-        measured_spreads.write(study, results)
-    page.write(study, results, folder)
+    drawn = [f"figure_{number}" for number in study.settings.figures if number not in without]
+    several = ["spreads"] if len(study.settings.training_seeds) > 1 else []
+    names = [*(f"table_{number}" for number in study.settings.tables), *drawn, "cells", "claims", *several, "report"]
+    for name in names:
+        Target(name, Results(study, results), folder).write()
     return without
 
 
@@ -49,9 +54,11 @@ def verify(study: Study[Any], results: Path, folder: Path) -> None:
     """Check every measurement file of a study, then rebuild from them. Raises UserError naming each unsound file."""
     unsound = problems(study, results)
     if unsound:
-        raise UserError("\n       ".join([f"{len(unsound)} measurement file(s) cannot be trusted:", *unsound]))
+        raise UserError("\n       ".join([f"{len(unsound)} file(s) cannot be trusted:", *unsound]))
     without = rebuild(study, results, folder)
     count, name = len(plan.measurements(study)), study.name
     print(f"{count} measurement files are sound; tables, figures, verdicts, claims and page of '{name}' rebuilt.")
+    for line in fresh.explained(Results(study, results).all_changes(), Results(study, results)):
+        print(f"Note: {line}.")
     for number in without:
         print(f"Figure {number} was left out: it shows images, and {results}/{name}/galleries has none.")

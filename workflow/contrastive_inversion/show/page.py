@@ -14,7 +14,7 @@ import jinja2
 from contrastive_inversion import papers
 from contrastive_inversion.base import files
 from contrastive_inversion.base.job import file_of
-from contrastive_inversion.ledger import claims, measured_spreads, plan, printed, quantities, shift, verdicts
+from contrastive_inversion.ledger import accepted, claims, measured_spreads, plan, printed, quantities, shift, verdicts
 from contrastive_inversion.ledger.claims import Judged, JudgedClaim
 from contrastive_inversion.ledger.estimates import Estimate
 from contrastive_inversion.ledger.measurements import Measurements, Record
@@ -313,6 +313,8 @@ def provenance(study: Study[Any], measured: Measurements) -> Part:
         "lock": hashlib.sha256(LOCK.read_bytes()).hexdigest()[:16] if LOCK.exists() else "none",
         "data": [(r["product"], said[r["product"].split("/")[1]], r["content_hash"][:16]) for r in data],
         "encoders": [encoder_of(record, study) for record in encoders],
+        "accepted": accepted.read(measured.root),
+        "unknown": sum("made_by" not in record for record in records),
     }
 
 

@@ -1,0 +1,197 @@
+"""What people read, made and looked after: tables, figures, verdicts, claims, the page.
+
+Each is made from the settings that it reads, the rows of the ledger that it shows, measurements, and the code that
+draws it. A note beside the results holds a digest of all that and the sha256 of each file that was written, so that it
+is drawn again where any of it has changed, and where a file was altered by hand. It is cheap and asks nobody.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from contrastive_inversion import papers
+from contrastive_inversion.base import files, fingerprint
+from contrastive_inversion.base.canonical import canonical, digest
+from contrastive_inversion.base.errors import UserError
+from contrastive_inversion.ledger import cells, claims, measured_spreads, plan, printed
+from contrastive_inversion.ledger.study import Study
+from contrastive_inversion.run.fresh import Results
+
+CODE = {
+    "table": "show.tables:write", "figure": "show.figures:write", "cells": "ledger.cells:write",
+    "claims": "ledger.claims:write", "spreads": "ledger.measured_spreads:write", "report": "show.page:write",
+}  # fmt: skip
+
+
+class Target:
+    """Something to read of a study: `table_1`, `figure_3`, `cells`, `claims`, `spreads` or `report`.
+
+    found: the study's products; figures: the folder of all studies' figures; compare: another run's folder, for the
+    page.
+    """
+
+    def __init__(self, name: str, found: Results, figures: Path, compare: Path | None = None) -> None:
+        self.name, self.found, self.study, self.figures, self.compare = name, found, found.study, figures, compare
+        self.kind, _, number = name.partition("_")
+        self.number = int(number or 0)
+        self.note = found.root / "rendered" / f"{name}.json"
+
+    @property
+    def files(self) -> list[Path]:
+        """The files that are written."""
+        endings = {"table": ("csv", "md", "tex"), "figure": ("pdf", "png"), "report": ("html",)}.get(
+            self.kind, ("csv",)
+        )
+        folders = {"table": self.found.root / "tables", "figure": self.figures / self.study.name}
+        return [folders.get(self.kind, self.found.root) / f"{self.name}.{ending}" for ending in endings]
+
+    @property
+    def products(self) -> list[str]:
+        """The products that it is made from."""
+        if self.kind == "table":
+            return plan.behind_table(self.number, self.study)
+        return plan.behind_figure(self.number, self.study) if self.kind == "figure" else plan.measurements(self.study)
+
+    def write(self) -> None:
+        """Write the files and the note. Raises UserError if a measurement is missing or unsound."""
+        self.draw()
+        contents = {product: self.found.content(product) for product in self.products}
+        files.write_json(self.note, {"made_from": self.made_from(), "contents": contents, "files": self.written()})
+
+    def draw(self) -> None:
+        """Write the files."""
+        from contrastive_inversion.show import figures, page, tables
+
+        results = self.found.root.parent
+        if self.kind == "table":
+            tables.write(self.number, self.study, results)
+        elif self.kind == "figure":
+            figures.write(self.number, self.study, results, self.figures)
+        elif self.kind == "report":
+            page.write(self.study, results, self.figures, self.compare)
+        else:
+            {"cells": cells, "claims": claims, "spreads": measured_spreads}[self.kind].write(self.study, results)
+
+    def made_from(self) -> str:
+        """The digest of all that the files depend on besides measurements: settings, ledger, code."""
+        code = fingerprint.of(CODE[self.kind], *self.functions())
+        return digest(canonical([code.definitions, *map(repr, self.shows())]))
+
+    def functions(self) -> list[str]:
+        """The functions of the paper that draw it, as `module:name`."""
+        paper = self.study.paper
+        numbers = paper.tables if self.kind == "report" else {self.number} & paper.tables.keys()
+        tables = [paper.tables[number] for number in numbers] if self.kind in ("table", "report") else []
+        called = [paper.spread, paper.redrawn, paper.level_label, paper.position, *tables]
+        names = [(each.__module__.removeprefix(f"{fingerprint.PACKAGE}."), each.__qualname__) for each in called]
+        return [f"{module}:{name}" for module, name in names if name.isidentifier() and fingerprint.path_of(module)]
+
+    def written(self) -> dict[str, str]:
+        """The sha256 of each file."""
+        return {path.name: sha256(path) for path in self.files}
+
+    def is_out_of_date(self) -> bool:
+        """Whether the files are missing or have to be made again."""
+        if not all(path.exists() for path in [self.note, *self.files]):
+            return True
+        try:
+            said = files.read_json(self.note)
+        except UserError:
+            return True
+        now = {"made_from": self.made_from(), "files": self.written()}
+        if not isinstance(said, dict) or not now.items() <= said.items():
+            return True
+        contents = dict(said.get("contents", {}))
+        return (
+            contents.keys() != set(self.products)
+            or any(self.has_other(product, contents) for product in self.products)
+            or any(figure.is_out_of_date() for figure in self.shown_on_page())
+        )
+
+    def has_other(self, product: str, contents: dict[str, str]) -> bool:
+        """Whether a product is another one than the files were made from, or will be; images need not be kept."""
+        if not self.found.is_there(product):
+            return product.startswith("measurements/")
+        return self.found.out_of_date(product) or self.found.content(product) != contents.get(product)
+
+    def shown_on_page(self) -> list["Target"]:
+        """The figures that the page shows."""
+        numbers = self.study.settings.figures if self.kind == "report" else []
+        return [Target(f"figure_{number}", self.found, self.figures) for number in numbers]
+
+    def shows(self) -> Iterator[Any]:
+        """What the files say besides measurements: settings, and rows of the ledger."""
+        paper = self.study.paper
+        yield paper.title, paper.metrics, paper.images, [(f.pattern, f.retrained) for f in paper.encoders.values()]
+        if self.kind == "table":
+            yield from of_table(self.number, self.study)
+        elif self.kind == "figure":
+            yield from of_figure(self.number, self.study)
+        elif self.kind == "spreads":
+            yield plan.asked(self.study)
+        else:
+            yield measured_spreads.informed(self.study, self.found.root.parent).spreads
+            yield from {"cells": of_cells, "claims": of_claims}.get(self.kind, lambda study: self.of_page())(self.study)
+
+    def of_page(self) -> Iterator[Any]:
+        """The page shows all that there is."""
+        for name in dict.fromkeys([self.study.name, self.study.settings.root, self.study.settings.published]):
+            yield from of_everything(papers.study(name))
+        wanted = plan.with_inputs(plan.behind_targets([], self.study), self.study)
+        yield [(name, self.found.record(name)) for name in wanted if name.startswith(("encoders/", "images/"))]
+        yield self.found.accepted, page_lock()
+        yield [sha256(path) for figure in self.shown_on_page() for path in figure.files if path.exists()]
+        if self.compare:
+            yield self.compare, [sha256(path) for path in sorted(self.compare.glob("measurements/*/*.json"))]
+
+
+def of_table(number: int, study: Study[Any]) -> Iterator[Any]:
+    """What a table shows besides measurements."""
+    layout = printed.tables(study.paper)[number]
+    yield number, study.settings.measured, layout, printed.notes_of(number, study)
+    listed = printed.cells_of(number, study.paper)
+    yield listed, [study.paper.level_label(cell.quantity.distortion, study) for cell in listed if layout.levels]
+    if number in study.paper.tables:
+        yield study.paper.tables[number](study).to_csv()
+
+
+def of_figure(number: int, study: Study[Any]) -> Iterator[Any]:
+    """What a figure shows besides measurements; of the published values those of its dashed curves."""
+    layout, other = printed.figures(study.paper)[number], papers.study(study.settings.published)
+    yield number, study.settings.measured, layout
+    yield [study.paper.level_label(level, study) for level in layout.distortions]
+    yield [[printed.levels_of(panel, study) for panel in layout.panels], plan.of_figure(number, study)]
+    yield [printed.value(quantity, other.paper) for quantity in plan.of_figure(number, other)]
+
+
+def of_cells(study: Study[Any]) -> Iterator[Any]:
+    """What cells.csv shows besides measurements."""
+    yield study.settings.measured, study.settings.comparable, study.settings.training_spread
+    for number in study.settings.tables:
+        yield number, printed.tables(study.paper)[number].comparable, printed.cells_of(number, study.paper)
+
+
+def of_claims(study: Study[Any]) -> Iterator[Any]:
+    """What claims.csv shows besides measurements."""
+    yield study.settings.training_spread, claims.relevant(study)
+
+
+def of_everything(study: Study[Any]) -> Iterator[Any]:
+    """All that a study and its paper say."""
+    paper = study.paper
+    yield study.name, study.settings, study.said, paper.sentences, claims.of_paper(paper)
+    yield printed.cells(paper), printed.tables(paper), printed.figures(paper), paper.raw()
+
+
+def page_lock() -> str:
+    """The sha256 of the lock file that the page names."""
+    from contrastive_inversion.show.page import LOCK
+
+    return sha256(LOCK) if LOCK.exists() else ""
+
+
+def sha256(path: Path) -> str:
+    """A file's sha256."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
