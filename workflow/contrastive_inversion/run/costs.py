@@ -147,9 +147,9 @@ def longest_tails(inputs: Mapping[str, list[str]], seconds: Mapping[str, float])
 
 
 def priority(product: str, study: Study[Any], machine: Machine) -> int:
-    """Of the job that makes a product: the minutes of the longest chain of jobs that begins with it."""
+    """Of the job that makes a product: the seconds of the longest chain of jobs that begins with it."""
     here = tails(study, machine).get(product)
-    return round((cost(product, study, machine).seconds if here is None else here) / 60)
+    return round(cost(product, study, machine).seconds if here is None else here)
 
 
 def memory_mb(product: str, study: Study[Any], machine: Machine) -> int:
