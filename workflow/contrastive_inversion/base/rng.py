@@ -37,11 +37,14 @@ def philox(counter: Sequence[torch.Tensor], key: tuple[int, int]) -> tuple[torch
     return c0, c1 & MASK32, c2, c3 & MASK32
 
 
-@torch.compiler.assume_constant_result
 def stream_key(seed: int, purpose: str) -> tuple[int, int]:
     """The 64-bit Philox key of a (study seed, purpose) pair, as two 32-bit words."""
     digest = hashlib.sha256(f"{seed}/{purpose}".encode()).digest()
     return int.from_bytes(digest[:4], "little"), int.from_bytes(digest[4:8], "little")
+
+
+# torch.compiler.assume_constant_result, which would import the compiler for it, a second and a half in every job
+stream_key._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 def words(n: int, seed: int, purpose: str, ids: torch.Tensor, epoch: int = 0) -> torch.Tensor:

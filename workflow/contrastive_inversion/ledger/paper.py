@@ -6,8 +6,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-
 from contrastive_inversion.base.errors import UserError, nearest
 from contrastive_inversion.base.recipe import Recipe
 from contrastive_inversion.base.settings import ALPHABET, is_name, shown
@@ -15,6 +13,8 @@ from contrastive_inversion.base.work import Work
 from contrastive_inversion.ledger.estimates import Estimate
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from contrastive_inversion.ledger.quantities import Quantity
     from contrastive_inversion.ledger.study import Study, StudySettings
 
@@ -120,7 +120,7 @@ class Paper:
     images: Mapping[str, int] = field(default_factory=dict)
     measured_alone: Callable[["Quantity"], bool] = lambda quantity: False
     raw: Callable[[], Mapping["Quantity", Estimate]] = dict
-    tables: Mapping[int, Callable[["Study[Any]"], pd.DataFrame]] = field(default_factory=dict)
+    tables: Mapping[int, Callable[["Study[Any]"], "pd.DataFrame"]] = field(default_factory=dict)
     sentences: Mapping[str, str] = field(default_factory=dict)
     url: str = ""
 

@@ -1,14 +1,19 @@
 """Table 3, which is no grid of quantities. Imports no torch."""
 
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from contrastive_inversion.data import classes
 from contrastive_inversion.data.settings import ImageNet, Imagenette
 from contrastive_inversion.papers.inverse_problems.recipes import OurStudy
 
+if TYPE_CHECKING:
+    import pandas as pd
 
-def label_shift(study: OurStudy) -> pd.DataFrame:
+
+def label_shift(study: OurStudy) -> "pd.DataFrame":
     """Table 3: the classes outside of ImageNet-100, their new labels, and the labels' places in the class list."""
+    import pandas as pd  # what renders takes its half a second, jobs need not
+
     settings = study.settings.data["label_shift"]
     if settings.source == "glyphs":
         from contrastive_inversion.data import characters
