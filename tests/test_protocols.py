@@ -146,6 +146,38 @@ def test_reading_ahead_keeps_the_order_and_makes_the_next_one_meanwhile():
     assert next(lazy) is None and len(begun) == 4
 
 
+def test_what_is_made_ahead_on_a_gpu_is_waited_for_and_kept_until_it_is_used(monkeypatch):
+    """With streams that only write down what is asked of them."""
+    told = []
+
+    class Stream:
+        def __init__(self, name="beside"):
+            self.name = name
+
+        def record_event(self):
+            told.append((self.name, "made"))
+            return f"event {sum(what == 'made' for _, what in told)}"
+
+        def wait_event(self, event):
+            told.append((self.name, event))
+
+    class Made:
+        def __init__(self, name):
+            self.name = name
+
+        def record_stream(self, stream):
+            told.append((stream.name, self.name))
+
+    monkeypatch.setattr(torch.cuda, "Stream", Stream)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda: Stream("caller's"))
+    monkeypatch.setattr(torch.cuda, "stream", lambda stream: contextlib.nullcontext(told.append((stream.name, "in"))))
+    made = list(ahead(lambda i: (Made(f"pixels {i}"), [Made(f"more {i}")]), [1, 2], 2, "cuda"))
+    assert [pixels.name for pixels, _ in made] == ["pixels 1", "pixels 2"]
+    assert [what for stream, what in told if stream == "beside"] == ["in", "made"] * 2
+    expected = [f"{what} {i}" for i in (1, 2) for what in ("event", "pixels", "more")]
+    assert [what for stream, what in told if stream == "caller's"] == expected
+
+
 def recipe(product, study):
     return plan.recipe_of(product, papers.study(study))
 

@@ -97,6 +97,8 @@ def test_orders_differ_from_epoch_to_epoch_and_a_fixed_one_drops_the_last_smalle
     steps = steps_of(COUNT, fixed, 5)
     assert [step.index.tolist() for step in steps] == [[0, 1, 2, 3], [4, 5, 6, 7]]
     assert [(step.epoch, step.number) for step in steps] == [(5, 0), (5, 1)]
+    assert all(torch.equal(step.ids, step.index) for step in steps)
+    assert {step.ids.device.type for step in steps_of(COUNT, shuffled, 0, "meta")} == {"meta"}
     assert [step.index.tolist() for step in steps_of(3, fixed, 0)] == [[0, 1, 2]]
     assert [len(step.index) for step in steps_of(4, fixed, 0)] == [4]
 
