@@ -72,6 +72,17 @@ def test_what_a_killed_job_was_writing_is_removed_and_nothing_else(tmp_path):
         assert not any(path.exists() for path in left) and all(path.exists() for path in kept)
 
 
+def test_a_finished_job_forgets_its_own_files_alone(tmp_path):
+    whole, part = Job("restored/x", tmp_path, ""), Job("restored/x/part", tmp_path, "")
+    for job in (whole, part):
+        job.state.mkdir(parents=True)
+        for name in ("lock", "progress.json", "checkpoint.pt", "rows"):
+            (job.state / name).touch()
+    whole.forget()
+    assert {path.name for path in whole.state.iterdir()} == {"lock", "progress.json", "part"}
+    assert len(list(part.state.iterdir())) == 4
+
+
 def test_a_killed_job_frees_its_lock(tmp_path):
     code = (
         "import sys, pathlib; from contrastive_inversion.base.job import Job, alone\n"

@@ -62,7 +62,7 @@ class Job:
     def forget(self) -> None:
         """Delete what a restart would have taken up, now that the product is there."""
         for path in self.state.iterdir():
-            if path.name not in KEPT:
+            if path.is_file() and path.name not in KEPT:  # a folder is another product's
                 path.unlink()
 
     def input(self, product: str) -> Input:
