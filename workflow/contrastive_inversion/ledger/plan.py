@@ -150,7 +150,7 @@ def with_inputs(products: Iterable[str], study: Study[Any]) -> dict[str, Recipe]
     def add(product: str) -> None:
         if product not in recipes:
             recipes[product] = recipe_of(product, study)
-            for needed in recipes[product].inputs:
+            for needed in recipes[product].waits_for:
                 add(needed)
 
     for product in products:
@@ -180,10 +180,14 @@ def built(product: str, made: Product, study: Study[Any]) -> Recipe:
 
 @functools.cache
 def recipe(product: str, study: Study[Any]) -> str:
-    """The canonical text of a product's recipe: its content, its kind of job and that one's version."""
-    content = recipe_of(product, study)
-    kind = study.paper.kind_of(content)
-    return canonical({"kind": kind, "version": study.paper.jobs[kind].version} | content.said())
+    """The canonical text of a product's recipe."""
+    return written(recipe_of(product, study), study.paper)
+
+
+def written(content: Recipe, paper: Paper) -> str:
+    """A recipe's canonical text: its content, its kind of job and that one's version."""
+    kind = paper.kind_of(content)
+    return canonical({"kind": kind, "version": paper.jobs[kind].version} | content.said())
 
 
 def read(text: str, paper: Paper) -> tuple[JobKind, Recipe]:
@@ -208,5 +212,5 @@ def encoder(study: Study[Any], name: str) -> Recipe:
 
 
 def inputs(product: str, study: Study[Any]) -> list[str]:
-    """The products that a product is made from."""
-    return list(recipe_of(product, study).inputs)
+    """The products that a product is made from, and those that spare it work."""
+    return recipe_of(product, study).waits_for

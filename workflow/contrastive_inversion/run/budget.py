@@ -44,7 +44,7 @@ def of(targets: Iterable[str], study: Study[Any], machine: Machine) -> Budget:
     """What some targets of a study take, all of it where none is named."""
     recipes = plan.with_inputs(plan.behind_targets(targets, study), study)
     found = {product: costs.cost(product, study, machine) for product in recipes}
-    return Budget(found, {product: list(recipe.inputs) for product, recipe in recipes.items()})
+    return Budget(found, {product: recipe.waits_for for product, recipe in recipes.items()})
 
 
 def page(targets: Sequence[str], study: Study[Any], results: Path, card: str | None = None) -> str:

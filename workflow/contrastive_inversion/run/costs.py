@@ -126,7 +126,7 @@ def on_core(amounts: Amounts) -> float:
 def tails(study: Study[Any], machine: Machine) -> Mapping[str, float]:
     """For every product of a study the seconds until the end of the longest chain of jobs that begins with its own."""
     recipes = plan.with_inputs(plan.behind_targets([], study), study)
-    inputs = {name: list(recipe.inputs) for name, recipe in recipes.items()}
+    inputs = {name: recipe.waits_for for name, recipe in recipes.items()}
     return longest_tails(inputs, {name: cost(name, study, machine).seconds for name in recipes})
 
 

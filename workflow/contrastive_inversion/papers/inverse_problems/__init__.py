@@ -31,6 +31,7 @@ PAPER = Paper(
     products={
         "images": data.PRODUCT,
         "encoders": Product("{encoder}", plan.encoder, "Train an encoder: the teacher, a student or a baseline.", True),
+        "targets": Product("{seed}", recipes.targets, "Embed once what all students of a seed learn to embed.", True),
         "heads": Product("{encoder}/{data}", recipes.heads, "Fit all linear probes of an encoder on a data set.", True),
         "denoised": Product(
             "{data}/{distortion}/{block}", recipes.denoised, "Add noise to a block of test images and denoise them."
@@ -64,6 +65,7 @@ PAPER = Paper(
             "finetune.batch (of resnet100: resnet100.batch)",
         ),
         "distill": JobKind(recipes.Distillation, 1, f"{HERE}.students:train", work.distill, True, "distill.batch"),
+        "targets": JobKind(recipes.Targets, 1, f"{HERE}.students:embed_targets", work.targets),
         "heads": JobKind(recipes.Heads, 1, f"{HERE}.probes:fit", work.heads),
         "denoise": JobKind(recipes.Denoising, 1, f"{HERE}.restored:denoise", work.denoise),
         "inpaint": JobKind(recipes.Inpainting, 1, f"{HERE}.restored:inpaint", work.inpaint),

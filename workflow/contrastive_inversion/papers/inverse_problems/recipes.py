@@ -10,7 +10,7 @@ from contrastive_inversion.base.settings import Settings
 from contrastive_inversion.data.recipes import split_of
 from contrastive_inversion.data.settings import Pictures
 from contrastive_inversion.distort.names import Specification, specification
-from contrastive_inversion.learn.settings import Network, Published, Weights
+from contrastive_inversion.learn.settings import Network, Published, Training, Weights
 from contrastive_inversion.ledger import plan, printed, quantities
 from contrastive_inversion.ledger.quantities import Head, Probe, Quantity, heads_of
 from contrastive_inversion.ledger.study import Study
@@ -58,6 +58,21 @@ class Distillation(Trained):
 
     settings: Distill
     distortion: Specification
+    teacher: str
+
+
+class Embedding(Training):
+    """What a teacher's embeddings depend on among a student's settings, to the bit; nothing is trained."""
+
+    optimizer: Literal["sgd"] = "sgd"
+    lr: float = 1
+    shards: int = 1
+
+
+class Targets(Trained):
+    """The teacher's embeddings of all that students of one seed see, before it is distorted."""
+
+    settings: Embedding
     teacher: str
 
 
@@ -195,14 +210,37 @@ def from_random_weights(study: OurStudy, settings: Supervised, train: str) -> Re
     )  # fmt: skip
 
 
-def student(study: OurStudy, match: re.Match[str]) -> Recipe:
+def student(study: OurStudy, match: re.Match[str]) -> Distillation:
     """The recipe of a student."""
     s = study.settings
+    seed, kept = int(match["seed"] or s.seed), s.distill.targets == "kept" and s.distill.teacher_mode == "eval"
     return Distillation.of(
-        "images/imagenet100", "encoders/teacher", seed=int(match["seed"] or s.seed),
+        "images/imagenet100", "encoders/teacher", seed=seed, sparing=[targets_at(seed)] if kept else [],
         network=s.networks.student.but(input=s.distill.input), train="images/imagenet100", teacher="encoders/teacher",
         settings=s.distill.but(loss=getattr(s.losses, match["loss"] or "st")), images=pictures(study, s.distill.flip),
         distortion=specification(match["distortion"], s),
+    )  # fmt: skip
+
+
+def targets(study: OurStudy, name: str) -> Recipe:
+    """The recipe of the teacher's embeddings for students of a seed, such as `seed1234`."""
+    match = names.STUDENT.fullmatch(f"student-clean-{name}")
+    if match is None or match["seed"] is None:
+        raise UserError(f"'{name}': targets are those of a seed, such as seed{study.settings.seed}")
+    return targets_of(student(study, match))
+
+
+def targets_at(seed: int) -> str:
+    """The product that holds the targets of students of a seed."""
+    return f"targets/seed{seed}"
+
+
+def targets_of(recipe: Distillation) -> Targets:
+    """The recipe of the embeddings that a student learns."""
+    same = ("epochs", "batch", "order", "precision", "compile", "shards")
+    return Targets(
+        seed=recipe.seed, inputs=recipe.inputs, network=recipe.network, images=recipe.images, train=recipe.train,
+        settings=Embedding(**recipe.settings.model_dump(include={*same})), teacher=recipe.teacher,
     )  # fmt: skip
 
 

@@ -49,6 +49,12 @@ class Distill(Sharded):
     temperature: Positive = Field(description="of the contrastive losses")
     loss: LossName | None = Field(None, description="set by `losses` and the encoder's name")
     teacher_mode: Literal["eval", "train"] = Field("eval", description="of the teacher's batch normalisation")
+    targets: Literal["computed", "kept"] = Field(
+        "computed",
+        exclude=True,
+        description="the teacher's embeddings: in every step, or once for all students, whose "
+        "results are the same; `kept` takes 2 or 4 bytes x epochs x images x dimensions of disk and memory",
+    )
     input: Literal["fp32", "fp16"] = Field(
         "fp32", exclude=True, description="rounding of what the student sees, normalised, in training and in tests"
     )

@@ -22,6 +22,7 @@ from contrastive_inversion.papers.inverse_problems.recipes import (
     Restoration,
     Samples,
     SupervisedTraining,
+    Targets,
 )
 from contrastive_inversion.papers.inverse_problems.settings import ProbeFit, Probes
 
@@ -53,6 +54,17 @@ def supervised(recipe: SupervisedTraining, behind: Behind) -> Work:
 def distill(recipe: Distillation, behind: Behind) -> Work:
     """A student, and a forward pass of its teacher beside each step."""
     return of_trained(recipe, behind, extra=1)
+
+
+def targets(recipe: Targets, behind: Behind) -> Work:
+    """The teacher's embeddings of all that students see; held whole in memory, and hashed."""
+    images, size = split_size(recipe.train, "train", behind) * recipe.settings.epochs, recipe.images.image_size
+    kept = 4e-9 * images * of_network(recipe.network, size).dim
+    work = embedding(
+        recipe.network, size, images, reading(recipe.train, "train", images, behind), recipe.settings.batch
+    )
+    host = {"write": kept, "hash": kept}
+    return dataclasses.replace(work, host=host, ram_gb=work.ram_gb + 2 * kept, kept_gb=kept)
 
 
 def network_of(encoder: str, behind: Behind) -> Network:
