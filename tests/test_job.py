@@ -14,6 +14,18 @@ from contrastive_inversion.base import job as running
 from contrastive_inversion.base.job import Input, Job, Progress, alone, file_of, is_locked
 
 
+def test_a_job_that_trains_nothing_loads_no_compiler_and_no_tables():
+    """They would take some two seconds of each of a demo's jobs."""
+    code = (
+        "import sys; from contrastive_inversion.run import cli, jobs; from contrastive_inversion import papers\n"
+        "papers.paper('inverse_problems')\n"
+        "from contrastive_inversion.papers.inverse_problems import accuracy, restored, samples\n"
+        "print(sorted({'torch._dynamo', 'pandas', 'torchvision', 'open_clip', 'scipy', 'matplotlib'} & {*sys.modules}))"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout == "[]\n"
+
+
 def test_measurements_are_json_and_all_else_is_safetensors():
     assert file_of("measurements/a/b") == "measurements/a/b.json"
     assert file_of("encoders/measurements") == "encoders/measurements.safetensors"
