@@ -5,12 +5,14 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from contrastive_inversion import papers
 from contrastive_inversion.base import files
 from contrastive_inversion.base.errors import UserError
-from contrastive_inversion.ledger import plan
+from contrastive_inversion.base.job import file_of
+from contrastive_inversion.ledger import plan, quantities
 from contrastive_inversion.run import jobs, verify
 from contrastive_inversion.show import page
 
@@ -43,6 +45,33 @@ def test_everything_is_rebuilt_from_measurements_alone(the_page):
     for name in ("tables/table_14.tex", "cells.csv", "claims.csv"):
         assert (the_page.parent / name).stat().st_size > 100
     assert the_page.read_text().count('<td class="cell"') == 218
+
+
+def test_a_partial_run_of_one_table_is_a_result_that_names_what_is_missing(results, the_page, tmp_path, capsys):
+    study = papers.study(STUDY)
+    wanted, every = plan.behind_table(1, study), plan.measurements(study)
+    for product in set(every) - set(wanted):
+        (results / STUDY / file_of(product)).unlink()
+    with pytest.raises(UserError, match="missing; run snakemake to make it"):
+        verify.verify(study, results, tmp_path / "figures")
+    verify.verify(study, results, tmp_path / "figures", partial=True)
+    found, whole = (folder / "tables/table_1.md" for folder in (results / STUDY, the_page.parent))
+    assert found.read_text() == whole.read_text()
+    cells = pd.read_csv(results / STUDY / "cells.csv")
+    assert set(cells[cells["table"] == 1]["verdict"]) == {"within"}
+    for _, cell in cells.iterrows():
+        assert (cell["verdict"] == "missing") == (
+            plan.measurement_of(quantities.parse(cell["quantity"]), study) not in wanted
+        )
+    told, text = capsys.readouterr().out, (results / STUDY / "report.html").read_text()
+    absent = [product for product in every if product not in wanted]
+    assert f"{len(absent)} are not there yet" in told and f"{len(absent)} measurements are not there yet" in text
+    assert all(product in told and product in text for product in absent)
+    assert "This page is partial" not in the_page.read_text()
+    altered = results / STUDY / file_of(wanted[0])
+    altered.write_text(altered.read_text().replace('"seed": 1234', '"seed": 1235'))
+    with pytest.raises(UserError, match="1 .*file.*cannot be trusted"):
+        verify.verify(study, results, tmp_path / "figures", partial=True)
 
 
 def test_one_altered_digit_is_named(results, tmp_path):

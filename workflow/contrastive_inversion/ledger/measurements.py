@@ -1,5 +1,6 @@
 """What was measured: estimates of quantities from a study's measurement files, each checked before it is used."""
 
+import functools
 import math
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,11 @@ class Measurements:
         self.study, self.root = study, results / study.name
         self.contents: dict[str, tuple[dict[tuple[str, str, str], Row], Record]] = {}
 
+    @functools.cached_property
+    def absent(self) -> list[str]:
+        """The study's measurements that are not there, in order."""
+        return [product for product in plan.measurements(self.study) if not (self.root / file_of(product)).exists()]
+
     def content(self, product: str) -> tuple[dict[tuple[str, str, str], Row], Record]:
         """A measurement file's rows by (head, distortion, metric), and its record.
 
@@ -67,8 +73,10 @@ class Measurements:
         return over_trainings(known) if len(known) == len(estimates) else None
 
     def one(self, quantity: Quantity) -> Estimate | None:
-        """The Estimate of a quantity from one training."""
+        """The Estimate of a quantity from one training; None where a partial study has not measured it yet."""
         product = plan.measurement_of(quantity, self.study)
+        if self.study.partial and product in self.absent:
+            return None
         rows, _ = self.content(product)
         key = (quantity.head, quantity.distortion, quantity.metric)
         path = self.root / file_of(product)

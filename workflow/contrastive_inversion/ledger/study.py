@@ -82,6 +82,8 @@ class Study(Generic[S]):
     """A study: its name, its paper, its settings, and what its files say of them, defaults left unsaid.
 
     spreads: by kind, those that its setting of that name measured (`ledger.measured_spreads`).
+    partial: whether a number whose measurement is not there yet is missing, as one is that nobody published, and no
+    error.
     """
 
     name: str
@@ -90,6 +92,7 @@ class Study(Generic[S]):
     said: dict[str, Any]
     files: Sequence["StudyFile"] = ()
     spreads: Mapping[str, Spread] = field(default_factory=dict)
+    partial: bool = False
 
     def place(self, key: str) -> str:
         """Where the study says something: the file, its own or an ancestor's, and the dotted key."""

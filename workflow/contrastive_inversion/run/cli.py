@@ -277,12 +277,13 @@ def accept(run: Run, products: tuple[str, ...], because: str) -> None:
 
 
 @commands.command()
+@click.option("--partial", is_flag=True, help="from the measurements that are there; the page names the others")
 @of_study
-def verify(run: Run) -> None:
+def verify(run: Run, partial: bool) -> None:
     """Check all measurement files and rebuild everything from them alone."""
     from contrastive_inversion.run.verify import verify
 
-    verify(run.study, run.results, run.figures)
+    verify(run.study, run.results, run.figures, partial)
 
 
 @commands.command()

@@ -1,5 +1,6 @@
 """Rebuilding everything that people read from measurement files alone: no torch, no data, no GPU."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -43,21 +44,28 @@ def rebuild(study: Study[Any], results: Path, folder: Path) -> list[int]:
     """Write a study's tables, figures, verdicts, claims and page. Returns the figures that lack their images."""
     without = [number for number in study.settings.figures if lacks_images(number, study, results)]
     drawn = [f"figure_{number}" for number in study.settings.figures if number not in without]
-    several = ["spreads"] if len(study.settings.training_seeds) > 1 else []
+    # a part of the spreads is nothing that other studies' verdicts may rest on
+    several = ["spreads"] if len(study.settings.training_seeds) > 1 and not study.partial else []
     names = [*(f"table_{number}" for number in study.settings.tables), *drawn, "cells", "claims", *several, "report"]
     for name in names:
         Target(name, Results(study, results), folder).write()
     return without
 
 
-def verify(study: Study[Any], results: Path, folder: Path) -> None:
-    """Check every measurement file of a study, then rebuild from them. Raises UserError naming each unsound file."""
+def verify(study: Study[Any], results: Path, folder: Path, partial: bool = False) -> None:
+    """Check every measurement file of a study, then rebuild from them; a partial study from those that are there.
+
+    Raises UserError naming each unsound file.
+    """
+    study = replace(study, partial=partial)
     unsound = problems(study, results)
     if unsound:
         raise UserError("\n       ".join([f"{len(unsound)} file(s) cannot be trusted:", *unsound]))
-    without = rebuild(study, results, folder)
-    count, name = len(plan.measurements(study)), study.name
+    without, absent = rebuild(study, results, folder), Measurements(study, results).absent
+    count, name = len(plan.measurements(study)) - len(absent), study.name
     print(f"{count} measurement files are sound; tables, figures, verdicts, claims and page of '{name}' rebuilt.")
+    if absent:
+        print("\n".join([f"{len(absent)} are not there yet; their numbers are missing:", *absent]))
     for line in fresh.explained(Results(study, results).all_changes(), Results(study, results)):
         print(f"Note: {line}.")
     for number in without:

@@ -136,7 +136,8 @@ def finish(axis: Axes, panel: Panel, metric: str, study: Study[Any]) -> None:
     elif all(study.paper.position(level) % 1 == 0 for level in levels):
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axis.xaxis.set_major_formatter(FormatStrFormatter("%g"))
-    axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.15), ncols=2, frameon=False)
+    if axis.get_legend_handles_labels()[1]:  # none where nothing of a panel has been measured yet
+        axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.15), ncols=2, frameon=False)
 
 
 def gallery(number: int, study: Study[Any], results: Path) -> Figure:

@@ -51,7 +51,7 @@ def write(study: Study[Any], results: Path, figures: Path, compare: Path | None 
     judged, shown = claims_part(study, results), tables_part(study, measured, compare)
     content = template.render(
         name=study.name, study=study.settings, paper=study.paper, compare=compare and str(compare),
-        figures=drawn_figures(study, results, figures), provenance=provenance(study, measured),
+        absent=measured.absent, figures=drawn_figures(study, results, figures), provenance=provenance(study, measured),
         differences=differences(study, papers.study(study.settings.root)), verdict=verdict(study, judged, shown),
         **sentences(study), **levels(), **judged, **shown,
     )  # fmt: skip
@@ -302,7 +302,8 @@ def provenance(study: Study[Any], measured: Measurements) -> Part:
     """What was run, on what, for how long, from which data and weights; read from the products' own records."""
     encoders, data = (records_of(folder, study, measured.root) for folder in ("encoders", "images"))
     said = study.said["data"]
-    records = [*encoders, *data, *(measured.content(product)[1] for product in plan.measurements(study))]
+    there = [product for product in plan.measurements(study) if product not in measured.absent]
+    records = [*encoders, *data, *(measured.content(product)[1] for product in there)]
     return {
         "jobs": Counter(record["product"].split("/")[0] for record in records),
         "seconds": sum(record["seconds"] for record in records),
