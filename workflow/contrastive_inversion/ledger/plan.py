@@ -9,7 +9,7 @@ a change of a value that matters reaches everything downstream.
 
 import functools
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pydantic import ValidationError
@@ -20,7 +20,7 @@ from contrastive_inversion.base.recipe import Recipe
 from contrastive_inversion.base.settings import checked, explained, worst
 from contrastive_inversion.ledger import printed, quantities
 from contrastive_inversion.ledger.paper import JobKind, Paper, Product
-from contrastive_inversion.ledger.quantities import Quantity
+from contrastive_inversion.ledger.quantities import Probe, Quantity
 from contrastive_inversion.ledger.study import Study
 
 
@@ -94,10 +94,27 @@ def measured_of(encoder: str, data: str, study: Study[Any], *level: str) -> list
     Raises UserError where that is nothing.
     """
     product = "/".join(("measurements", encoder, data, *level))
-    wanted = [quantity for quantity in measured(study) if measurement_of(quantity, study) == product]
-    if not wanted:
+    if product not in by_file(study):
         raise UserError(f"study {study.name}: nothing is measured of '{encoder}' on '{'/'.join((data, *level))}'")
-    return wanted
+    return by_file(study)[product]
+
+
+@functools.cache
+def by_file(study: Study[Any]) -> Mapping[str, list[Quantity]]:
+    """Every quantity that a study measures, by the measurement file that holds it."""
+    files: dict[str, list[Quantity]] = {}
+    for quantity in measured(study):
+        files.setdefault(measurement_of(quantity, study), []).append(quantity)
+    return files
+
+
+@functools.cache
+def probes(study: Study[Any]) -> Mapping[str, list[tuple[Probe, Quantity]]]:
+    """The probes that a study asks for, each with its quantity, by the encoder that they are fitted on."""
+    found: dict[str, list[tuple[Probe, Quantity]]] = {}
+    for probe, quantity in quantities.probes_of(measured(study), study.paper):
+        found.setdefault(probe.encoder, []).append((probe, quantity))
+    return found
 
 
 def measurement_of(quantity: Quantity, study: Study[Any]) -> str:

@@ -10,7 +10,7 @@ from contrastive_inversion.base.settings import Percent, Settings
 from contrastive_inversion.data.recipes import split_of
 from contrastive_inversion.data.settings import Pictures
 from contrastive_inversion.learn.settings import Network
-from contrastive_inversion.ledger import plan, quantities
+from contrastive_inversion.ledger import plan
 from contrastive_inversion.ledger.quantities import Head, Quantity, heads_of
 from contrastive_inversion.ledger.study import Study
 from contrastive_inversion.papers.contrastive_robustness.settings import (
@@ -162,8 +162,7 @@ def finetuned(study: OurStudy, match: re.Match[str]) -> Recipe:
 
 def heads(study: OurStudy, encoder: str, data: str) -> Recipe:
     """All probes that the study asks of an encoder."""
-    asked = quantities.probes_of(plan.measured(study), study.paper)
-    wanted = {probe for probe, quantity in asked if (probe.encoder, quantity.data) == (encoder, data)}
+    wanted = {probe for probe, quantity in plan.probes(study).get(encoder, []) if quantity.data == data}
     probes = [ProbeSpec(key=p.key, fraction=float(p.fraction)) for p in sorted(wanted, key=lambda p: p.key)]
     return Heads.of(
         f"encoders/{encoder}", f"images/{data}", seed=study.settings.seed, encoder=f"encoders/{encoder}",

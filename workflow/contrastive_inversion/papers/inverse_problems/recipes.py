@@ -11,7 +11,7 @@ from contrastive_inversion.data.recipes import split_of
 from contrastive_inversion.data.settings import Pictures
 from contrastive_inversion.distort.names import Specification, specification
 from contrastive_inversion.learn.settings import Network, Published, Training, Weights
-from contrastive_inversion.ledger import plan, printed, quantities
+from contrastive_inversion.ledger import plan, printed
 from contrastive_inversion.ledger.quantities import Head, Probe, Quantity, heads_of
 from contrastive_inversion.ledger.study import Study
 from contrastive_inversion.papers.inverse_problems import names
@@ -265,8 +265,7 @@ def classes_of(study: OurStudy, data: str) -> str:
 def heads(study: OurStudy, encoder: str, data: str) -> Recipe:
     """All probes that the study asks of an encoder on a data set, fitted in one job over one frozen pass."""
     s = study.settings
-    asked = quantities.probes_of(plan.measured(study), study.paper)
-    wanted = {p for p, q in asked if (p.encoder, classes_of(study, q.data)) == (encoder, data)}
+    wanted = {p for p, q in plan.probes(study).get(encoder, []) if classes_of(study, q.data) == data}
     wanted |= gallery_probes(study, encoder, data)
     probes = [
         ProbeSpec(
