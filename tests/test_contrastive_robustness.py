@@ -381,7 +381,7 @@ def test_the_loss_has_its_penalty_times_lambda(workplace, family):
 def test_the_supervised_penalty_has_the_study_s_scale(workplace):
     added = {}
     for scale in ("per_image", "summed", "mean_loss"):
-        study = workplace.study(supervised=STILL | {"penalty": scale})
+        study = workplace.study(supervised=STILL | {"regularised": {"penalty": scale}})
         added[scale] = workplace.loss("supervised-lambda10", study) - workplace.loss("supervised", study)
     assert added["per_image"] == pytest.approx(48 * added["summed"], rel=0.01)
     assert abs(added["mean_loss"]) < added["summed"] / 20

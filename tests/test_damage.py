@@ -169,7 +169,7 @@ def training(root, seed=0):
 def test_no_bit_of_a_checkpoint_changes_in_silence(tmp_path, capsys):
     _, checkpoint = training(tmp_path)
     checkpoint.save(1, [0.5])
-    content, expected = checkpoint.path.read_bytes(), checkpoints.read(checkpoint.path)
+    content, expected = checkpoint.path.read_bytes(), checkpoints.read(checkpoint.path.read_bytes())
     aside, anew = checkpoint.path.with_suffix(".damaged.pt"), 0
     for version in versions(content, 300):
         checkpoint.path.write_bytes(version)
@@ -211,7 +211,7 @@ def test_a_disk_that_cannot_be_read_is_no_reason_to_begin_anew(tmp_path, monkeyp
 
     _, checkpoint = training(tmp_path)
     checkpoint.save(1, [0.5])
-    monkeypatch.setattr(checkpoints, "read", fail)
+    monkeypatch.setattr(type(checkpoint.path), "read_bytes", fail)
     with pytest.raises(UserError, match=r"checkpoint.pt: cannot be read \(Input/output error\)"):
         checkpoint.resumed()
     assert checkpoint.path.exists()
@@ -227,7 +227,7 @@ def test_a_weight_that_is_no_number_is_no_result(tmp_path, value, capsys):
     ):
         checkpoint.save(2, [0.5, 0.4])
     assert checkpoint.resumed() == (1, [0.5])
-    content = checkpoints.read(checkpoint.path)
+    content = checkpoints.read(checkpoint.path.read_bytes())
     content["model"]["bias"][1] = value
     torch.save(content, checkpoint.path)
     assert checkpoint.resumed() == (0, []) and "bias is no finite number" in capsys.readouterr().out

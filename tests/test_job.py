@@ -127,7 +127,7 @@ def test_progress_says_how_far_a_job_is_and_how_long_it_takes(tmp_path, clock):
     progress.advance(1, 5, 0.25)
     expected = {
         "product": "encoders/a", "state": "running", "epoch": 2, "epochs": 3, "loss": 0.25, "images_per_second": 10.0,
-        "updated": 1000.5, "pid": os.getpid(), "eta_seconds": 2,
+        "updated": 1000.5, "pid": os.getpid(), "seconds": 0.5, "eta_seconds": 2,
     }  # fmt: skip
     assert json.loads(file.read_text()) == expected
     assert progress.bar.n == 15 and progress.bar.postfix == "epoch 2/3, loss 0.2500"
@@ -136,7 +136,8 @@ def test_progress_says_how_far_a_job_is_and_how_long_it_takes(tmp_path, clock):
     assert json.loads(file.read_text()) == expected and progress.bar.n == 20
     clock[0] += 0.5
     progress.advance(2, 5)
-    expected |= {"epoch": 3, "loss": None, "images_per_second": 5.0, "updated": 1003.0, "eta_seconds": 1}
+    expected |= {"epoch": 3, "loss": None, "images_per_second": 5.0, "seconds": 3.0, "eta_seconds": 1}
+    expected |= {"updated": 1003.0}
     assert json.loads(file.read_text()) == expected and progress.bar.postfix == "epoch 3/3"
     progress.advance(2, 5)
     progress.close([0.5, 0.25, 0.125])

@@ -4,7 +4,6 @@ import io
 import json
 import zipfile
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -61,7 +60,8 @@ class Checkpoint:
             return {}
         try:
             with files.readable(self.path):
-                return read(self.path)
+                written = self.path.read_bytes()
+            return read(written)
         except (UserError, MemoryError):  # a disk or a machine that fails is no reason to begin anew
             raise
         except Exception as error:  # torch and zipfile raise many kinds for a damaged file
@@ -72,12 +72,12 @@ class Checkpoint:
             return {}
 
 
-def read(path: Path) -> dict[str, Any]:
+def read(written: bytes) -> dict[str, Any]:
     """A checkpoint, on the CPU, every part checked against its CRC-32. Raises various errors for a damaged one."""
-    with zipfile.ZipFile(path) as archive:
+    with zipfile.ZipFile(io.BytesIO(written)) as archive:
         if broken := archive.testzip():
             raise ValueError(f"{broken} is not what was written")
-    content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    content: dict[str, Any] = torch.load(io.BytesIO(written), map_location="cpu", weights_only=True)
     if unfit := not_finite(content["model"]):
         raise ValueError(f"{unfit} is no finite number")
     return content
