@@ -272,7 +272,7 @@ def test_another_version_of_a_library(finished, package, monkeypatch, library, c
     forget()
 
 
-ON_GPUS = ["encoders/*", "heads/*", "measurements/*"]
+ON_GPUS = ["encoders/*", "heads/*", "measurements/*", "inpainted/*"]
 
 
 def test_another_kind_of_device(finished, package, smoke):

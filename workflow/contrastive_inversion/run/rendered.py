@@ -40,7 +40,7 @@ class Target:
     @property
     def files(self) -> list[Path]:
         """The files that are written."""
-        endings = {"table": ("csv", "md", "tex"), "figure": ("pdf", "png"), "report": ("html",)}.get(
+        endings = {"table": ("csv", "md", "tex"), "figure": ("pdf", "svg", "png"), "report": ("html",)}.get(
             self.kind, ("csv",)
         )
         folders = {"table": self.found.root / "tables", "figure": self.figures / self.study.name}

@@ -14,6 +14,7 @@ def inline(path: Path, name: str) -> str:
     text = path.read_text(encoding="utf-8")
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.S)
+    text = re.sub(r' (xmlns(:\w+)?|version)="[^"]*"', "", text).replace("xlink:href", "href")  # HTML knows what svg is
     text = re.sub(r'^<svg ([^>]*?)width="[^"]*" height="[^"]*"', r"<svg \1", text)
     return NAMES.sub(rf"\1{name}-", PAPER.sub("fill: none", INK.sub("currentColor", text)))
 
