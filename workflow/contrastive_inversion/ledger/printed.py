@@ -263,10 +263,14 @@ def headings(table: int, study: Study[Any]) -> dict[str, str]:
 
 
 def setting_of(study: Study[Any], text: Any) -> Any:
-    """What a layout says, or the study's setting that it names with a `$`. Raises UserError for an unknown one."""
+    """What a layout says, or the study's setting that it names with a `$`, a property of them included.
+
+    Raises UserError for an unknown one.
+    """
     if not (isinstance(text, str) and text.startswith("$")):
         return text
-    if text[1:] not in type(study.settings).model_fields:
+    model = type(study.settings)
+    if text[1:] not in model.model_fields and not isinstance(getattr(model, text[1:], None), property):
         raise UserError(f"'{text}' is no setting of a study{nearest(text[1:], type(study.settings).model_fields)}")
     return getattr(study.settings, text[1:])
 

@@ -202,6 +202,11 @@ class ContrastiveRobustness(PictureSettings):
     evaluate: Evaluate
     attacks: Attacks
 
+    @property
+    def distances_of_pgd(self) -> list[float]:
+        """Thresholds of Figure 2 within the radius of PGD, beyond which it finds nothing."""
+        return [distance for distance in self.distances if distance <= self.attacks.pgd.epsilon]
+
     @model_validator(mode="after")
     def drawable(self) -> Self:
         """Refuse blurs larger than images."""
