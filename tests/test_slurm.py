@@ -184,12 +184,15 @@ def test_each_job_has_a_pretended_gpu_of_its_own(tmp_path):
 @pytest.mark.parametrize(
     ("resources", "words"),
     [
-        (["slurm_partition=nowhere"], "nvalid partition name specified; see slurm_account, slurm_partition"),
-        (["mem_mb=99999999"], "Requested node configuration is not available"),
+        (
+            ["--default-resources", "slurm_partition=nowhere"],
+            "nvalid partition name specified; see slurm_account, slurm_partition",
+        ),
+        (["--set-resources", "encoders:mem_mb=99999999"], "Requested node configuration is not available"),
     ],
 )
 def test_what_slurm_would_refuse_stops_the_run_before_it_queues_anything(folder, resources, words):
-    status, output = run(on_slurm(folder, TRAINING, "--default-resources", *resources), folder)
+    status, output = run(on_slurm(folder, TRAINING, *resources), folder)
     assert status == 1 and words in output and "Traceback" not in output
     assert not (folder / "the results").exists() or not hashes(folder)
 
@@ -204,7 +207,7 @@ def test_without_slurm_the_profile_says_so(folder, monkeypatch):
 def test_a_training_out_of_time_goes_on_in_the_next_job(folder):
     """A wall time of a minute ends a training of several; every retry goes on after its last epoch."""
     (folder / "my studies" / "own.yaml").write_text("inherits: smoke\nteacher: {epochs: 2000}\n")
-    status, output = run(on_slurm(folder, TRAINING, "--default-resources", "runtime=1", "mem_mb=2000"), folder)
+    status, output = run(on_slurm(folder, TRAINING, "--set-resources", "encoders:runtime=1"), folder)
     assert status == 0, output[-5000:]
     found = hashes(folder)
     shutil.rmtree(folder / "the results")
