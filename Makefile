@@ -28,7 +28,7 @@ test: .venv/installed
 	$(BIN)/snakemake --lint
 	$(BIN)/lint-imports
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 test-all: test
 	$(BIN)/python -m pytest -q -m slow

@@ -371,7 +371,7 @@ def test_packing_uses_every_core_and_keeps_the_order(imagenet, tmp_path, monkeyp
 
     def waiting(entry):
         if len(met) < 4:
-            met.append(together.wait(20))
+            met.append(together.wait(120))
         return entries_of.decode(entry)
 
     with monkeypatch.context() as patched:
