@@ -3,6 +3,7 @@
 import dataclasses
 import errno
 import hashlib
+import itertools
 import json
 import pickle
 import re
@@ -367,11 +368,11 @@ def test_a_store_is_mapped_read_only_and_shared_whatever_its_size(imagenet, tmp_
 def test_packing_uses_every_core_and_keeps_the_order(imagenet, tmp_path, monkeypatch):
     monkeypatch.setattr(packing.machine, "cores", lambda: 4)
     monkeypatch.setattr(packing, "IMAGES_BETWEEN_NOTES", 16)
-    together, met = threading.Barrier(4), []
+    together, met, calls = threading.Barrier(4), [], itertools.count()
 
     def waiting(entry):
-        if len(met) < 4:
-            met.append(together.wait(120))
+        if next(calls) < 4:  # the first four wait for one another
+            met.append(together.wait(60))
         return entries_of.decode(entry)
 
     with monkeypatch.context() as patched:
