@@ -137,7 +137,7 @@ def kill_slurmd(process):
     subprocess.run(["scontrol", "requeue", job], check=False)
 
 
-@pytest.mark.parametrize("disturb", [scancel, kill_slurmd])
+@pytest.mark.parametrize("disturb", [scancel, pytest.param(kill_slurmd, marks=pytest.mark.slow)])
 def test_a_job_that_ends_early_is_taken_up_again(folder, undisturbed, disturb):
     process = start(folder)
     disturb(process)
@@ -145,6 +145,7 @@ def test_a_job_that_ends_early_is_taken_up_again(folder, undisturbed, disturb):
     assert hashes(folder) == undisturbed
 
 
+@pytest.mark.slow
 def test_a_workflow_killed_on_the_login_node_doubles_nothing(folder, undisturbed):
     """Its job trains on; the next run's job waits for it and finds the training made."""
     process = start(folder)
