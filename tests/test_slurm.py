@@ -198,8 +198,12 @@ def test_what_slurm_would_refuse_stops_the_run_before_it_queues_anything(folder,
     assert not (folder / "the results").exists() or not hashes(folder)
 
 
-def test_without_slurm_the_profile_says_so(folder, monkeypatch):
-    monkeypatch.setenv("PATH", os.pathsep.join([str(Path(sys.executable).parent), "/bin-without-slurm"]))
+def test_without_slurm_the_profile_says_so(folder, tmp_path, monkeypatch):
+    (tmp_path / "bin").mkdir()
+    for command in Path("/usr/bin").iterdir():
+        if command.name != "sbatch":
+            (tmp_path / "bin" / command.name).symlink_to(command)
+    monkeypatch.setenv("PATH", os.pathsep.join([str(Path(sys.executable).parent), str(tmp_path / "bin")]))
     status, output = run(on_slurm(folder, TRAINING), folder)
     assert status == 1 and "sbatch is not on the path" in output
 
