@@ -42,14 +42,17 @@ def cluster():
     subprocess.run([CLUSTER / "stop"], check=True)
 
 
-@pytest.fixture
-def folder(tmp_path):
-    """A folder with a blank in its name, with a config.yaml and a study of the user's own."""
-    folder = tmp_path / "on a cluster"
+def laid_out(folder):
     (folder / "my studies").mkdir(parents=True)
     (folder / "my studies" / "own.yaml").write_text(STUDY)
     (folder / "config.yaml").write_text("study: own\nstudies: my studies\nresults: the results\n")
     return folder
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder with a blank in its name, with a config.yaml and a study of the user's own."""
+    return laid_out(tmp_path / "on a cluster")
 
 
 def command(folder, target, *options):
@@ -104,10 +107,7 @@ TRAINING = "the results/own/encoders/teacher.safetensors"
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
     """Content hashes of the training and what it needs, of a local run that nothing disturbed."""
-    folder = tmp_path_factory.mktemp("undisturbed")
-    (folder / "my studies").mkdir()
-    (folder / "my studies" / "own.yaml").write_text(STUDY)
-    (folder / "config.yaml").write_text("study: own\nstudies: my studies\nresults: the results\n")
+    folder = laid_out(tmp_path_factory.mktemp("undisturbed"))
     status, output = run(command(folder, TRAINING, "--cores", "1"), folder)
     assert status == 0, output[-5000:]
     return hashes(folder)

@@ -55,6 +55,11 @@ def look_at(product, study):
     return or_stop(found.out_of_date, product)
 
 
+def form_of(rule, product):
+    """How the products of a rule are named, their folder before their form."""
+    return f"{product.folder or rule}/{product.form}"
+
+
 def product_inputs(product):
     """An input function: the files of the products that a product is made from."""
 
@@ -95,8 +100,7 @@ def study_tables(study):
     return [f"{RESULTS}/{study.name}/tables/table_{n}.csv" for n in study.settings.tables]
 
 
-def study_figures(study):
-    endings = ("pdf", "svg", "png")
+def study_figures(study, endings=rendered.ENDINGS["figure"]):
     return [f"{FIGURES}/{study.name}/figure_{n}.{end}" for n in study.settings.figures for end in endings]
 
 
@@ -157,8 +161,7 @@ def stop_without_means(needed):
     """Data, weights, disk or memory that this run would need and that are not there stop it before any job."""
     recipes = {}
     for job in made(needed):
-        kind = PRODUCTS[job.rule.name]
-        product = f"{kind.folder or job.rule.name}/{kind.form.format(**job.wildcards)}"
+        product = form_of(job.rule.name, PRODUCTS[job.rule.name]).format(**job.wildcards)
         study = study_of(job.wildcards)
         recipes.setdefault(study, {})[product] = plan.recipe_of(product, study)
     problems = [

@@ -3,10 +3,7 @@
 
 def make_rule(name, product):
     """Add the rule that makes some products, with a sentence on what it does."""
-    folder = product.folder or name
-    path = f"{{study}}/{folder}/{product.form}"
-    logged = f"{RESULTS}/{{study}}/logs/{folder}/{product.form}.log"
-    name_of = f"{folder}/{product.form}"
+    name_of = form_of(name, product)
 
     rule:
         name:
@@ -16,9 +13,9 @@ def make_rule(name, product):
         output:
             f"{RESULTS}/{{study}}/{file_of(name_of)}",
         log:
-            logged,
+            f"{RESULTS}/{{study}}/logs/{name_of}.log",
         benchmark:
-            f"{RESULTS}/{{study}}/benchmarks/{folder}/{product.form}.tsv"
+            f"{RESULTS}/{{study}}/benchmarks/{name_of}.tsv"
         priority: of_job(costs.priority, name_of)
         conda:
             "../../envs/compute.yaml"

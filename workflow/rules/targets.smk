@@ -17,5 +17,5 @@ def name_target(name, title, path):
 for number, path in zip(STUDY.settings.tables, study_tables(STUDY)):
     name_target(f"table_{number}", printed.tables(STUDY.paper)[number].title, path)
 
-for number, path in zip(STUDY.settings.figures, study_figures(STUDY)[::3]):
+for number, path in zip(STUDY.settings.figures, study_figures(STUDY, ["pdf"])):
     name_target(f"figure_{number}", printed.figures(STUDY.paper)[number].title, path)

@@ -219,10 +219,15 @@ def content_hash(tensors: Mapping[str, Any]) -> str:
     return sha256.hexdigest()
 
 
+def sha256(path: Path) -> str:
+    """A file's sha256."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def check_sum(path: Path, expected: str) -> None:
     """Raise UserError unless a file's sha256 begins with the expected digits."""
-    with open(path, "rb") as file:
-        digits = hashlib.file_digest(file, "sha256").hexdigest()
+    digits = sha256(path)
     if not digits.startswith(expected):
         raise UserError(
             f"{path}: sha256 {digits[:16]}..., expected {expected[:16]}...; "

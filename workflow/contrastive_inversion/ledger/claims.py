@@ -59,6 +59,11 @@ class Outcome:
     trainings: int = 1
 
     @property
+    def word(self) -> str:
+        """What it is by itself: true, false or open."""
+        return {True: "true", False: "false", None: "open"}[self.truth]
+
+    @property
     def interval(self) -> tuple[float, float] | None:
         """The values that no one-sided test at LEVEL would reject."""
         if self.value is None or self.se is None:
@@ -288,8 +293,7 @@ def evidence(outcome: Outcome) -> str:
     """A comparison's outcome in a few words."""
     if outcome.value is None:
         return f"{outcome.comparison}: no number"
-    verdict = {True: "true", False: "false", None: "open"}[outcome.truth]
-    return f"{outcome.comparison}: {outcome.value:.2f} ± {outcome.se:.2f}, {verdict}"
+    return f"{outcome.comparison}: {outcome.value:.2f} ± {outcome.se:.2f}, {outcome.word}"
 
 
 def rows(judged: JudgedClaim) -> list[dict[str, Any]]:

@@ -67,6 +67,7 @@ def of_paper(key: str, study: Study[Any]) -> bool:
     return key.startswith(f"{study.paper.name}/")
 
 
+@functools.cache
 def work_of(product: str, study: Study[Any]) -> Work:
     """The work of the job that makes a product."""
     recipe = plan.recipe_of(product, study)

@@ -5,7 +5,6 @@ draws it. A note beside the results holds a digest of all that and the sha256 of
 is drawn again where any of it has changed, and where a file was altered by hand. It is cheap and asks nobody.
 """
 
-import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,11 @@ from contrastive_inversion.run.fresh import Results
 CODE = {
     "table": "show.tables:write", "figure": "show.figures:write", "cells": "ledger.cells:write",
     "claims": "ledger.claims:write", "spreads": "ledger.measured_spreads:write", "report": "show.page:write",
+}  # fmt: skip
+
+ENDINGS = {  # of the files of each kind
+    "table": ("csv", "md", "tex"), "figure": ("pdf", "svg", "png"), "cells": ("csv",), "claims": ("csv",),
+    "spreads": ("csv",), "report": ("html",),
 }  # fmt: skip
 
 
@@ -40,11 +44,8 @@ class Target:
     @property
     def files(self) -> list[Path]:
         """The files that are written."""
-        endings = {"table": ("csv", "md", "tex"), "figure": ("pdf", "svg", "png"), "report": ("html",)}.get(
-            self.kind, ("csv",)
-        )
         folders = {"table": self.found.root / "tables", "figure": self.figures / self.study.name}
-        return [folders.get(self.kind, self.found.root) / f"{self.name}.{ending}" for ending in endings]
+        return [folders.get(self.kind, self.found.root) / f"{self.name}.{ending}" for ending in ENDINGS[self.kind]]
 
     @property
     def products(self) -> list[str]:
@@ -89,7 +90,7 @@ class Target:
 
     def written(self) -> dict[str, str]:
         """The sha256 of each file."""
-        return {path.name: sha256(path) for path in self.files}
+        return {path.name: files.sha256(path) for path in self.files}
 
     def is_out_of_date(self) -> bool:
         """Whether the files are missing or have to be made again."""
@@ -114,6 +115,12 @@ class Target:
         if not self.found.is_there(product):
             return product.startswith("measurements/")
         return self.found.out_of_date(product) or self.found.content(product) != contents.get(product)
+
+    def lock(self) -> str:
+        """The sha256 of the lock file that the page names."""
+        from contrastive_inversion.show import page
+
+        return page.lock_hash()
 
     def shown_on_page(self) -> list["Target"]:
         """The figures that the page shows."""
@@ -140,10 +147,10 @@ class Target:
             yield from of_everything(papers.study(name))
         wanted = plan.with_inputs(plan.behind_targets([], self.study), self.study)
         yield [(name, self.found.record(name)) for name in wanted if name.startswith(("encoders/", "images/"))]
-        yield self.found.accepted, page_lock()
-        yield [sha256(path) for figure in self.shown_on_page() for path in figure.files if path.exists()]
+        yield self.found.accepted, self.lock()
+        yield [files.sha256(path) for figure in self.shown_on_page() for path in figure.files if path.exists()]
         if self.compare:
-            yield self.compare, [sha256(path) for path in sorted(self.compare.glob("measurements/*/*.json"))]
+            yield self.compare, [files.sha256(path) for path in sorted(self.compare.glob("measurements/*/*.json"))]
 
 
 def of_table(number: int, study: Study[Any]) -> Iterator[Any]:
@@ -182,16 +189,3 @@ def of_everything(study: Study[Any]) -> Iterator[Any]:
     paper = study.paper
     yield study.name, study.settings, study.said, paper.sentences, claims.of_paper(paper)
     yield printed.cells(paper), printed.tables(paper), printed.figures(paper), paper.raw()
-
-
-def page_lock() -> str:
-    """The sha256 of the lock file that the page names."""
-    from contrastive_inversion.show.page import LOCK
-
-    return sha256(LOCK) if LOCK.exists() else ""
-
-
-def sha256(path: Path) -> str:
-    """A file's sha256."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

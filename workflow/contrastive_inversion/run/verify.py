@@ -47,8 +47,9 @@ def rebuild(study: Study[Any], results: Path, folder: Path) -> list[int]:
     # a part of the spreads is nothing that other studies' verdicts may rest on
     several = ["spreads"] if len(study.settings.training_seeds) > 1 and not study.partial else []
     names = [*(f"table_{number}" for number in study.settings.tables), *drawn, "cells", "claims", *several, "report"]
+    found = Results(study, results)
     for name in names:
-        Target(name, Results(study, results), folder).write()
+        Target(name, found, folder).write()
     return without
 
 
@@ -66,7 +67,8 @@ def verify(study: Study[Any], results: Path, folder: Path, partial: bool = False
     print(f"{count} measurement files are sound; tables, figures, verdicts, claims and page of '{name}' rebuilt.")
     if absent:
         print("\n".join([f"{len(absent)} are not there yet; their numbers are missing:", *absent]))
-    for line in fresh.explained(Results(study, results).all_changes(), Results(study, results)):
+    found = Results(study, results)
+    for line in fresh.explained(found.all_changes(), found):
         print(f"Note: {line}.")
     for number in without:
         print(f"Figure {number} was left out: it shows images, and {results}/{name}/galleries has none.")

@@ -16,7 +16,6 @@ from contrastive_inversion.ledger.quantities import Quantity
 from contrastive_inversion.ledger.statements import Comparison
 
 FIELDS = ("encoder", "head", "data", "distortion", "metric")
-WORDS = {True: "true", False: "false", None: "open"}
 
 
 @dataclass(frozen=True)
@@ -92,7 +91,15 @@ def placed(row: Row, common: Axis) -> dict[str, Any]:
 def of_reading(outcomes: Sequence[Outcome], published: Sequence[Outcome]) -> dict[str, Any]:
     """A plot of a reading's contrasts, each in its own unit, beside the same contrasts of the published numbers."""
     rows = [
-        Row(brief(o.comparison), str(o.comparison), WORDS[o.truth], o.value, o.interval, bounds(o.comparison), p.value)
+        Row(
+            brief(o.comparison),
+            str(o.comparison),
+            o.word,
+            o.value,
+            o.interval,
+            (o.comparison.low, o.comparison.high),
+            p.value,
+        )
         for o, p in zip(outcomes, published, strict=True)
     ]
     return plot(rows)
@@ -127,11 +134,6 @@ def nearer(comparison: Comparison, value: float) -> tuple[int, float]:
     if value - comparison.low <= comparison.high - value:
         return 1, comparison.low
     return -1, comparison.high
-
-
-def bounds(comparison: Comparison) -> tuple[float, float]:
-    """The bounds of a comparison, infinite where it has none."""
-    return comparison.low, comparison.high
 
 
 def point(comparison: Comparison, paper: Paper) -> float:

@@ -1,7 +1,6 @@
 """The report page: one self-contained HTML file with every verdict, claim, table and figure. Imports no torch."""
 
 import functools
-import hashlib
 import os
 from collections import Counter
 from collections.abc import Sequence
@@ -109,8 +108,11 @@ def part_of(section: str) -> str:
 
 def group_of(found: Sequence[JudgedClaim], study: Study[Any]) -> Part:
     """Some claims with the weakest contrast of every reading on one axis, in points, where zero is the bound."""
-    common = forest.axis([row for each in found for row in weakest_of(each, study) if row])
-    return {"claims": [claim_of(each, study, common) for each in found], "ticks": common.ticks}
+    rows = [weakest_of(each, study) for each in found]
+    common = forest.axis([row for of_claim in rows for row in of_claim if row])
+    bars = [[forest.placed(row, common) if row else None for row in of_claim] for of_claim in rows]
+    shown = [claim_of(each, study, of_claim) for each, of_claim in zip(found, bars, strict=True)]
+    return {"claims": shown, "ticks": common.ticks}
 
 
 def weakest_of(judged: JudgedClaim, study: Study[Any]) -> list[forest.Row | None]:
@@ -129,14 +131,14 @@ def readings_of(judged: JudgedClaim, study: Study[Any]) -> list[tuple[Judged, Ju
     return [(each, published[each.reading.reading]) for each in judged.readings]
 
 
-def claim_of(judged: JudgedClaim, study: Study[Any], common: forest.Axis) -> Part:
-    """A claim in its paper's words, and the verdict under each reading."""
+def claim_of(judged: JudgedClaim, study: Study[Any], bars: Sequence[Part | None]) -> Part:
+    """A claim in its paper's words, and the verdict under each reading; bars: where its weakest contrast lies."""
     claim, published = judged.claim, published_verdict(judged.claim.id, study)
-    readings = zip(readings_of(judged, study), weakest_of(judged, study), strict=True)
+    readings = zip(readings_of(judged, study), bars, strict=True)
     return {
         "id": claim.id, "section": claim.section, "quote": claim.quote, "truism": claim.truism,
         "verdict": judged.verdict, "published_verdict": published.verdict,
-        "readings": [reading_of(*pair) | {"bar": row and forest.placed(row, common)} for pair, row in readings],
+        "readings": [reading_of(*pair) | {"bar": bar} for pair, bar in readings],
     }  # fmt: skip
 
 
@@ -311,12 +313,17 @@ def provenance(study: Study[Any], measured: Measurements) -> Part:
         "devices": sorted({record["device"] for record in records}),
         "code": sorted({record["code"] for record in records}),
         "torch": sorted({record["torch"] for record in records if record["torch"]}),
-        "lock": hashlib.sha256(LOCK.read_bytes()).hexdigest()[:16] if LOCK.exists() else "none",
+        "lock": lock_hash()[:16],
         "data": [(r["product"], said[r["product"].split("/")[1]], r["content_hash"][:16]) for r in data],
         "encoders": [encoder_of(record, study) for record in encoders],
         "accepted": accepted.read(measured.root),
         "unknown": sum("made_by" not in record for record in records),
     }
+
+
+def lock_hash() -> str:
+    """The sha256 of the lock file of the versions that everything is installed from; `none` without one."""
+    return files.sha256(LOCK) if LOCK.exists() else "none"
 
 
 def records_of(folder: str, study: Study[Any], root: Path) -> list[Record]:

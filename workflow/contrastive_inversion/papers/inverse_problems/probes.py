@@ -42,11 +42,10 @@ class Pass:
 
 def fit_of(spec: ProbeSpec, settings: Probes) -> Fit:
     """How a probe is fitted; a stalled schedule's period goes with its share of labels."""
-    if settings.clean and not spec.distortion:
-        chosen, period = settings.clean, settings.clean.period
-    else:
-        chosen = settings.full if spec.fraction == 100 else settings.subset
-        period = chosen.period * spec.fraction / 100 if chosen.period else None
+    chosen = settings.fit_of(spec.fraction, on_clean=not spec.distortion)
+    period = chosen.period
+    if period and chosen is not settings.clean:
+        period = period * spec.fraction / 100
     schedule = Schedule(lr=chosen.lr, schedule=chosen.schedule, period=period)
     return Fit(torch.optim.Adam, schedule, chosen.epochs, chosen.batch, f"probe/{spec.key}")
 

@@ -17,7 +17,6 @@ from contrastive_inversion.distort.restoration import deep_decoder, non_local_me
 from contrastive_inversion.papers.inverse_problems.recipes import Denoising, Inpainting, Restoration
 from contrastive_inversion.papers.inverse_problems.settings import DeepDecoder
 
-INSTANTIATIONS = 10  # of the noise, where the settings name no number
 IMAGES_HELD = 10  # as large as a decoder's widest layer, in float32: what the fit of one image takes of memory
 ROOM, SHARE = 4e9, 0.8  # bytes for fits on a CPU; of a GPU's memory
 
@@ -27,7 +26,7 @@ def denoise(recipe: Denoising, job: Job) -> tuple[dict[str, Tensor], dict[str, A
     data, index = block_of(recipe, recipe.settings.images, job)
     clean = batches.test_batch(data, index, recipe.images)
     how = recipe.settings.model_dump(include={"patch_size", "patch_distance", "h"})
-    views = torch.empty(recipe.settings.instantiations or INSTANTIATIONS, *clean.shape)
+    views = torch.empty(recipe.settings.draws, *clean.shape)
     progress = Progress(job, len(views), len(index))
     for number, view in enumerate(views):
         noisy = distorted(clean, index, data, recipe, number)

@@ -111,6 +111,12 @@ class Probes(Settings):
     clean: ProbeFit | None = Field(None, description="probes on undistorted images, in place of the others")
     precision: Precision = Field("fp32", description="that a GPU computes embeddings in; heads are fitted in float32")
 
+    def fit_of(self, fraction: float, on_clean: bool) -> ProbeFit:
+        """How a probe on so many percent of the labels is fitted, on undistorted images or on others."""
+        if self.clean and on_clean:
+            return self.clean
+        return self.full if fraction == 100 else self.subset
+
 
 class Networks(Settings):
     """The two networks of a study."""
@@ -146,6 +152,11 @@ class NonLocalMeans(Settings):
     constants: Literal["student", "baseline"] | None = Field(
         None, exclude=True, description="the network whose normalising constants restored images are tested with"
     )
+
+    @property
+    def draws(self) -> int:
+        """Draws of the noise."""
+        return self.instantiations or 10
 
 
 class DeepDecoder(Settings):

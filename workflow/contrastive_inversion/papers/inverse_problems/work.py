@@ -18,16 +18,13 @@ from contrastive_inversion.papers.inverse_problems.recipes import (
     Heads,
     Inpainting,
     Level,
-    ProbeSpec,
     Restoration,
     Samples,
     SupervisedTraining,
     Targets,
 )
-from contrastive_inversion.papers.inverse_problems.settings import ProbeFit, Probes
 
 CLASSES = 100  # of most data sets; it enters the fits of linear heads alone
-INSTANTIATIONS = 10  # of a restoration, where its settings name no number
 OUTPUTS_KEPT = 6  # of each layer of a Deep Decoder for the backward pass: 0.4 GB an image at 224 px, as measured
 FITTED_TOGETHER = 8  # Deep Decoders, at least; as many as a device has memory for
 Behind = Mapping[str, Recipe]
@@ -73,19 +70,13 @@ def network_of(encoder: str, behind: Behind) -> Network:
     return found
 
 
-def fit_of(probe: ProbeSpec, settings: Probes) -> ProbeFit:
-    """How a probe is fitted."""
-    if settings.clean and not probe.distortion:
-        return settings.clean
-    return settings.full if probe.fraction == 100 else settings.subset
-
-
 def heads(recipe: Heads, behind: Behind) -> Work:
     """Probes: the labelled images embedded once an epoch under each distortion, and the steps of every fit."""
     network, size = network_of(recipe.encoder, behind), recipe.images.image_size
     images, groups, fits = split_size(recipe.train, "train", behind), dict[str, float](), []
     for probe in recipe.probes:
-        fit, labelled = fit_of(probe, recipe.settings), images * probe.fraction / 100
+        fit = recipe.settings.fit_of(probe.fraction, on_clean=not probe.distortion)
+        labelled = images * probe.fraction / 100
         under = str(probe.distortion)
         groups[under] = max(groups.get(under, 0), labelled * fit.epochs)
         dim = of_network(network, size).dim
@@ -105,7 +96,7 @@ def denoise(recipe: Denoising, behind: Behind) -> Work:
     """A block of noisy images after non-local means."""
     settings, size = recipe.settings, recipe.images.image_size
     images = images_of(recipe, settings.images, behind)
-    views = images * (settings.instantiations or INSTANTIATIONS)
+    views = images * settings.draws
     places, kept = ((2 * settings.patch_distance + 1) / 23) ** 2, views * 12 * size**2 / GB
     host = {"nlm": views * places * size**2 / 1e6, "write": kept, "hash": kept}
     feed = reading(recipe.test, "test", int(images), behind)
@@ -143,8 +134,7 @@ def views_of(level: Level, recipe: Accuracy, images: int, behind: Behind) -> int
     """How many images a level embeds."""
     if level.restored:
         restoration = behind[level.restored[0]].settings  # type: ignore[attr-defined]
-        fits = getattr(restoration, "instantiations", 1) or INSTANTIATIONS
-        return fits * (restoration.images or images)
+        return getattr(restoration, "draws", 1) * (restoration.images or images)
     if level.severities:
         return images * len(level.severities)
     return images * (1 if is_deterministic(level.distortion or []) else recipe.settings.instantiations)
