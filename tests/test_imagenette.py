@@ -53,10 +53,10 @@ def test_claims_and_figures_go_by_another_metric_where_the_study_says_so():
 def test_a_reading_says_by_what_it_goes():
     text = "student-{d} | probe 100% | imagenet100 | {d} | top5"
     reading = Reading.model_validate(
-        {"reading": "All levels.", "for": {"d": ["rm50", "rm90"]}, "compare": [{"plus": [text], "above": 0}]}
+        {"reading": "All levels", "for": {"d": ["rm50", "rm90"]}, "compare": [{"plus": [text], "above": 0}]}
     )
     other = reading.measured_by({"top5": "mrr"})
-    assert other.reading == "All levels. Here by mrr in place of top5."
+    assert other.reading == "All levels; here by mrr in place of top5"
     assert [quantity.metric for quantity in other.quantities] == ["mrr", "mrr"] and other.compare[0].above == 0
     assert reading.measured_by({"auc": "mrr"}) is reading
 

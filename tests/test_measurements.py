@@ -332,13 +332,44 @@ def test_a_file_says_what_stands_in_it():
     assert not says(said, ["a", "c"]) and not says(said, ["a", "b", "c", "x"]) and not says({}, ["a"])
 
 
+@pytest.mark.parametrize(
+    ("quantity", "message"),
+    [
+        ("student-rm90 | beside nobody | imagenet100 | rm90 | cosine", "unknown encoder 'nobody'"),
+        (
+            "student-rm90 | beside teacher | imagenet100 | rm90 | top1",
+            "'beside teacher' is not what 'top1' is measured of",
+        ),
+        ("student-rm90 | probe 10% | imagenet100 | rm90 | cosine", "'probe 10%' is not what 'cosine' is measured of"),
+        ("student-rm50 | beside teacher | imagenet100 | dd-rm50 | cosine", "on images that are not restored"),
+        ("student-rm50 | beside teacher | imagenet100c | snow | cosine", "where the distortion is drawn here"),
+    ],
+)
+def test_representations_are_compared_with_an_encoder_s_by_their_own_metric(quantity, message):
+    with pytest.raises(UserError, match=f"also: '.*': {message}|also: '.*'.*{message}"):
+        plan.asked(study_but("paper", also=[quantity]))
+
+
+def test_what_is_compared_with_an_encoder_waits_for_it_and_for_no_head():
+    study = study_but(
+        "paper", tables=[], figures=[], also=["student-rm90 | beside teacher | imagenet100 | rm90 | cosine"]
+    )
+    assert plan.inputs("measurements/student-rm90/imagenet100", study) == [
+        "encoders/student-rm90", "images/imagenet100", "encoders/teacher",
+    ]  # fmt: skip
+
+
 def test_studies_differ_in_dotted_keys():
     assert flattened({"a": {"b": 1, "c": {"d": 2}}, "e": {}, "f": [1]}) == {"a.b": 1, "a.c.d": 2, "e": {}, "f": [1]}
     paper = papers.study("paper")
     study = study_but("paper", distill={"lr": 2e-4, "flip": 0.5}, description="Other words.", also=["x"])
     lr = paper.said["distill"]["lr"]
-    assert differences(study, paper) == [("distill.lr", 2e-4, lr), ("distill.flip", 0.5, None), ("also", ["x"], None)]
-    assert differences(paper, study)[1] == ("distill.flip", None, 0.5)
+    assert differences(study, paper) == [
+        ("distill.lr", 2e-4, lr),
+        ("distill.flip", 0.5, None),
+        ("also", ["x"], paper.said["also"]),
+    ]
+    assert ("distill.flip", None, 0.5) in differences(paper, study)
     assert differences(paper, paper) == []
 
 

@@ -13,6 +13,7 @@ from contrastive_inversion.base import rng
 from contrastive_inversion.base.errors import UserError
 from contrastive_inversion.data import store
 from contrastive_inversion.distort.names import operations
+from contrastive_inversion.distort.operators import corrupt
 from contrastive_inversion.learn.checkpoints import Checkpoint, KeptRows
 from contrastive_inversion.learn.linear_heads import Fit, LinearHead, labelled, stratified
 from contrastive_inversion.learn.settings import Schedule
@@ -373,6 +374,38 @@ def test_test_pictures_are_read_once_for_all_levels_and_instantiations(job, monk
     )
     rows_of(job, level(), level("noise", distortion=noise), level("more", distortion=noise))
     assert read == [[0, 1, 2, 3], [4, 5]]
+
+
+def test_a_level_on_the_images_that_are_restored_distorts_those_alone_and_alike(job):
+    """With the drawn mask of an image as in a level on all of them."""
+    mask = operations({"op": "mask", "fraction": [0.5, 0.5]})
+    images, labels = tiny.pictures(6, 2)
+    data = store.split(job.input("images/imagenet100"), "test")
+    index = data.spread(3)
+    model = tiny.encoder(job.root, "baseline", classes=CLASSES)
+    views = [
+        corrupt(tiny.seen(images), mask, 1, f"evaluate/{data.name}", torch.arange(6), draw)[index] for draw in range(4)
+    ]
+    (row,) = rows_of(job, level("rm50-of-dd", distortion=mask, images=3), instantiations=4)
+    assert index.tolist() == [0, 2, 5] and row["images"] == 3
+    assert row["values"] == pytest.approx([right(model(view), labels[index]) for view in views])
+
+
+def test_representations_are_compared_with_what_another_encoder_makes_of_the_undistorted_images(job):
+    noise = operations({"op": "noise", "sigma": [0.5, 0.5]})
+    images, _ = tiny.pictures(6, 2)
+    student, teacher = tiny.encoder(job.root, "student"), tiny.encoder(job.root, "teacher")
+    job.inputs["encoders/teacher"] = tiny.HASH
+    name = store.split(job.input("images/imagenet100"), "test").name
+    noisy = [corrupt(tiny.seen(images), noise, 1, f"evaluate/{name}", torch.arange(6), draw) for draw in range(3)]
+    beside = {"head": "beside teacher", "encoder": "teacher"}
+    (row,) = rows_of(job, level("gn50", [beside], ["cosine"], distortion=noise), encoder="student")
+    assert (row["head"], row["metric"], row["images"]) == ("beside teacher", "cosine", 6)
+    a, b = student(noisy[1]).detach().numpy(), teacher(tiny.seen(images)).detach().numpy()
+    by_hand = [(x @ y) / np.sqrt((x @ x) * (y @ y)) for x, y in zip(a, b, strict=True)]
+    assert row["values"][1] == pytest.approx(np.mean(by_hand), abs=1e-6) and len(set(row["values"])) == 3
+    (row,) = rows_of(job, level("clean", [beside], ["cosine"]), encoder="teacher")
+    assert row["values"] == [pytest.approx(1)] * len(row["values"])
 
 
 def test_a_probe_s_head_is_read_from_the_file_of_its_encoder(job):

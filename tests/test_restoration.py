@@ -282,6 +282,17 @@ def test_a_study_names_the_blocks_of_its_restored_levels_and_none_is_empty():
             plan.recipe_of(f"inpainted/imagenet100/rm50/{block}", study)
 
 
+def test_the_images_beside_restored_ones_are_those_in_a_file_of_their_own():
+    study = study_but("demo", restore={"deep_decoder": {"images": 7}})
+    (level,) = plan.recipe_of("measurements/student-rm50/imagenet100/rm50-of-dd", study).levels
+    assert (level.images, level.restored) == (7, None) and level.distortion[0].fraction == [0.5, 0.5]
+    levels = plan.recipe_of("measurements/student-rm50/imagenet100", study).levels
+    assert {level.images for level in levels} == {None} and "rm50-of-dd" not in [level.name for level in levels]
+    for name in ("rm50-of-xx", "rm50-of-", "dd-rm50-of-dd"):
+        with pytest.raises(UserError, match=f"also: '.*': unknown distortion '{name}'"):
+            plan.asked(study_but("demo", also=[f"student-rm50 | probe 100% | imagenet100 | {name} | top1"]))
+
+
 def test_what_needs_no_restored_image_waits_for_none():
     study = papers.study("paper")
     slow = {p for p in plan.with_inputs(plan.measurements(study), study) if p.startswith(("denoised/", "inpainted/"))}

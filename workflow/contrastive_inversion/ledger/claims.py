@@ -270,7 +270,7 @@ def margin(reading: Reading, outcomes: Sequence[Outcome]) -> float | None:
 def relevant(study: Study[Any]) -> list[Claim]:
     """The claims of which a study measures all quantities of some reading."""
     known = set(plan.asked(study))
-    claims = [claim.measured_by(study.settings.instead) for claim in of_paper(study.paper)]
+    claims = [claim.in_study(study) for claim in of_paper(study.paper)]
     return [c for c in claims if any(set(each.quantities) <= known for each in c.readings)]
 
 

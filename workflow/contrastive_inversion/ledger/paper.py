@@ -1,7 +1,7 @@
 """A paper: the only thing that the rest of the package may ask about one. Imports no torch."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,13 +38,15 @@ class Family:
 class Metric:
     """What is measured: the label of its axis, and whether its name takes a value, as in `all@0.25`.
 
-    share: whether it is a percentage of the images; point: what one point is in its unit.
+    share: whether it is a percentage of the images; point: what one point is in its unit; compares: whether it is of
+    two encoders' outputs and not of a classifier.
     """
 
     label: str
     takes_value: bool = False
     share: bool = False
     point: float = 1.0
+    compares: bool = False
 
 
 @dataclass(frozen=True)
@@ -93,10 +95,11 @@ class Paper:
     folder and by kind; check_level: raises UserError for a distortion or an attack that the study does not know;
     level_label: what people read for one; position: its place on an axis; spread: which of the study's
     `training_spread` a quantity has; redrawn: which more of them, for what is drawn anew besides encoder and head;
-    images: how many test images are behind the print, by data set, where that is known; measured_alone: whether the
-    images of a quantity take so long to make that its level has a measurement file of its own; raw: the authors' raw
-    results behind the print; tables: those that are no grid of quantities; sentences: of the page, formatted with the
-    study's `settings`.
+    images: how many test images are behind the print, by data set, where that is known; on_same_images: what a study
+    compares in place of some quantities, so that all of a comparison are measured on the same images; measured_alone:
+    whether the images of a quantity are so few, or take so long to make, that its level has a measurement file of its
+    own; raw: the authors' raw results behind the print; tables: those that are no grid of quantities; sentences: of
+    the page, formatted with the study's `settings`.
     """
 
     name: str
@@ -118,6 +121,9 @@ class Paper:
     rehearsal: Callable[["Study[Any]", int, int, int | None], dict[str, Any]] | None = None
     redrawn: Callable[["Quantity"], tuple[str, ...]] = lambda quantity: ()
     images: Mapping[str, int] = field(default_factory=dict)
+    on_same_images: Callable[[Iterable["Quantity"], "Study[Any]"], Mapping["Quantity", "Quantity"]] = (
+        lambda compared, study: {}
+    )
     measured_alone: Callable[["Quantity"], bool] = lambda quantity: False
     raw: Callable[[], Mapping["Quantity", Estimate]] = dict
     tables: Mapping[int, Callable[["Study[Any]"], "pd.DataFrame"]] = field(default_factory=dict)

@@ -18,7 +18,7 @@ from contrastive_inversion.base.canonical import canonical, digest
 from contrastive_inversion.base.errors import UserError, nearest
 from contrastive_inversion.base.recipe import Recipe
 from contrastive_inversion.base.settings import checked, explained, worst
-from contrastive_inversion.ledger import printed, quantities
+from contrastive_inversion.ledger import printed, quantities, statements
 from contrastive_inversion.ledger.paper import JobKind, Paper, Product
 from contrastive_inversion.ledger.quantities import Probe, Quantity
 from contrastive_inversion.ledger.study import Study
@@ -69,9 +69,21 @@ def asked(study: Study[Any]) -> list[Quantity]:
             origins[quantities.parse(text)] = study.place("also")
         except UserError as error:
             raise UserError(f"{study.place('also')}: {error}") from None
-    for quantity, origin in origins.items():
+    for quantity, origin in (origins | compared(origins, study)).items():
         quantities.check(quantity, study, origin)
+        origins[quantity] = origin
     return list(origins)
+
+
+def compared(known: Iterable[Quantity], study: Study[Any]) -> dict[Quantity, str]:
+    """What claims about some quantities compare in place of them in a study, so that all are of the same images."""
+    known, place = set(known), f"papers/{study.paper.name}/printed/claims.yaml"
+    found: dict[Quantity, str] = {}
+    for claim in statements.of_paper(study.paper):
+        for before, after in zip(claim.readings, claim.in_study(study).readings, strict=True):
+            if known.issuperset(before.measured_by(study.settings.instead).quantities):
+                found |= dict.fromkeys(after.quantities, f"{place}, {claim.id}")
+    return {quantity: origin for quantity, origin in found.items() if quantity not in known}
 
 
 def check_numbers(kind: str, asked: Iterable[int], known: Iterable[int], study: Study[Any]) -> None:

@@ -7,6 +7,7 @@ A quantity is `encoder | head | data | distortion | metric`, for instance
     probe 10%                      a linear probe on 10 % of the labels, trained under the encoder's own distortion
     probe 100% on clean            the same, trained under the distortion named
     teacher probe 100% on clean    that probe of another encoder, moved onto this one unchanged
+    beside teacher                 none: the encoder's output itself, beside another one's for undistorted images
 """
 
 import re
@@ -20,6 +21,8 @@ from contrastive_inversion.ledger.paper import Paper
 from contrastive_inversion.ledger.study import Study
 
 HEAD = re.compile(r"(?:(?P<donor>[\w.-]+) )?probe (?P<fraction>\d+(?:\.\d+)?)%(?: on (?P<distortion>[\w-]+))?")
+
+BESIDE = "beside "
 
 
 @dataclass(frozen=True)
@@ -59,12 +62,15 @@ class Probe:
 
 
 def probe_of(quantity: Quantity, paper: Paper) -> Probe | None:
-    """The Probe that a quantity's head stands for; None for `own`. Raises UserError for no such head."""
-    if quantity.head == "own":
+    """The Probe that a quantity's head stands for; None for no probe. Raises UserError for no such head."""
+    if quantity.head == "own" or beside(quantity):
         return None
     match = HEAD.fullmatch(quantity.head)
     if not match:
-        raise UserError(f"quantity '{quantity}': unknown head '{quantity.head}'; known: own, probe F%[ on DISTORTION]")
+        raise UserError(
+            f"quantity '{quantity}': unknown head '{quantity.head}'; known: own, probe F%[ on DISTORTION], "
+            "beside ENCODER"
+        )
     if not 0 < float(match["fraction"]) <= 100:
         raise UserError(f"quantity '{quantity}': a probe has more than 0 % and at most 100 % of the labels")
     encoder = match["donor"] or quantity.encoder
@@ -76,8 +82,16 @@ def probe_of(quantity: Quantity, paper: Paper) -> Probe | None:
     return Probe(encoder, match["fraction"], distortion)
 
 
+def beside(quantity: Quantity) -> str | None:
+    """The encoder whose output a quantity's encoder is compared with; None where a head is measured."""
+    return quantity.head.removeprefix(BESIDE) if quantity.head.startswith(BESIDE) else None
+
+
 class Head(Settings):
-    """A head as a measurement's recipe names it: its text and, for a probe, whose it is and its name in that file."""
+    """A head as a measurement's recipe names it: its text and, for a probe, whose it is and its name in that file.
+
+    Without that name, `encoder` is one to compare with.
+    """
 
     head: str
     encoder: str | None = None
@@ -89,7 +103,11 @@ def heads_of(wanted: Iterable[Quantity], paper: Paper) -> list[Head]:
     heads = []
     for text, quantity in sorted({q.head: q for q in wanted}.items()):
         probe = probe_of(quantity, paper)
-        heads.append(Head(head=text, encoder=probe.encoder, key=probe.key) if probe else Head(head=text))
+        heads.append(
+            Head(head=text, encoder=probe.encoder, key=probe.key)
+            if probe
+            else Head(head=text, encoder=beside(quantity))
+        )
     return heads
 
 
@@ -109,12 +127,15 @@ def trainings(quantity: Quantity, study: Study[Any]) -> list[Quantity]:
 
 def check_names(quantity: Quantity, paper: Paper) -> None:
     """Raise UserError for a quantity whose encoders, head or metric a paper does not have."""
-    family, probe = paper.family(quantity.encoder)[0], probe_of(quantity, paper)
-    if probe:
+    family, probe, other = paper.family(quantity.encoder)[0], probe_of(quantity, paper), beside(quantity)
+    if paper.metric(quantity.metric).compares != (other is not None):
+        raise UserError(f"'{quantity.head}' is not what '{quantity.metric}' is measured of")
+    if other:
+        paper.family(other)
+    elif probe:
         paper.family(probe.encoder)
     elif not family.classifies:
         raise UserError(f"'{quantity.encoder}' has no classifier of its own: say 'probe F%'")
-    paper.metric(quantity.metric)
 
 
 def check(quantity: Quantity, study: Study[Any], place: str) -> None:

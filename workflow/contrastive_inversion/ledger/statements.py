@@ -12,7 +12,7 @@ import itertools
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, RootModel, model_validator
 
@@ -21,6 +21,7 @@ from contrastive_inversion.base.settings import Positive, Settings, checked, rea
 from contrastive_inversion.ledger import quantities
 from contrastive_inversion.ledger.paper import Paper
 from contrastive_inversion.ledger.quantities import Quantity
+from contrastive_inversion.ledger.study import Study
 
 Words = Annotated[str, Field(min_length=1)]
 
@@ -76,6 +77,16 @@ class Comparison(Settings):
 
         return self.model_copy(update={"plus": fill(self.plus), "minus": fill(self.minus)})
 
+    def on_same_images(self, study: Study[Any]) -> "Comparison":
+        """The comparison of what the study measures on the same images."""
+        instead = study.paper.on_same_images(self.weights, study)
+        if not instead:
+            return self
+        plus, minus = (
+            [str(instead.get(each, each)) for each in map(quantities.parse, side)] for side in (self.plus, self.minus)
+        )
+        return self.model_copy(update={"plus": plus, "minus": minus})
+
     def distance(self, contrast: float) -> float:
         """How far inside of its bounds a contrast lies; negative where it is beyond."""
         return min(contrast - self.low, self.high - contrast)
@@ -121,7 +132,15 @@ class Reading(Settings):
             for side in {"plus", "minus"} & comparison.keys():
                 comparison[side] = [with_metric(text, instead) for text in comparison[side]]
         swaps = ", ".join(f"{instead[metric]} in place of {metric}" for metric in found)
-        return Reading.model_validate(said | {"reading": f"{self.reading} Here by {swaps}."})
+        return Reading.model_validate(said | {"reading": f"{self.reading}; here by {swaps}"})
+
+    def on_same_images(self, study: Study[Any]) -> "Reading":
+        """The reading with what a study measures on the same images; itself, where those of its comparisons are."""
+        found = [each.on_same_images(study) for each in self.comparisons]
+        if found == self.comparisons:
+            return self
+        said = f"{self.reading}; here on the same images"
+        return Reading.model_validate({"reading": said, "compare": found, "at_least": self.at_least})
 
     @functools.cached_property
     def comparisons(self) -> list[Comparison]:
@@ -176,9 +195,12 @@ class Claim(Settings):
             raise refused("say `readings`, or in `untested` why there is none")
         return self
 
-    def measured_by(self, instead: Mapping[str, str]) -> "Claim":
-        """The claim with its readings by other metrics in place of some."""
-        return self.model_copy(update={"readings": [each.measured_by(instead) for each in self.readings]})
+    def in_study(self, study: Study[Any]) -> "Claim":
+        """The claim as a study that measures judges it: by the metrics that it takes instead, on the same images."""
+        if not study.settings.measured:
+            return self
+        readings = [each.measured_by(study.settings.instead).on_same_images(study) for each in self.readings]
+        return self.model_copy(update={"readings": readings})
 
 
 class Claims(RootModel[list[Claim]]):

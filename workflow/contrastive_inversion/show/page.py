@@ -126,9 +126,9 @@ def weakest_of(judged: JudgedClaim, study: Study[Any]) -> list[forest.Row | None
 
 
 def readings_of(judged: JudgedClaim, study: Study[Any]) -> list[tuple[Judged, Judged]]:
-    """The readings of a claim, each beside the same one judged by the published numbers."""
-    published = {each.reading.reading: each for each in published_verdict(judged.claim.id, study).readings}
-    return [(each, published[each.reading.reading]) for each in judged.readings]
+    """The readings of a claim, each beside the one behind it judged by the published numbers."""
+    published = published_verdict(judged.claim.id, study).readings
+    return [(each, published[judged.claim.readings.index(each.reading)]) for each in judged.readings]
 
 
 def claim_of(judged: JudgedClaim, study: Study[Any], bars: Sequence[Part | None]) -> Part:

@@ -77,6 +77,7 @@ PAPER = Paper(
     redrawn=names.redrawn,
     images=names.IMAGES,
     measured_alone=names.measured_alone,
+    on_same_images=names.on_same_images,
     level_label=names.level_label,
     position=position,
     raw=raw.results,
@@ -84,7 +85,7 @@ PAPER = Paper(
     rehearsal=rehearsal.changes,
     sentences={
         "cells": "ours ± standard error over instantiations of the distortions",
-        "also": "On clean images",
+        "also": "In no table",
         "how": "Instantiations: {settings.evaluate.instantiations} of each drawn distortion; blur and other "
         "deterministic ones once",
     },

@@ -38,17 +38,27 @@ def measure(recipe: Accuracy, job: Job) -> tuple[list[dict[str, Any]], dict[str,
     progress = Progress(job, len(recipe.levels), 1, len(kept.parts))
     for position in range(len(kept.parts), len(recipe.levels)):
         level = recipe.levels[position]
-        linear = {head.head: weights_of(head, own, recipe, job) for head in level.heads}
-        kept.add(rows_of(level, encoder, linear, tests))
+        linear = {h.head: weights_of(h, own, recipe, job) for h in level.heads if not beside(h)}
+        others = {h.head: tests.undistorted(level, str(h.encoder)) for h in level.heads if beside(h)}
+        kept.add(rows_of(level, encoder, linear, others, tests))
         progress.advance(position, 1)
     progress.close()
     return kept.rows, {}
 
 
+def beside(head: Head) -> bool:
+    """Whether a head is none: representations are compared with another encoder's."""
+    return head.encoder is not None and head.key is None
+
+
 def rows_of(
-    level: Level, encoder: networks.Encoder, linear: dict[str, networks.Linear], tests: "Tests"
-) -> list[dict[str, Any]]:
-    """The rows of one level: each view is embedded once, whatever the number of heads."""
+    level: Level, encoder: networks.Encoder, linear: dict[str, networks.Linear], others: dict[str, torch.Tensor],
+    tests: "Tests",
+) -> list[dict[str, Any]]:  # fmt: skip
+    """The rows of one level: each view is embedded once, whatever the number of heads.
+
+    others: by head, the representations (N, dim) that those of the level are compared with.
+    """
     if level.constants:
         encoder = networks.renormalised(encoder, level.constants.mean, level.constants.std)
     labels, views = tests.embedded(level, encoder)
@@ -56,8 +66,10 @@ def rows_of(
     for embeddings in views:
         for head, (weight, bias) in linear.items():
             logits = F.linear(embeddings, weight.to(embeddings), bias.to(embeddings)).cpu()  # (N, classes)
-            for metric in level.metrics:
+            for metric in filter(METRICS.__contains__, level.metrics):
                 values.setdefault((head, metric), []).append(METRICS[metric](logits, labels))
+        for head, clean in others.items():
+            values.setdefault((head, "cosine"), []).append(F.cosine_similarity(embeddings, clean).mean().item())
     over = "severities" if level.severities else "instantiations"
     return [
         {"head": head, "distortion": level.name, "metric": metric, "over": over, "values": found, "images": len(labels)}
@@ -80,13 +92,21 @@ class Tests:
 
     def __init__(self, recipe: Accuracy, job: Job) -> None:
         self.recipe, self.job = recipe, job
+        self.read_once: dict[int | None, list[tuple[torch.Tensor, torch.Tensor]]] = {}
 
     @functools.cached_property
-    def clean(self) -> tuple[store.Split, list[tuple[torch.Tensor, torch.Tensor]]]:
-        """The split, and its images in batches: positions int64 (B,) and uint8 (B, S, S, 3), on the device."""
-        data = store.split(self.job.input(self.recipe.test), self.recipe.split)
-        parts = torch.arange(len(data)).split(self.recipe.settings.batch)
-        return data, [(i.to(self.job.device), test_pixels(data, i, self.recipe.images, self.job)) for i in parts]
+    def data(self) -> store.Split:
+        """The split that is measured on."""
+        return store.split(self.job.input(self.recipe.test), self.recipe.split)
+
+    def clean(self, count: int | None) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """So many images in batches (None: all): positions int64 (B,) and uint8 (B, S, S, 3), on the device."""
+        if count not in self.read_once:
+            data, job = self.data, self.job
+            parts = data.spread(count or len(data)).split(self.recipe.settings.batch)
+            read = [(i.to(job.device), test_pixels(data, i, self.recipe.images, job)) for i in parts]
+            self.read_once[count] = read
+        return self.read_once[count]
 
     def embedded(self, level: Level, encoder: networks.Encoder) -> tuple[torch.Tensor, Iterable[torch.Tensor]]:
         """A level's labels, int64 (N,), and the raw embeddings of each of its views, float32 (N, dim)."""
@@ -94,6 +114,12 @@ class Tests:
             return self.restored(level.restored, encoder)
         labels, views = self.views_of(level)
         return labels, (outputs.over(view, encoder, self.job.device) for view in views)
+
+    def undistorted(self, level: Level, encoder: str) -> torch.Tensor:
+        """What another encoder makes of a level's images before they are distorted: float32 (N, dim)."""
+        model, _, _ = networks.load(self.job.input(f"encoders/{encoder}"))
+        networks.placed(model, self.recipe.settings.precision, self.job)
+        return outputs.over(self.distorted(self.clean(level.images), [], 0), model, self.job.device)
 
     def restored(self, blocks: Iterable[str], encoder: networks.Encoder) -> tuple[torch.Tensor, Iterable[torch.Tensor]]:
         """`embedded` of restored images, one view per instantiation; no more than a block is in memory."""
@@ -111,14 +137,17 @@ class Tests:
             names = [f"{level.name}/{severity}" for severity in level.severities]
             splits = [store.split(self.job.input(self.recipe.test), name) for name in names]
             return splits[0].labels, map(self.read, splits)
-        often = 1 if is_deterministic(level.distortion or []) else self.recipe.settings.instantiations
-        return self.clean[0].labels, (self.distorted(level.distortion or [], i) for i in range(often))
+        spec, shown = level.distortion or [], self.clean(level.images)
+        often = 1 if is_deterministic(spec) else self.recipe.settings.instantiations
+        labels = self.data.labels[torch.cat([ids for ids, _ in shown]).cpu()]
+        return labels, (self.distorted(shown, spec, i) for i in range(often))
 
-    def distorted(self, spec: Specification, instantiation: int) -> View:
-        """An instantiation of a distortion."""
-        data, batches = self.clean
-        for ids, pixels in batches:
-            purpose = f"evaluate/{data.name}"
+    def distorted(
+        self, shown: list[tuple[torch.Tensor, torch.Tensor]], spec: Specification, instantiation: int
+    ) -> View:
+        """An instantiation of a distortion of some images."""
+        for ids, pixels in shown:
+            purpose = f"evaluate/{self.data.name}"
             yield corrupt(as_floats(pixels), spec, self.recipe.seed, purpose, ids, instantiation)
 
     def read(self, data: store.Split) -> View:

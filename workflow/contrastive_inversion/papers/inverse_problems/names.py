@@ -1,6 +1,8 @@
 """The paper's names: its encoders, its metrics, and the levels that quantities are measured at. Imports no torch."""
 
 import re
+from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 from contrastive_inversion.base.errors import UserError, nearest
@@ -21,8 +23,11 @@ METRICS = {
     "top5": Metric("Top-5 accuracy (%)", share=True),
     "mrr": Metric("Mean reciprocal rank (%)"),
     "auc": Metric("Area under the ROC curve", point=0.01),
+    "cosine": Metric("Cosine between representations", point=0.01, compares=True),
 }
 RESTORATIONS = {"nlm": "denoised", "dd": "inpainted"}  # the folders of their images
+# `gn10`, `nlm-gn10` after a restoration, and `gn10-of-nlm`: the images that are restored, before they are
+LEVEL = re.compile(r"(?!.+-.+-of-)(?:(?P<restored>nlm|dd)-)?(?P<distortion>.+?)(?:-of-(?P<images>nlm|dd))?")
 # test images behind the print (of ImageNet-C, of each severity); those under label shift are not said
 IMAGES = {
     "imagenet100": 5000, "imagenet100b": 5000, "imagenet100c": 5000, "cifar10": 10000, "cifar100": 10000, "stl10": 8000,
@@ -30,21 +35,48 @@ IMAGES = {
 }  # fmt: skip
 
 
-def restored_from(distortion: str) -> str:
-    """The distortion under a pixel-space restoration: `gn10` for `nlm-gn10`, and for `gn10` itself."""
-    method = restoration(distortion)
-    return distortion.removeprefix(f"{method}-") if method else distortion
+def distortion_of(level: str) -> str:
+    """The distortion of a level's images: `gn10` of `nlm-gn10`, of `gn10-of-nlm`, and of `gn10` itself."""
+    match = LEVEL.fullmatch(level)
+    return match["distortion"] if match else level
 
 
-def restoration(distortion: str) -> str | None:
-    """The restoration that a distortion's name begins with, one of RESTORATIONS; None where there is none."""
-    method, dash, _ = distortion.partition("-")
-    return method if dash and method in RESTORATIONS else None
+def restoration(level: str) -> str | None:
+    """The restoration, one of RESTORATIONS, that a level's images went through; None where there was none."""
+    match = LEVEL.fullmatch(level)
+    return match and match["restored"]
+
+
+def restored_by(level: str) -> str | None:
+    """The restoration whose images a level is measured on before they are restored; None for all test images."""
+    match = LEVEL.fullmatch(level)
+    return match and match["images"]
 
 
 def measured_alone(quantity: Quantity) -> bool:
     """Whether a quantity's level has a file of its own: tables without restored images do not wait for any."""
-    return restoration(quantity.distortion) is not None
+    return bool(restoration(quantity.distortion) or restored_by(quantity.distortion))
+
+
+def images_restored(method: str, study: Study[Any]) -> int | None:
+    """How many test images one of RESTORATIONS restores; None where it is all."""
+    restore = study.settings.restore
+    count: int | None = (restore.nlm if method == "nlm" else restore.deep_decoder).images
+    return count
+
+
+def on_same_images(compared: Iterable[Quantity], study: Study[Any]) -> dict[Quantity, Quantity]:
+    """What to compare in place of some quantities, where others beside them are of restored images.
+
+    Nothing where all test images are restored, or what is beside them has been restored otherwise.
+    """
+    compared = list(compared)
+    methods = {method for each in compared if (method := restoration(each.distortion))}
+    method = methods.pop() if len(methods) == 1 else None
+    if method is None or images_restored(method, study) is None:
+        return {}
+    plain = [each for each in compared if not restoration(each.distortion)]
+    return {each: replace(each, distortion=f"{each.distortion}-of-{method}") for each in plain}
 
 
 def is_imagenet_c(data: str, study: Study[Any]) -> bool:
@@ -59,8 +91,13 @@ def check_level(quantity: Quantity, study: Study[Any]) -> None:
         names.specification(study.paper.trained_under(encoder) or "clean", study.settings)
     if probe:
         names.specification(probe.distortion, study.settings)
+    made = restoration(quantity.distortion) or is_imagenet_c(quantity.data, study)
+    if made and quantities.beside(quantity):
+        raise UserError(
+            "representations are compared where the distortion is drawn here, on images that are not restored"
+        )
     if not is_imagenet_c(quantity.data, study):
-        names.specification(restored_from(quantity.distortion), study.settings)
+        names.specification(distortion_of(quantity.distortion), study.settings)
     elif quantity.distortion not in names.IMAGENET_C:
         raise UserError(f"unknown distortion '{quantity.distortion}'{nearest(quantity.distortion, names.IMAGENET_C)}")
 

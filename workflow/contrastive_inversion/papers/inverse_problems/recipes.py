@@ -125,12 +125,16 @@ class Constants(Settings):
 
 
 class Level(Settings):
-    """One distortion of a measurement: its heads and metrics, and one of three sources of its images."""
+    """One distortion of a measurement: its heads and metrics, and one of three sources of its images.
+
+    images: how many are distorted, spread over the split as restorations spread theirs; None for all.
+    """
 
     name: str
     heads: list[Head]
     metrics: list[str]
     distortion: Specification | None = None
+    images: int | None = None
     restored: list[str] | None = None
     constants: Constants | None = None
     severities: list[int] | None = None
@@ -322,18 +326,18 @@ def restored(study: OurStudy, data: str, name: str, method: str) -> list[str]:
     """The products that hold the images of a restored level, block by block."""
     restore = study.settings.restore
     count = blocks(restore.nlm if method == "nlm" else restore.deep_decoder)
-    return [f"{names.RESTORATIONS[method]}/{data}/{names.restored_from(name)}/{block}" for block in range(count)]
+    return [f"{names.RESTORATIONS[method]}/{data}/{names.distortion_of(name)}/{block}" for block in range(count)]
 
 
 def measurements(study: OurStudy, encoder: str, data: str, *level: str) -> Recipe:
     """Every level, head and metric that the study asks of an encoder on a data set, or of one level measured alone."""
     s, wanted = study.settings, plan.measured_of(encoder, data, study, *level)
     levels = [level_of(study, data, name, wanted) for name in sorted({q.distortion for q in wanted})]
-    donors = sorted({head.encoder for level in levels for head in level.heads if head.encoder})
-    needed = [f"heads/{donor}/{classes_of(study, data)}" for donor in donors]
+    others = sorted({(head.encoder, head.key is None) for level in levels for head in level.heads if head.encoder})
+    needed = [f"encoders/{e}" if beside else f"heads/{e}/{classes_of(study, data)}" for e, beside in others]
     needed += [block for level in levels for block in level.restored or ()]
     return Accuracy.of(
-        f"encoders/{encoder}", f"images/{data}", *needed, seed=s.seed, encoder=f"encoders/{encoder}",
+        *dict.fromkeys((f"encoders/{encoder}", f"images/{data}", *needed)), seed=s.seed, encoder=f"encoders/{encoder}",
         test=f"images/{data}", levels=levels, images=pictures(study), classes_of=classes_of(study, data),
         settings=Instantiations(**s.evaluate.model_dump(exclude={"split"})),
         split=split_of(study, data, s.evaluate.split),
@@ -349,7 +353,9 @@ def level_of(study: OurStudy, data: str, name: str, wanted: Iterable[Quantity]) 
         return level.model_copy(update={"restored": found, "constants": constants_of(study, name)})
     if names.is_imagenet_c(data, study):
         return level.model_copy(update={"severities": SEVERITIES})
-    return level.model_copy(update={"distortion": specification(name, study.settings)})
+    distortion, others = specification(names.distortion_of(name), study.settings), names.restored_by(name)
+    images = names.images_restored(others, study) if others else None
+    return level.model_copy(update={"distortion": distortion, "images": images})
 
 
 def constants_of(study: OurStudy, name: str) -> Constants | None:
