@@ -199,6 +199,9 @@ def test_a_part_of_a_card_is_locked_by_its_own_name(machine, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "MIG-GPU-aaaa-1/1/0,MIG-5c1f")
     assert gpus.acquire(2) == ["MIG-GPU-aaaa-1/1/0", "MIG-5c1f"]
     assert not is_free(machine, "MIG-GPU-aaaa-1_1_0") and not is_free(machine, "MIG-5c1f")
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    assert gpus.lock_name("MIG-5c1f", []) == "MIG-5c1f"  # whose id is its own in all steps
+    assert gpus.lock_name("0", []) == "7.0"
 
 
 def test_a_card_that_another_program_fills_is_passed_over_and_then_refused(machine, tmp_path, monkeypatch):
@@ -211,6 +214,31 @@ def test_a_card_that_another_program_fills_is_passed_over_and_then_refused(machi
     with pytest.raises(UserError, match=r"another program has 9 of the 10 GiB of GPU 0 \(NVIDIA A\); wait for it, or"):
         gpus.acquire(1, poll_seconds=0)
     assert is_free(machine, "GPU-a")
+
+
+FULL = gpus.Card("0", "GPU-a", "NVIDIA A", gib=10, used_gib=9)
+
+
+@pytest.mark.parametrize(
+    ("devices", "found", "tries"),
+    [("ab", [({}, [])] * 5 + [({"b": "its lock"}, [])], 6), ("ab", [({}, [FULL])] * 4 + [({"a": "its lock"}, [])], 5)],
+)
+def test_a_job_waits_for_other_jobs_as_long_as_they_take(machine, monkeypatch, devices, found, tries):
+    """One of two cards is filled by another program at most, so the other job's end is waited for."""
+    monkeypatch.setattr(gpus, "PATIENCE", 2)
+    asked = iter(found)
+    monkeypatch.setattr(gpus, "free_devices", lambda names, count: next(asked))
+    assert gpus.waited_for(dict(zip(devices, "01", strict=True)), 1, 0) == found[tries - 1][0]
+    assert next(asked, None) is None
+
+
+def test_a_job_waits_a_little_for_a_card_that_is_being_emptied(machine, monkeypatch):
+    monkeypatch.setattr(gpus, "PATIENCE", 3)
+    asked = []
+    monkeypatch.setattr(gpus, "free_devices", lambda names, count: asked.append(names) or ({}, [FULL]))
+    with pytest.raises(UserError, match="another program has 9 of the 10 GiB"):
+        gpus.waited_for({"GPU-a": "0"}, 1, 0)
+    assert len(asked) == 3 + 1
 
 
 def test_a_machine_without_gpus_lists_none(machine, tmp_path, monkeypatch):

@@ -37,7 +37,7 @@ def stage(room):
     folder = report.STAGES / room
     shutil.rmtree(folder, ignore_errors=True)
     (folder / "mutants" / "src").mkdir(parents=True)  # Python forgets a place of PYTHONPATH that is not there at first
-    for name, place in {"src": "workflow", "tests": "tests", "results": "results"}.items():
+    for name, place in {"src": "workflow", "tests": "tests", "results": "results", "docs": "docs"}.items():
         (folder / name).symlink_to(REPOSITORY / place)
     (folder / "pyproject.toml").write_text(configuration(room))
     return folder
