@@ -12,7 +12,7 @@ from contrastive_inversion.run import budget, costs
 PAGE = Path(__file__).with_name("plan.md")
 README = Path(__file__).parent.parent / "README.md"
 TABLE = re.compile(r"(<!-- plan -->\n).*?(<!-- /plan -->)", re.DOTALL)
-STUDIES = ("paper", "authors")
+STUDIES = ("paper", "paper-16bit", "authors")
 SHOWN = {"Table 1": ["table_1"], "Figure 3": ["figure_3"], "all": []}
 NOWHERE = Path("/nonexistent")  # no rehearsal: the numbers of rates.yaml
 INTRODUCTION = """# What a study takes

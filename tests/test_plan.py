@@ -13,8 +13,10 @@ from contrastive_inversion.base.rates import Measured, Rehearsed
 from contrastive_inversion.learn import networks
 from contrastive_inversion.learn.settings import Network
 from contrastive_inversion.ledger import plan
+from contrastive_inversion.ledger.study import differences
 from contrastive_inversion.run import budget, cli, costs, doctor, jobs, rehearsal
 from contrastive_inversion.run.schedule import Task, timetable
+from ledgers import study_but
 
 MEASURED = ("paper", "authors", "demo", "demo-seeds", "smoke", "simclr", "simclr-authors", "simclr-demo")
 H100 = costs.Machine("H100", {})
@@ -55,12 +57,23 @@ def test_the_networks_take_what_the_file_says(name):
     assert said.kept_mb == pytest.approx(megabytes, rel=0.1)
 
 
-def test_a_student_takes_its_epochs_times_its_images_times_four_forward_passes(tmp_path):
-    work = costs.work_of("encoders/student-gb37", papers.study("paper"))
-    assert work.device["train_16bit"] == pytest.approx(25 * 126_689 * 4 * 19.52 / 1000)
+@pytest.mark.parametrize(("targets", "passes"), [("kept", 3), ("computed", 4)])
+def test_a_student_takes_its_epochs_times_its_images_times_its_forward_passes(targets, passes):
+    """Three of its own, and one of its teacher where no job has kept what that gives."""
+    work = costs.work_of("encoders/student-gb37", study_but("paper", distill={"targets": targets}))
+    assert work.device["train_16bit"] == pytest.approx(25 * 126_689 * passes * 19.52 / 1000)
     assert work.feed == {"crop": 25 * 126_689}
     assert 20 < work.gpu_gb < 24  # 256 images of 71 MB, and weights with their optimiser's state
     assert work.state_gb == pytest.approx(3 * 4 * 56.3e6 / 1e9, rel=0.01)
+
+
+def test_sixteen_bits_spare_two_fifths_of_the_hours_and_change_the_precision_alone(tmp_path):
+    changed = differences(papers.study("paper-16bit"), papers.study("paper"))
+    assert {key.rpartition(".")[2] for key, *_ in changed} == {"precision"} and len(changed) == 4
+    exact, rounded = (
+        sum(cost.gpu_seconds for cost in whole(name, tmp_path)[1].values()) for name in ("paper", "paper-16bit")
+    )
+    assert rounded < 0.6 * exact
 
 
 def test_costs_follow_settings_and_not_the_study_s_name(study_of):

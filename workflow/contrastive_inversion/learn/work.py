@@ -16,9 +16,9 @@ def of_network(network: Network, size: int) -> Footprint:
     return footprint(network.architecture, network.model, size)
 
 
-def precision_of(settings: Training) -> str:
-    """The half of a rate's name that says how a training computes."""
-    return "fp32" if settings.precision == "fp32" else "16bit"
+def precision_of(precision: str) -> str:
+    """The half of a rate's name that says how a network is computed; tf32 is taken to be no faster than fp32."""
+    return "16bit" if precision in ("bf16", "fp16") else "fp32"
 
 
 def distorted(images: float, size: int) -> Amounts:
@@ -36,7 +36,7 @@ def training(
     backward: forward passes that one step through the trained network is worth.
     """
     one, seen = of_network(network, size), images * settings.epochs
-    kind, share = precision_of(settings), 0.5 if settings.precision != "fp32" else 1.0
+    kind, share = precision_of(settings.precision), 0.5 if settings.precision != "fp32" else 1.0
     kept_mb = one.recomputed_mb if settings.recompute and one.recomputed_mb else one.kept_mb
     image_gb = KEPT_BESIDES * share * views * kept_mb / 1e3
     flops = seen * ((backward + settings.recompute) * views + extra) * one.gflop / 1e3  # TFLOP
@@ -53,12 +53,14 @@ def training(
     )
 
 
-def embedding(network: Network, size: int, images: float, feed: Amounts, batch: int) -> Work:
-    """Passes of images through a frozen network in fp32, and the distortion of each."""
+def embedding(
+    network: Network, size: int, images: float, feed: Amounts, batch: int, precision: str = "fp32"
+) -> Work:  # fmt: skip
+    """Passes of images through a frozen network, and the distortion of each."""
     one = of_network(network, size)
     image_gb = LIVE * one.kept_mb / 1e3
     return Work(
-        device={"embed_fp32": images * one.gflop / 1e3, **distorted(images, size)},
+        device={f"embed_{precision_of(precision)}": images * one.gflop / 1e3, **distorted(images, size)},
         feed=feed,
         gpu_gb=4 * one.weights / GB + batch * image_gb,
         image_gb=image_gb,

@@ -49,17 +49,16 @@ def supervised(recipe: SupervisedTraining, behind: Behind) -> Work:
 
 
 def distill(recipe: Distillation, behind: Behind) -> Work:
-    """A student, and a forward pass of its teacher beside each step."""
-    return of_trained(recipe, behind, extra=1)
+    """A student, and beside each step a forward pass of its teacher, unless a job has kept what that gives."""
+    return of_trained(recipe, behind, extra=0 if recipe.sparing else 1)
 
 
 def targets(recipe: Targets, behind: Behind) -> Work:
     """The teacher's embeddings of all that students see; held whole in memory, and hashed."""
     images, size = split_size(recipe.train, "train", behind) * recipe.settings.epochs, recipe.images.image_size
     kept = 4e-9 * images * of_network(recipe.network, size).dim
-    work = embedding(
-        recipe.network, size, images, reading(recipe.train, "train", images, behind), recipe.settings.batch
-    )
+    feed = reading(recipe.train, "train", images, behind)
+    work = embedding(recipe.network, size, images, feed, recipe.settings.batch, recipe.settings.precision)
     host = {"write": kept, "hash": kept}
     return dataclasses.replace(work, host=host, ram_gb=work.ram_gb + 2 * kept, kept_gb=kept)
 
@@ -82,7 +81,9 @@ def heads(recipe: Heads, behind: Behind) -> Work:
         dim = of_network(network, size).dim
         fits.append(linear_heads(fit.epochs * ceil(labelled / fit.batch), fit.batch, dim, CLASSES))
     views = sum(groups.values())
-    work = embedding(network, size, views, reading(recipe.train, "train", int(views), behind), 250)
+    work = embedding(
+        network, size, views, reading(recipe.train, "train", int(views), behind), 250, recipe.settings.precision
+    )
     features = 4e-9 * images * of_network(network, size).dim
     return dataclasses.replace(work, host=total(*fits), ram_gb=work.ram_gb + 2 * features, kept_gb=0.001)
 
@@ -126,7 +127,7 @@ def measure(recipe: Accuracy, behind: Behind) -> Work:
     seen = [views_of(level, recipe, images, behind) for level in recipe.levels]
     read = sum(images * len(level.severities or [1]) for level in recipe.levels if not level.restored)
     feed = reading(recipe.test, "test", read, behind)
-    work = embedding(network, size, sum(seen), feed, recipe.settings.batch)
+    work = embedding(network, size, sum(seen), feed, recipe.settings.batch, recipe.settings.precision)
     return dataclasses.replace(work, gpu_gb=work.gpu_gb + images * 12 * size**2 / GB)
 
 
