@@ -44,10 +44,14 @@ def name_of(path):
     return path.as_posix().split(f"{PACKAGE}/")[1]
 
 
+def all_of(path):
+    """Exit codes by the names of a file's mutants, None of those that were not tried."""
+    return json.loads(Path(f"{path}.meta").read_text())["exit_code_by_key"]
+
+
 def verdicts(path):
-    """Exit codes by the names of the mutants that were tried, which is all of them unless mutmut was interrupted."""
-    codes = json.loads(Path(f"{path}.meta").read_text())["exit_code_by_key"]
-    return {mutant: code for mutant, code in codes.items() if code is not None}
+    """The same of those that were tried: all of them unless MUTANTS named some, or mutmut was interrupted."""
+    return {mutant: code for mutant, code in all_of(path).items() if code is not None}
 
 
 def overview(files):
@@ -56,10 +60,10 @@ def overview(files):
     for path in files:
         codes = list(verdicts(path).values())
         survived = sum(code in ALIVE for code in codes)
-        rows.append((f"`{name_of(path)}`", len(codes), len(codes) - survived, survived))
-    rows.append(("all", *(sum(row[i] for row in rows) for i in (1, 2, 3))))
-    lines = [(*row, f"{100 * row[2] / max(row[1], 1):.0f}") for row in rows]
-    return table(("File", "Mutants", "Killed", "Survived", "%"), lines)
+        rows.append((f"`{name_of(path)}`", len(all_of(path)), len(codes), len(codes) - survived, survived))
+    rows.append(("all", *(sum(row[i] for row in rows) for i in (1, 2, 3, 4))))
+    lines = [(*row, f"{100 * row[3] / max(row[2], 1):.0f}") for row in rows]
+    return table(("File", "Mutants", "Tried", "Killed", "Survived", "%"), lines)
 
 
 def table(heads, rows):

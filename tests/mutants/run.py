@@ -2,6 +2,7 @@
 
     python tests/mutants/run.py [ROOM ...]
 
+MUTANTS names those to try by a pattern of their numbers: `*[147]` is three of ten, seen by the last digit.
 Every room of rooms.toml is staged afresh in .mutants/<room>, since mutmut keeps verdicts for unchanged code even when
 its tests have changed. The report is written by report.py.
 """
@@ -54,7 +55,8 @@ def mutate(room):
     }
     mutmut = Path(sys.executable).with_name("mutmut")
     children = os.environ.get("MUTANTS_AT_ONCE", str(os.cpu_count()))
-    subprocess.run([mutmut, "run", "--max-children", children], cwd=folder, env=environment, check=True)
+    named = os.environ.get("MUTANTS", "*")
+    subprocess.run([mutmut, "run", "--max-children", children, named], cwd=folder, env=environment, check=True)
 
 
 if __name__ == "__main__":

@@ -35,9 +35,11 @@ def inputs_of(outputs, inputs, out_of_date):
     """What some files are made from; if they are out of date, Snakemake makes them again, for no other reason.
 
     Files that stay need of their inputs nothing that is gone, and times, the words of a rule and Snakemake's notes of the
-    last run, which get lost, say nothing about them.
+    last run, which get lost, say nothing about them. Nor does its note that a job was begun: files are written whole or
+    not at all, and a job may have gone on after its Snakemake was killed.
     """
     workflow.dag_settings.rerun_triggers = frozenset()
+    workflow.dag.ignore_incomplete = True
     if out_of_date:
         workflow.dag.forcefiles.update(outputs)
     if out_of_date or workflow.dag_settings.forceall or not all(map(os.path.exists, outputs)):
