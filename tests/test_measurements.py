@@ -4,6 +4,7 @@ import json
 import math
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -14,7 +15,7 @@ from contrastive_inversion.base.errors import UserError
 from contrastive_inversion.ledger import plan, quantities
 from contrastive_inversion.ledger.measurements import Measurements, check, content_hash, estimate
 from contrastive_inversion.ledger.quantities import Head, Probe, parse
-from contrastive_inversion.ledger.study import differences, flattened, merged, says
+from contrastive_inversion.ledger.study import StudyFile, differences, flattened, merged, says, speaker
 from ledgers import measure, study_but
 
 DEMO = papers.study("demo")
@@ -330,6 +331,19 @@ def test_a_file_says_what_stands_in_it():
     said = {"a": {"b": {"c": 1}, "d": [{"e": 1}]}}
     assert says(said, ["a", "b", "c"]) and says(said, ["a", "d", "0", "e"]) and says(said, ["a", "b"])
     assert not says(said, ["a", "c"]) and not says(said, ["a", "b", "c", "x"]) and not says({}, ["a"])
+
+
+def test_a_data_set_is_said_by_one_file_as_a_whole():
+    child = StudyFile(Path("child.yaml"), {"data": {"a": {"train": 1}}, "distill": {"lr": 1}})
+    parent = StudyFile(Path("parent.yaml"), {"data": {"a": {"source": "x"}, "b": {}}, "distill": {"epochs": 2}})
+    said = {
+        "data.a.source": child,
+        "data.b.train": parent,
+        "distill.lr": child,
+        "distill.epochs": parent,
+        "seed": child,
+    }
+    assert {key: speaker(key, [child, parent]) for key in said} == said
 
 
 @pytest.mark.parametrize(

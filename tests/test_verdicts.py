@@ -292,6 +292,17 @@ def test_power_is_that_of_a_shifted_normal():
     chances = [stats.norm.sf(threshold, loc=1 / e) + stats.norm.cdf(-threshold, loc=1 / e) for e in errors]
     assert verdicts.power(1, three, STUDY) == pytest.approx(sorted(chances)[1], rel=2e-3)
     assert verdicts.power(0, three, STUDY) == pytest.approx(0.05 / 3, rel=2e-3)
+    unsure = verdicts.power(1, [replace(CELL, se="0.50")], STUDY)
+    error = verdicts.score(CELL, Estimate(float(CELL.value), None, 1), STUDY).se ** 2 + 2 * 0.5**2
+    assert unsure == pytest.approx(stats.norm.sf(1.96, loc=1 / math.sqrt(error)), abs=0.03)  # Student's t with 18 or so
+
+
+def test_a_point_of_an_area_is_a_hundredth():
+    area = replace(TABLE_6[0], se="")
+    threshold, error = stats.norm.isf(0.025), verdicts.score(area, Estimate(float(area.value), None, 1), STUDY).se
+    expected = stats.norm.sf(threshold, loc=0.03 / error) + stats.norm.cdf(-threshold, loc=0.03 / error)
+    assert 0.1 < expected < 0.99 and verdicts.power(3, [area], STUDY) == pytest.approx(expected, rel=2e-3)
+    assert math.isnan(verdicts.power(1, [], STUDY))
 
 
 # --- verdicts -------------------------------------------------------------------------------------------------------
