@@ -528,3 +528,16 @@ def test_unknown_norms_are_refused(linear):
             attacks.pgd(model, images, labels, norm=norm)
     with pytest.raises(ValueError, match="epsilon 1.1 lies outside"):
         attacks.pgd(model, images, labels, norm="linf", epsilon=1.1)
+
+
+@pytest.mark.parametrize(("norm", "order"), [("l2", 2), ("linf", math.inf)])
+def test_a_random_start_is_epsilon_long_and_an_image_s_own(linear, norm, order):
+    _, images, _, _ = linear
+    ids = torch.arange(40)
+    start = attacks.random_start(images, 0.3, norm, 7, ids)
+    assert start.shape == images.shape and start.dtype == images.dtype
+    assert torch.allclose(start.flatten(1).norm(order, dim=1), torch.full((40,), 0.3, dtype=torch.float64))
+    drawn = rng.normal(PIXELS, 7, "pgd/start", ids).double()  # in the same directions
+    assert torch.allclose(torch.cosine_similarity(start.flatten(1), drawn, dim=1), torch.ones(40, dtype=torch.float64))
+    assert torch.equal(attacks.random_start(images[5:9], 0.3, norm, 7, ids[5:9]), start[5:9])
+    assert len({image.numpy().tobytes() for image in start}) == 40

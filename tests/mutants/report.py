@@ -6,6 +6,7 @@ survivors.yaml says by file, function and changed line why a survivor is harmles
 import ast
 import difflib
 import json
+import re
 from pathlib import Path
 
 import yaml
@@ -74,12 +75,16 @@ def table(heads, rows):
 
 def survivors(path):
     """A file's surviving mutants and why they are harmless; an empty reason asks for a test or for a reason."""
-    reasons = (yaml.safe_load(REASONS.read_text()) or {}).get(name_of(path), {})
+    known = yaml.safe_load(REASONS.read_text())
+    everywhere, reasons = known["everywhere"], known.get(name_of(path), {})
     rows = []
     for mutant in (name for name, code in verdicts(path).items() if code in ALIVE):
         line, function, before, after = change(path, mutant.rpartition(".")[2])
         reason = reasons.get(function, {})  # one for the function, or one for each line
         why = reason if isinstance(reason, str) else reason.get(after or f"- {before}", "")
+        why = why or next(
+            (text for change, text in everywhere.items() if re.search(change, f"{before} => {after}")), ""
+        )
         rows.append((line, f"`{function}`", quoted(before), quoted(after), why))
     heads = ("Line", "Function", "Was", "Became", "Why harmless")
     return f"## {name_of(path)}\n\n{table(heads, sorted(rows)) if rows else 'None survived.'}"

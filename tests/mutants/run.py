@@ -51,6 +51,7 @@ def mutate(room):
     environment = os.environ | {
         "PYTHONPATH": os.pathsep.join(map(str, paths)),
         "OMP_NUM_THREADS": "1",
+        "PYTHONDONTWRITEBYTECODE": "",  # the mutated modules are large: compiled once, not for each mutant
         "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",  # every mutant starts pytest anew
     }
     mutmut = Path(sys.executable).with_name("mutmut")
