@@ -51,12 +51,12 @@ def test_a_kind_has_a_level_where_that_spreads_otherwise():
 def test_the_spreads_of_five_trainings_by_hand(trained):
     """Pooled within each quantity; four degrees of freedom for each encoder; the interval is that of chi-squared."""
     table = pd.read_csv(measured_spreads.path_of("paper-seeds", trained)).set_index("kind")
-    assert list(table.index) == ["auc", "label_shift", "top1", "top1@covid", "top1@far", "top5", "top5@far"]
+    assert list(table.index) == ["auc", "cosine", "label_shift", "top1", "top1@covid", "top1@far", "top5", "top5@far"]
     assert table["quantities"].to_dict() == {
-        "auc": 2, "label_shift": 6, "top1": 6, "top1@covid": 2, "top1@far": 6, "top5": 6, "top5@far": 6,
+        "auc": 2, "cosine": 3, "label_shift": 6, "top1": 6, "top1@covid": 2, "top1@far": 6, "top5": 6, "top5@far": 6,
     }  # fmt: skip
     assert table["df"].to_dict() == {
-        "auc": 8, "label_shift": 8, "top1": 16, "top1@covid": 8, "top1@far": 8, "top5": 16, "top5@far": 8,
+        "auc": 8, "cosine": 12, "label_shift": 8, "top1": 16, "top1@covid": 8, "top1@far": 8, "top5": 16, "top5@far": 8,
     }  # fmt: skip
     far = [q for q in plan.asked(SEEDS) if SEEDS.paper.spread(q) == "top1@far"]
     each = [measured_spreads.Measurements(SEEDS, trained).of(q).training_sd for q in far]
@@ -69,6 +69,7 @@ def test_the_spreads_of_five_trainings_by_hand(trained):
 def test_a_study_takes_the_spreads_of_the_one_that_it_names_once_that_has_run(trained, tmp_path):
     assert measured_spreads.informed(PAPER, tmp_path / "nowhere") is PAPER
     assert measured_spreads.informed(SEEDS, trained) is SEEDS  # its own are measured
+    assert measured_spreads.informed(SEEDS, tmp_path / "nowhere") is SEEDS
     informed = measured_spreads.informed(PAPER, trained)
     assert spreads.declared("top1@far", of(FAR), informed).df == 8
     assert spreads.declared("head_top1", of(FAR), informed) == Spread(0.2)  # nobody measured it
@@ -125,3 +126,13 @@ def test_the_studies_of_spreads_measure_every_kind_that_trainings_draw():
     encoders = {q.encoder for q in plan.asked(SEEDS)}
     assert len(encoders) == 6 and len(SEEDS.settings.training_seeds) == 5
     assert cli.main(["spreads", "--help"]) == 0
+
+
+def test_a_kept_run_s_spreads_serve_where_no_run_lies_beside(tmp_path, monkeypatch):
+    monkeypatch.setattr(measured_spreads, "KEPT", tmp_path / "kept")
+    for folder, spread in (("kept", 0.7), ("here", 0.8)):
+        path = measured_spreads.path_of("paper-seeds", tmp_path / folder)
+        path.parent.mkdir(parents=True)
+        path.write_text(f"kind,spread,df,low,high,quantities\ntop1,{spread},4,0.1,1.5,8\n")
+    for folder, spread in (("elsewhere", 0.7), ("here", 0.8)):
+        assert measured_spreads.informed(PAPER, tmp_path / folder).spreads == {"top1": Spread(spread, 4, assumed=False)}

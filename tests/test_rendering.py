@@ -271,6 +271,11 @@ def test_a_panel_has_our_curves_and_behind_them_the_published(one_figure, tmp_pa
     assert masks.get_ylabel() == "Top-1 accuracy (%)"
 
 
+def test_a_band_is_of_trainings_where_there_are_several():
+    assert Estimate(80, 0.2, 10).band == 0.2 and Estimate(80, None, 1).band == 0
+    assert Estimate(80, 0.2, 10, trainings=4, training_sd=1.0).band == 0.5
+
+
 def test_an_axis_is_of_whole_numbers_where_all_its_levels_are(one_figure, tmp_path):
     masks, noises = (axis.xaxis.get_major_locator() for axis in drawn(one_figure, tmp_path))
     assert isinstance(masks, MaxNLocator) and masks._integer and not getattr(noises, "_integer", False)

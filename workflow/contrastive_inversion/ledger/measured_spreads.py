@@ -1,7 +1,8 @@
 """spreads.csv: how far trainings of one study spread, by kind of quantity, for other studies to read.
 
 A study with several training seeds writes it; a study that names that one in `spreads` takes its spreads in the place
-of assumed ones, with their degrees of freedom. Imports no torch.
+of assumed ones, with their degrees of freedom: those of the run that lies beside its own, else of one that is kept in
+git. Imports no torch.
 """
 
 from collections import Counter
@@ -20,6 +21,7 @@ from contrastive_inversion.ledger.printed import number, read_csv, reading
 from contrastive_inversion.ledger.study import Study
 
 LEVEL = 0.95  # of the interval beside a spread
+KEPT = Path(__file__).parents[3] / "results" / "reference"  # in a checkout
 COLUMNS = ("kind", "spread", "df", "low", "high", "quantities")
 
 
@@ -33,7 +35,9 @@ def informed(study: Study[Any], results: Path) -> Study[Any]:
 
     Raises UserError for a file that holds no spreads.
     """
-    if study.settings.spreads is None or not (path := path_of(study.settings.spreads, results)).exists():
+    name = study.settings.spreads
+    paths = [path_of(name, folder) for folder in (results, KEPT)] if name else []
+    if (path := next(filter(Path.exists, paths), None)) is None:
         return study
     with reading(path):
         known = {row["kind"]: Spread(number(row["spread"]), number(row["df"]), assumed=False) for row in read_csv(path)}

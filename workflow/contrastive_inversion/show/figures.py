@@ -118,7 +118,7 @@ def draw(axis: Axes, template: str, curve: Curve, name: str, style: dict[str, An
         axis.axhline(curve[0][1].mean, label=name, **style | {"marker": ""})
         return
     x, estimates = zip(*curve, strict=True)
-    means, errors = [estimate.mean for estimate in estimates], [estimate.se or 0 for estimate in estimates]
+    means, errors = [estimate.mean for estimate in estimates], [estimate.band for estimate in estimates]
     axis.plot(x, means, label=name, markersize=5, **style)
     if any(errors) and style["linestyle"] == "-":
         low, high = ([m + sign * e for m, e in zip(means, errors, strict=True)] for sign in (-1, 1))
