@@ -16,6 +16,7 @@ from contrastive_inversion.ledger import claims, plan, printed, quantities
 from contrastive_inversion.ledger.measurements import Measurements
 from contrastive_inversion.ledger.statements import Reading
 from contrastive_inversion.run import costs
+from contrastive_inversion.show import page
 
 STUDY, WITHOUT = papers.study("imagenette"), papers.study("imagenette-without-xrays")
 
@@ -134,3 +135,15 @@ def test_its_pictures_are_counted_for_the_plan():
     counts = [work.every_picture(each.settings, recipe) for each in recipe.values()]
     assert counts == [9469 + 3925, 19 * 5 * 10 * 50]
     assert work.every_picture(STUDY.settings.data["covid"], {}) == 5286 + 624
+
+
+def test_a_claim_that_goes_by_another_metric_stands_beside_the_published_one():
+    changed = 0
+    for claim in claims.relevant(STUDY):
+        judged = claims.judge_claim(claim, lambda quantity: None, STUDY)
+        pairs = page.readings_of(judged, STUDY)
+        for ours, theirs in pairs:
+            assert len(ours.outcomes) == len(theirs.outcomes)
+            assert ours.reading.reading.partition("; here ")[0] == theirs.reading.reading
+            changed += ours.reading.reading != theirs.reading.reading
+    assert changed > 3
