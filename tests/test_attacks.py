@@ -541,3 +541,39 @@ def test_a_random_start_is_epsilon_long_and_an_image_s_own(linear, norm, order):
     assert torch.allclose(torch.cosine_similarity(start.flatten(1), drawn, dim=1), torch.ones(40, dtype=torch.float64))
     assert torch.equal(attacks.random_start(images[5:9], 0.3, norm, 7, ids[5:9]), start[5:9])
     assert len({image.numpy().tobytes() for image in start}) == 40
+
+
+class HalfBlind(Linear):
+    """A plane that half of the pixels say nothing about."""
+
+    def __init__(self):
+        super().__init__()
+        self.w[: PIXELS // 2] = 0
+        self.w /= self.w.norm()
+        self.b = -self.w.sum() / 2
+
+
+def test_pgd_in_linf_reaches_planes_within_epsilon_and_leaves_what_has_no_slope(linear):
+    """The distance in linf to a plane is |w.x + b| over the sum of |w|."""
+    _, images, _, _ = linear
+    model = HalfBlind().eval()
+    labels, needed = model(images).argmax(dim=1), model.score(images).abs() / model.w.abs().sum()
+    epsilon = needed.sort().values[19:21].mean().item()
+    found = attacks.pgd(model, images, labels, epsilon=epsilon, steps=40, step=epsilon / 10, norm="linf", loss="margin")
+    assert torch.equal(found.success, needed < epsilon)
+    step = (found.images - images).flatten(1)
+    assert step.abs().max() <= epsilon * (1 + 1e-9) and step[:, : PIXELS // 2].abs().max() == 0
+    slope = outwards(model, labels)
+    walked = (polishing.PATHS["linf"](images, slope)(torch.full((40,), 0.1)) - images).flatten(1)
+    assert torch.allclose(walked, 0.1 * slope.flatten(1).sign(), atol=1e-6)
+
+
+def test_pgd_from_a_start_behind_the_plane_stays_there_and_one_too_far_is_pulled_back(linear):
+    model, images, labels, scores = linear
+    behind = (scores + 0.01).view(-1, 1, 1, 1) * outwards(model, labels)
+    found = attacks.pgd(model, images, labels, epsilon=1, steps=5, step=0.03, start=behind)
+    assert found.success.all() and torch.allclose(found.distance, scores + 0.01)
+    epsilon = scores.max().item() / 2
+    found = attacks.pgd(model, images, labels, epsilon=epsilon, steps=0, step=0.03, start=20 * behind)
+    assert torch.equal(found.success, scores < epsilon) and 0 < found.success.sum() < 40
+    assert torch.allclose(found.distance[found.success], torch.tensor(epsilon, dtype=torch.float64))

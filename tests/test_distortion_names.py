@@ -6,6 +6,7 @@ from pydantic import ValidationError
 from contrastive_inversion.base.errors import UserError
 from contrastive_inversion.distort.names import (
     Vocabulary,
+    check_kernels,
     is_deterministic,
     label,
     operations,
@@ -96,3 +97,9 @@ def test_what_people_read():
         "mask 90 %", "mask 50–95 %", "noise σ = 0.3", "noise σ = 0.1–0.3", "blur n = 21", "shot noise",
     ]  # fmt: skip
     assert [position(n) for n in ("rm90", "gn30", "2.5")] == [90, 0.3, 2.5]
+
+
+def test_a_kernel_s_half_is_smaller_than_the_image_that_its_padding_reflects():
+    check_kernels(operations({"op": "blur", "kernel": 95, "sigma": [1, 1]}), 48, "distortions.x")
+    with pytest.raises(ValueError, match="a kernel of 97 px is too large for images of 48 px"):
+        check_kernels(operations({"op": "blur", "kernel": 97, "sigma": [1, 1]}), 48, "distortions.x")

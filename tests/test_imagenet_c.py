@@ -405,3 +405,19 @@ def test_the_store_has_every_level_of_the_first_pictures_of_each_class(tmp_path)
     for corruption, severity in ((imagenet_c.fog, 3), (imagenet_c.brightness, 5), (imagenet_c.gaussian_noise, 1)):
         found = tensors[f"{corruption.__name__}/{severity}"]
         assert np.array_equal(found.numpy(), imagenet_c.corrupted(clean, corruption, severity, 4, 112))
+
+
+def test_a_motion_is_at_most_half_a_right_angle_from_level_and_blurs_along_it():
+    """At an angle of 0 it is the mean of the pixels to the left and right, the last ones repeated."""
+
+    class Level:
+        def uniform(self, low, high):
+            assert (low, high) == (-45, 45)
+            return 0.0
+
+    x = np.random.default_rng(0).random((1, 16, 16, 3))
+    found = imagenet_c.motion_blur(x, 3, Level(), 1.0)
+    middle = x[:, :, 4:12]  # away from the sides
+    weights = np.bincount([round(3 + step) for step in np.linspace(-3, 3, 24)]) / 24
+    shifted = sum(w * x[:, :, 4 + k : 12 + k] for w, k in zip(weights, range(-3, 4), strict=True))
+    assert middle.shape == shifted.shape and np.allclose(found[:, :, 4:12], shifted, atol=1e-6)
