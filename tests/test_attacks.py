@@ -577,3 +577,12 @@ def test_pgd_from_a_start_behind_the_plane_stays_there_and_one_too_far_is_pulled
     found = attacks.pgd(model, images, labels, epsilon=epsilon, steps=0, step=0.03, start=20 * behind)
     assert torch.equal(found.success, scores < epsilon) and 0 < found.success.sum() < 40
     assert torch.allclose(found.distance[found.success], torch.tensor(epsilon, dtype=torch.float64))
+
+
+def test_what_gave_up_at_one_weight_has_given_up(linear, monkeypatch):
+    model, images, labels, scores = linear
+    behind = images + (scores + 0.01).view(-1, 1, 1, 1) * outwards(model, labels)
+    stuck = iter([torch.arange(40) < 10, torch.arange(40) == 20])
+    monkeypatch.setattr(attacks, "backed_up", lambda model, tried, u, *rest: (u, next(stuck)))
+    _, gave_up = attacks.nearest(model, behind, images, labels, "l2", [0.1, 0.01], 0.01, 0.01, 0.5)
+    assert gave_up.nonzero().flatten().tolist() == [*range(10), 20]
