@@ -15,8 +15,9 @@ ANSWER = re.compile(r"(<!-- answer -->\n).*?(<!-- /answer -->)", re.S)
 
 
 def answer():
-    """A paragraph for every kept run, and what has not been run."""
-    parts = [of_study(papers.study(folder.name)) for folder in sorted(KEPT.iterdir())]
+    """A paragraph for every kept run but those that others take their spreads from, and what has not been run."""
+    kept = [papers.study(folder.name) for folder in sorted(KEPT.iterdir())]
+    parts = [of_study(study) for study in kept if study.name not in {other.settings.spreads for other in kept}]
     return "\n".join([*parts, NOT_RUN])
 
 

@@ -476,6 +476,31 @@ def test_a_claim_without_a_number_says_so_and_no_claims_are_an_empty_table(tmp_p
 
 
 @pytest.mark.parametrize(
+    ("comparison", "message"),
+    [
+        (
+            "plus: ['resnet | own | covid | clean | auc'], above: 0",
+            "a: study demo does not measure 'resnet | own | covid",
+        ),
+        (
+            "plus: ['student-rm90 | probe 10% | imagenet100 | rm90 | top1'], within: 0.1",
+            "a: 'd' can never hold: its .* 1.5",
+        ),
+        ("plus: ['student-rm90 | probe 10% | imagenet100 | rm90 | top1'], within: 1.6", None),
+    ],
+)
+def test_a_claim_is_about_what_the_paper_s_study_measures_and_can_hold(tmp_path, comparison, message):
+    """1.645 times a spread of 0.9 is 1.48."""
+    text = f"- {{id: a, section: b, quote: c, readings: [{{reading: d, compare: [{{{comparison}}}]}}]}}"
+    study = study_but("demo", tmp_path, files={"claims.yaml": text}, spreads=None)
+    if message is None:
+        claims.check(study.paper, study)
+    else:
+        with pytest.raises(UserError, match=message):
+            claims.check(study.paper, study)
+
+
+@pytest.mark.parametrize(
     ("text", "message"),
     [
         ("readings: [{reading: r, compare: []}]", "claims.yaml: 0.readings.0.compare"),

@@ -9,7 +9,7 @@ import pytest
 from contrastive_inversion import papers
 from contrastive_inversion.base import files
 from contrastive_inversion.base.job import file_of
-from contrastive_inversion.ledger import plan, quantities
+from contrastive_inversion.ledger import measured_spreads, plan, quantities
 from contrastive_inversion.ledger.measurements import Measurements
 from contrastive_inversion.run import verify
 
@@ -24,6 +24,17 @@ def test_a_kept_run_is_sound_and_rebuilds(name, cells, tmp_path, capsys):
     page = (tmp_path / name / "report.html").read_text()
     assert page.count('<td class="cell"') == cells and 'title="missing"' not in page
     assert "<figcaption>Figure" in page
+
+
+def test_the_kept_spreads_are_those_of_the_kept_trainings(tmp_path):
+    shutil.copytree(REFERENCE / "demo-seeds" / "measurements", tmp_path / "demo-seeds" / "measurements")
+    study = papers.study("demo-seeds")
+    assert verify.problems(study, tmp_path) == []
+    measured_spreads.write(study, tmp_path)
+    assert (
+        measured_spreads.path_of(study.name, tmp_path).read_text() == (REFERENCE / "demo-seeds/spreads.csv").read_text()
+    )
+    assert measured_spreads.informed(papers.study("demo"), tmp_path / "elsewhere").spreads["top1"].df == 48
 
 
 def test_its_classifiers_learned_and_its_attacks_succeeded():

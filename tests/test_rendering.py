@@ -272,8 +272,8 @@ def test_a_panel_has_our_curves_and_behind_them_the_published(one_figure, tmp_pa
 
 
 def test_a_band_is_of_trainings_where_there_are_several():
-    assert Estimate(80, 0.2, 10).band == 0.2 and Estimate(80, None, 1).band == 0
-    assert Estimate(80, 0.2, 10, trainings=4, training_sd=1.0).band == 0.5
+    assert figures.band(Estimate(80, 0.2, 10)) == 0.2 and figures.band(Estimate(80, None, 1)) == 0
+    assert figures.band(Estimate(80, 0.2, 10, trainings=4, training_sd=1.0)) == 0.5
 
 
 def test_an_axis_is_of_whole_numbers_where_all_its_levels_are(one_figure, tmp_path):

@@ -29,11 +29,6 @@ class Estimate:
         """Standard error of the mean over trainings; None where there was one."""
         return None if self.training_sd is None else self.training_sd / math.sqrt(self.trainings)
 
-    @property
-    def band(self) -> float:
-        """The standard error that a figure shows: over trainings where there are several, else over instantiations."""
-        return self.training_se or self.se or 0.0
-
 
 @dataclass(frozen=True)
 class Spread:

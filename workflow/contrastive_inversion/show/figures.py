@@ -118,11 +118,16 @@ def draw(axis: Axes, template: str, curve: Curve, name: str, style: dict[str, An
         axis.axhline(curve[0][1].mean, label=name, **style | {"marker": ""})
         return
     x, estimates = zip(*curve, strict=True)
-    means, errors = [estimate.mean for estimate in estimates], [estimate.band for estimate in estimates]
+    means, errors = [estimate.mean for estimate in estimates], [band(estimate) for estimate in estimates]
     axis.plot(x, means, label=name, markersize=5, **style)
     if any(errors) and style["linestyle"] == "-":
         low, high = ([m + sign * e for m, e in zip(means, errors, strict=True)] for sign in (-1, 1))
         axis.fill_between(x, low, high, color=style["color"], alpha=0.25, linewidth=0)
+
+
+def band(estimate: Estimate) -> float:
+    """The standard error that a curve shows: over trainings where there are several, else over instantiations."""
+    return estimate.training_se or estimate.se or 0.0
 
 
 def finish(axis: Axes, panel: Panel, metric: str, study: Study[Any]) -> None:
