@@ -440,7 +440,8 @@ CLAIMS_OF_TWO = """
 
 
 def test_a_study_judges_the_readings_whose_quantities_it_measures(tmp_path):
-    study = study_but("demo", tmp_path, files={"claims.yaml": CLAIMS_OF_TWO}, tables=[6], figures=[], also=[])
+    only = {"tables": [6], "figures": [], "also": [], "spreads": None}
+    study = study_but("demo", tmp_path, files={"claims.yaml": CLAIMS_OF_TWO}, **only)
     assert [claim.id for claim in claims.relevant(study)] == ["ahead", "exactly"]
     values = {"student-rm50to95": 0.90006, "baseline-rm50to95": 0.8, "student-gn10to30": 0.7, "baseline-gn10to30": 0.6}
     measure(study, tmp_path, {str(q): [values[q.encoder]] for q in plan.of_table(6, study)})

@@ -462,6 +462,8 @@ def repository(finished, package):
     for name in ("envs", "workflow/rules", "workflow/report", "workflow/profiles"):
         shutil.copytree(REPOSITORY / name, finished / name)
     shutil.copytree(package.folder, finished / "workflow/contrastive_inversion")
+    kept = "results/reference/demo-seeds"  # whose spreads the study's page rests on
+    shutil.copytree(REPOSITORY / kept, finished / kept, ignore=shutil.ignore_patterns("measurements"))
     return finished
 
 

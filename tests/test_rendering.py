@@ -271,6 +271,14 @@ def test_a_panel_has_our_curves_and_behind_them_the_published(one_figure, tmp_pa
     assert masks.get_ylabel() == "Top-1 accuracy (%)"
 
 
+def test_a_cell_on_fewer_images_than_others_of_its_data_set_says_so():
+    cells = printed.cells_of(8, PAPER)[:3]
+    assert page.fewer(cells, [Estimate(1, None, 1, images=n) for n in (20, 800, 800)]) == [20, None, None]
+    assert page.fewer(cells, [None, Estimate(1, None, 1), Estimate(1, None, 1, images=5)]) == [None, None, None]
+    cells = [replace(cells[0], quantity=replace(cells[0].quantity, data=data)) for data in ("a", "b")]
+    assert page.fewer(cells, [Estimate(1, None, 1, images=n) for n in (20, 800)]) == [None, None]
+
+
 def test_a_band_is_of_trainings_where_there_are_several():
     assert figures.band(Estimate(80, 0.2, 10)) == 0.2 and figures.band(Estimate(80, None, 1)) == 0
     assert figures.band(Estimate(80, 0.2, 10, trainings=4, training_sd=1.0)) == 0.5
@@ -391,7 +399,7 @@ def test_the_page_speaks_in_its_paper_s_words(small, hand_made, tmp_path):
 
 
 def test_the_page_tells_power_shift_and_assumption(hand_made):
-    study = study_but("demo", tables=[3, 6], figures=[], also=[], comparable=True)
+    study = study_but("demo", tables=[3, 6], figures=[], also=[], comparable=True, spreads=None)
     text = page_of(study, hand_made)
     ours = [Measurements(study, hand_made).of(cell.quantity) for cell in TABLE_6]
     chances = ", ".join(f"{100 * page.verdicts.power(points, TABLE_6, study, ours):.0f}" for points in (1, 2, 3))
@@ -454,7 +462,7 @@ CLAIMS = """
 
 
 def test_the_page_says_what_holds_and_where_a_study_departs(hand_made, tmp_path):
-    study = study_but("demo", tmp_path, files={"claims.yaml": CLAIMS}, tables=[3, 6], figures=[], also=[])
+    study = study_but("demo", tmp_path, files={"claims.yaml": CLAIMS}, tables=[3, 6], figures=[], also=[], spreads=None)
     text = page_of(study, hand_made)
     row = text[text.index('id="claim-auc"') : text.index('id="claim-water"')]
     assert "<q>The masking models tie and our noise model is behind.</q>" in row

@@ -234,7 +234,17 @@ def shown_cells(
     estimates = [measured.of(cell.quantity) for cell in listed]
     judged = zip(listed, verdicts.of_table(listed, estimates, study), strict=True)
     flips = verdicts.flips(listed, estimates, study)
-    return {c: cell_of(c, each, flip, measured, other) for (c, each), flip in zip(judged, flips, strict=True)}
+    return {
+        c: cell_of(c, each, flip, measured, other) | {"few": few}
+        for (c, each), flip, few in zip(judged, flips, fewer(listed, estimates), strict=True)
+    }
+
+
+def fewer(listed: Sequence[Cell], estimates: Sequence[Estimate | None]) -> list[int | None]:
+    """The test images of cells that have fewer than others of their table on the same data set; None for the others."""
+    counts = [(cell.quantity.data, (each and each.images) or 0) for cell, each in zip(listed, estimates, strict=True)]
+    most = {data: max(count for other, count in counts if other == data) for data, _ in counts}
+    return [count if 0 < count < most[data] else None for data, count in counts]
 
 
 def tested(listed: Sequence[Cell], study: Study[Any], measured: Measurements) -> Part:
