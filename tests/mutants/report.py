@@ -21,7 +21,8 @@ HEAD = """\
 
 `make mutants` changes the code below in small ways, one at a time, and runs the fast tests that call it. A change that
 no test notices survives. Not changed: constants outside of functions, functions with decorators, docstrings and the
-wording of messages. Why a survivor is harmless is kept in `tests/mutants/survivors.yaml`.
+wording of messages. Where fewer were tried than there are, the last digit of their number chose them, not what they
+change (`MUTANTS='*[37]' make mutants`). Why a survivor is harmless is kept in `tests/mutants/survivors.yaml`.
 """
 
 
