@@ -128,6 +128,13 @@ def test_the_studies_of_spreads_measure_every_kind_that_trainings_draw():
     assert cli.main(["spreads", "--help"]) == 0
 
 
+def test_a_spread_that_a_study_declares_itself_stands_before_one_that_an_ancestor_s_study_measured(trained, study_of):
+    study = study_of("inherits: paper\ntraining_spread: {auc: 0.5}\n", name="own", parent=None)
+    informed = measured_spreads.informed(study, trained)
+    assert "auc" not in informed.spreads and "top1" in informed.spreads
+    assert spreads.declared("auc", of(FAR), informed) == Spread(0.5)
+
+
 def test_a_kept_run_s_spreads_serve_where_no_run_lies_beside(tmp_path, monkeypatch):
     monkeypatch.setattr(measured_spreads, "KEPT", tmp_path / "kept")
     for folder, spread in (("kept", 0.7), ("here", 0.8)):

@@ -354,6 +354,10 @@ def test_a_data_set_is_said_by_one_file_as_a_whole():
             "student-rm90 | beside teacher | imagenet100 | rm90 | top1",
             "'beside teacher' is not what 'top1' is measured of",
         ),
+        (
+            "baseline-rm50 | beside teacher | imagenet100 | rm50 | cosine",
+            "'baseline-rm50' and 'teacher' are two networks",
+        ),
         ("student-rm90 | probe 10% | imagenet100 | rm90 | cosine", "'probe 10%' is not what 'cosine' is measured of"),
         ("student-rm50 | beside teacher | imagenet100 | dd-rm50 | cosine", "on images that are not restored"),
         ("student-rm50 | beside teacher | imagenet100c | snow | cosine", "where the distortion is drawn here"),

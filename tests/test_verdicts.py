@@ -87,10 +87,13 @@ RESTORED = "resnet | probe 100% on clean | imagenet100 | dd-rm50 | top1"
     ("text", "spread"),
     [
         ("teacher | probe 100% on rm50 | imagenet100 | rm50 | top1", [("head_top1", 0.04, 2)]),
-        ("resnet | probe 100% on clean | imagenet100 | nlm-gn10 | top1", [("head_top1", 0.04, 2)]),
-        (RESTORED, [("head_top1", 0.04, 2), ("restoration", 1.69, 2)]),
+        ("resnet | probe 100% on clean | imagenet100 | nlm-gn10 | top1", [("head_top1@nlm", 0.04, 2)]),
+        (RESTORED, [("head_top1@dd", 0.04, 2), ("restoration", 1.69, 2)]),
         (MOVED, [("top1", 0.09, 1.25), ("head_top1", 0.04, 2)]),
-        ("student-rm50 | probe 100% | imagenet100 | dd-rm50 | top1", [("top1", 0.09, 1.25), ("restoration", 1.69, 2)]),
+        (
+            "student-rm50 | probe 100% | imagenet100 | dd-rm50 | top1",
+            [("top1@dd", 0.49, 1.25), ("restoration", 1.69, 2)],
+        ),
         ("resnet | own | imagenet100 | clean | top1", []),
     ],
 )

@@ -18,7 +18,7 @@ from contrastive_inversion.ledger import plan, spreads
 from contrastive_inversion.ledger.estimates import Spread
 from contrastive_inversion.ledger.measurements import Measurements
 from contrastive_inversion.ledger.printed import number, read_csv, reading
-from contrastive_inversion.ledger.study import Study
+from contrastive_inversion.ledger.study import Study, speaker
 
 LEVEL = 0.95  # of the interval beside a spread
 KEPT = Path(__file__).parents[3] / "results" / "reference"  # in a checkout
@@ -43,7 +43,15 @@ def informed(study: Study[Any], results: Path) -> Study[Any]:
         known = {row["kind"]: Spread(number(row["spread"]), number(row["df"]), assumed=False) for row in read_csv(path)}
         if any(each.value <= 0 or each.df < 1 for each in known.values()):
             raise ValueError("a spread is above 0 and has degrees of freedom")
-    return replace(study, spreads=known)
+    return replace(study, spreads={kind: each for kind, each in known.items() if not is_overruled(kind, study)})
+
+
+def is_overruled(kind: str, study: Study[Any]) -> bool:
+    """Whether a study declares a spread more nearly than it says where measured ones are."""
+    files = list(study.files)
+    if not files or kind not in study.settings.training_spread:
+        return False
+    return files.index(speaker(f"training_spread.{kind}", files)) < files.index(speaker("spreads", files))
 
 
 def of_study(study: Study[Any], results: Path) -> pd.DataFrame:

@@ -24,7 +24,7 @@ from typing import Any, Self
 
 from contrastive_inversion.base.errors import UserError, nearest
 from contrastive_inversion.ledger.estimates import Estimate, Spread
-from contrastive_inversion.ledger.quantities import Quantity, probe_of
+from contrastive_inversion.ledger.quantities import Quantity, beside, probe_of
 from contrastive_inversion.ledger.study import Study
 
 LARGEST_FACTOR = 100.0  # of the spread, at which a verdict is looked at
@@ -93,6 +93,9 @@ def behind(quantity: Quantity, study: Study[Any]) -> list[Drawn]:
     if probe and (not retrained or probe.encoder != quantity.encoder):
         source = f"{probe.encoder} | {probe.key} | {quantity.data}"
         found.append(Drawn(f"head_{kind}", source, repeated=not retrained))
+    other = beside(quantity)
+    if other and study.paper.family(other)[0].retrained:  # seeds are those of the encoder on the left
+        found.append(Drawn(kind, other, repeated=False))
     return found + [Drawn(each, str(quantity), repeated=False) for each in study.paper.redrawn(quantity)]
 
 

@@ -46,7 +46,7 @@ class StudySettings(Settings):
     )
     spreads: Name | None = Field(
         None,
-        description="a study of several trainings, whose spreads take the place of the assumed ones once it has run",
+        description="a study of several trainings, whose spreads stand for assumed ones where it has run or is kept",
     )
     tables: Unique[int] = Field(description="the paper's tables that the study fills")
     figures: Unique[int] = Field(description="the paper's figures that the study draws")

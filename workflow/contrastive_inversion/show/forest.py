@@ -89,7 +89,7 @@ def placed(row: Row, common: Axis) -> dict[str, Any]:
 
 
 def of_reading(outcomes: Sequence[Outcome], published: Sequence[Outcome]) -> dict[str, Any]:
-    """A plot of a reading's contrasts, each in its own unit, beside the same contrasts of the published numbers."""
+    """A plot of a reading's contrasts, each in its own unit, beside those of the published numbers of that metric."""
     rows = [
         Row(
             brief(o.comparison),
@@ -98,11 +98,17 @@ def of_reading(outcomes: Sequence[Outcome], published: Sequence[Outcome]) -> dic
             o.value,
             o.interval,
             (o.comparison.low, o.comparison.high),
-            p.value,
+            p.value if alike(o, p) else None,
         )
         for o, p in zip(outcomes, published, strict=True)
     ]
     return plot(rows)
+
+
+def alike(ours: Outcome, published: Outcome) -> bool:
+    """Whether two contrasts are of the same metric, and so can lie on one axis."""
+    metrics = [{quantity.metric for quantity in each.comparison.weights} for each in (ours, published)]
+    return metrics[0] == metrics[1]
 
 
 def weakest(outcomes: Sequence[Outcome], least: int) -> int | None:
@@ -123,7 +129,7 @@ def margin(word: str, outcome: Outcome, published: Outcome, paper: Paper) -> Row
         return sign * (number - bound) / unit
 
     low, high = sorted(map(inside, outcome.interval)) if outcome.interval else (inside(value), inside(value))
-    theirs = None if published.value is None else inside(published.value)
+    theirs = inside(published.value) if published.value is not None and alike(outcome, published) else None
     return Row(
         brief(comparison), str(comparison), word, inside(value), (low, high), (0.0, math.inf), theirs, decimals=1
     )

@@ -51,10 +51,23 @@ def write(study: Study[Any], results: Path, figures: Path, compare: Path | None 
     content = template.render(
         name=study.name, study=study.settings, paper=study.paper, compare=compare and str(compare),
         absent=measured.absent, figures=drawn_figures(study, results, figures), provenance=provenance(study, measured),
-        differences=differences(study, papers.study(study.settings.root)), verdict=verdict(study, judged, shown),
+        spreads_said=spreads_said(study), differences=differences(study, papers.study(study.settings.root)),
+        verdict=verdict(study, judged, shown),
         **sentences(study), **levels(), **judged, **shown,
     )  # fmt: skip
     files.write_text(results / study.name / "report.html", content)
+
+
+def spreads_said(study: Study[Any]) -> str:
+    """The spreads behind verdicts, those that another study measured before those that are assumed."""
+    assumed = {kind: value for kind, value in study.settings.training_spread.items() if kind not in study.spreads}
+    known = {f"measured by {study.settings.spreads}": {kind: each.value for kind, each in study.spreads.items()}}
+    texts = [
+        f"{origin}: " + ", ".join(f"{kind.replace('_', ' ')} {value:.2g}" for kind, value in values.items())
+        for origin, values in (known | {"assumed": assumed}).items()
+        if values
+    ]
+    return "; ".join(texts)
 
 
 def verdict(study: Study[Any], judged: Part, shown: Part) -> list[str]:

@@ -45,7 +45,7 @@ PAPER = Paper(
         "restored": Product(
             "{encoder}/{data}/{distortion}",
             recipes.measurements,
-            "Measure an encoder on restored images.",
+            "Measure an encoder on restored images, or on the same before they are.",
             True,
             folder="measurements",
         ),

@@ -23,7 +23,7 @@ METRICS: dict[str, Callable[[torch.Tensor, torch.Tensor], float]] = {
     "top1": functools.partial(metrics.top_k, k=1), "top5": functools.partial(metrics.top_k, k=5),
     "mrr": metrics.reciprocal_rank, "auc": metrics.auc,  # of INFECTED, label 0
 }  # fmt: skip
-View = Iterable[torch.Tensor]  # batches (B, 3, S, S) of all test images once
+View = Iterable[torch.Tensor]  # batches (B, 3, S, S) of a level's images once
 
 
 def measure(recipe: Accuracy, job: Job) -> tuple[list[dict[str, Any]], dict[str, Any]]:

@@ -91,15 +91,29 @@ def check_level(quantity: Quantity, study: Study[Any]) -> None:
         names.specification(study.paper.trained_under(encoder) or "clean", study.settings)
     if probe:
         names.specification(probe.distortion, study.settings)
-    made = restoration(quantity.distortion) or is_imagenet_c(quantity.data, study)
-    if made and quantities.beside(quantity):
-        raise UserError(
-            "representations are compared where the distortion is drawn here, on images that are not restored"
-        )
+    check_beside(quantity, study)
     if not is_imagenet_c(quantity.data, study):
         names.specification(distortion_of(quantity.distortion), study.settings)
     elif quantity.distortion not in names.IMAGENET_C:
         raise UserError(f"unknown distortion '{quantity.distortion}'{nearest(quantity.distortion, names.IMAGENET_C)}")
+
+
+def check_beside(quantity: Quantity, study: Study[Any]) -> None:
+    """Raise UserError where representations cannot be compared: of two networks, or of images made elsewhere."""
+    other = quantities.beside(quantity)
+    if other is None:
+        return
+    if has_student_s_network(quantity.encoder) != has_student_s_network(other):
+        raise UserError(f"'{quantity.encoder}' and '{other}' are two networks, whose representations do not compare")
+    if restoration(quantity.distortion) or is_imagenet_c(quantity.data, study):
+        raise UserError(
+            "representations are compared where the distortion is drawn here, on images that are not restored"
+        )
+
+
+def has_student_s_network(encoder: str) -> bool:
+    """Whether an encoder has the students' network, and not the baselines'."""
+    return bool(STUDENT.fullmatch(encoder) or TEACHER.fullmatch(encoder))
 
 
 def level_label(name: str, study: Study[Any]) -> str:
@@ -112,11 +126,16 @@ FAR = ("rm96", "rm97", "rm98", "rm99")  # masks where accuracy falls off steeply
 
 
 def spread(quantity: Quantity) -> str:
-    """Which training spread a quantity has: its metric's, apart under label shift, on COVID and under far masks."""
+    """Which training spread a quantity has: its metric's, apart under label shift, on COVID and under far masks.
+
+    And on the images that a restoration takes, which may be few: the fewer, the further a training moves their share.
+    """
     if quantity.data == "label_shift":
         return "label_shift"
     if quantity.data == "covid" and quantity.metric != "auc":
         return f"{quantity.metric}@covid"
+    if method := restoration(quantity.distortion) or restored_by(quantity.distortion):
+        return f"{quantity.metric}@{method}"
     return f"{quantity.metric}@far" if quantity.distortion in FAR else quantity.metric
 
 
