@@ -283,6 +283,12 @@ def test_a_comparison_of_an_error_is_tested_as_a_chi_squared():
     assert claims.contrast(comparison, lambda q: Estimate(80, None, 1), STUDY) is None
 
 
+def test_the_error_of_an_error_is_that_at_its_finite_bound():
+    for bounds in ({"above": 0.2}, {"below": 0.2}):
+        comparison = Comparison(plus=[STUDENT], of="error", **bounds)
+        assert claims.error_of_error(comparison, Estimate(80, 0.1, 10)).variance == pytest.approx(0.04 / 18)
+
+
 def test_a_contrast_of_numbers_from_other_test_images_contains_their_draw():
     """20 restored images beside 800: p (1 - p) (1/20 - 1/800), and the restoration's own spread; none on equal ones."""
     restored = "resnet | probe 100% on clean | imagenet100 | dd-rm50 | top1"

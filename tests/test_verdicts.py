@@ -343,6 +343,13 @@ def test_within_is_equal_within_a_point_where_two_one_sided_tests_say_so():
     assert all(each.equal for each in verdicts.of_table(TABLE_6, several, STUDY))
 
 
+def test_equality_knows_how_sure_a_spread_is():
+    """A difference of 0 with an error of 0.4 points: 2.5 of them are a point, enough for a normal and not for t of 1."""
+    score = verdicts.score(CELL, Estimate(float(CELL.value), 0.1, 10), STUDY)
+    for df, equal in ((math.inf, True), (1, False)):
+        assert verdicts.is_equal(CELL, replace(score, value=0.0, parts=(Part(0.16, df),)), STUDY) is equal
+
+
 def test_missing_cells_leave_the_others_verdicts_in_place():
     estimates = [None, Estimate(99, 0.1, 10), None, Estimate(float(TABLE_1[3].value), 0.1, 10)]
     judged = verdicts.of_table(TABLE_1[:4], estimates, STUDY)
