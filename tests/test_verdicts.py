@@ -344,7 +344,7 @@ def test_within_is_equal_within_a_point_where_two_one_sided_tests_say_so():
 
 
 def test_equality_knows_how_sure_a_spread_is():
-    """A difference of 0 with an error of 0.4 points: 2.5 of them are a point, enough for a normal and not for t of 1."""
+    """A difference of 0 with an error of 0.4 points: a point is 2.5 of them, enough for a normal, not for t of 1."""
     score = verdicts.score(CELL, Estimate(float(CELL.value), 0.1, 10), STUDY)
     for df, equal in ((math.inf, True), (1, False)):
         assert verdicts.is_equal(CELL, replace(score, value=0.0, parts=(Part(0.16, df),)), STUDY) is equal
