@@ -287,6 +287,21 @@ def test_two_slurm_steps_with_a_card_each_do_not_wait_for_one_another(machine, m
     assert sorted(path.name for path in machine.glob("7*")) == ["7.0.0.lock", "7.1.0.lock"]
 
 
+def test_a_folder_of_locks_that_another_job_makes_meanwhile_serves(machine, monkeypatch):
+    machine.mkdir(parents=True)
+    seen, is_dir = iter([False, True, False]), type(machine).is_dir
+    monkeypatch.setattr(
+        type(machine), "is_dir", lambda folder: next(seen, True) if folder == machine else is_dir(folder)
+    )
+    assert gpus.held(gpus.lock_of("0"))
+
+    def not_ours(folder, mode):
+        raise PermissionError
+
+    monkeypatch.setattr(type(machine), "chmod", not_ours)
+    assert gpus.held(gpus.lock_of("1"))
+
+
 def test_locks_lie_in_a_folder_that_all_users_share(machine, tmp_path, monkeypatch):
     monkeypatch.delenv("GPU_SLOT_FOLDER")
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))

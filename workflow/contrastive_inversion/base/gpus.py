@@ -6,6 +6,7 @@ itself finds it free at once, several jobs of one allocation share its cards out
 for its life, so a killed job frees its card and a living one never loses it.
 """
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -165,8 +166,9 @@ def lock_of(name: str) -> FileLock:
     """The lock of that name, in a folder and a file that every user may take."""
     folder = lock_folder()
     if not folder.is_dir():
-        folder.mkdir(parents=True)
-        folder.chmod(0o1777)
+        folder.mkdir(parents=True, exist_ok=True)  # another job may have made it just now
+        with contextlib.suppress(PermissionError):  # or another user's
+            folder.chmod(0o1777)
     return FileLock(folder / f"{name}.lock", mode=0o666)
 
 

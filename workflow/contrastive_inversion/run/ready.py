@@ -13,7 +13,7 @@ from contrastive_inversion.data.settings import Characters, training_size
 from contrastive_inversion.learn.settings import Training
 from contrastive_inversion.ledger import claims, plan, printed, spreads
 from contrastive_inversion.ledger.printed import FigureLayout
-from contrastive_inversion.ledger.study import Study, study_file
+from contrastive_inversion.ledger.study import Study, available, study_file
 
 
 @functools.cache
@@ -71,11 +71,18 @@ def check_tables(study: Study[Any]) -> None:
             raise UserError(f"{path}: table: tables.yaml has no table {cell.table}, of '{cell.quantity}'")
 
 
+def kinds_of(study: Study[Any]) -> set[str]:
+    """The kinds of spread behind what a study measures."""
+    return {drawn.kind for quantity in plan.asked(study) for drawn in spreads.behind(quantity, study)}
+
+
 def check_spreads(study: Study[Any]) -> None:
-    """Raise UserError for a training spread that is missing, or of no kind of quantity."""
-    asked = [*plan.asked(study), *plan.asked(papers.study(study.settings.root))]
-    kinds = {*study.paper.metrics, *(drawn.kind for quantity in asked for drawn in spreads.behind(quantity, study))}
-    for kind in study.settings.training_spread:
+    """Raise UserError for a training spread that is missing, or of no kind that any study of the paper has."""
+    kinds = {*study.paper.metrics, *kinds_of(study)}
+    if unknown := study.settings.training_spread.keys() - kinds:
+        own = papers.paper(study.paper.name).folder / "studies"
+        kinds |= {kind for name in available([own]) for kind in kinds_of(papers.study(name))}
+    for kind in sorted(unknown):
         if kind not in kinds:
             raise UserError(f"{study.place('training_spread')}: unknown kind '{kind}'{nearest(kind, kinds)}")
     for quantity in plan.asked(study):
