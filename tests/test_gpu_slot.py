@@ -288,18 +288,19 @@ def test_two_slurm_steps_with_a_card_each_do_not_wait_for_one_another(machine, m
 
 
 def test_a_folder_of_locks_that_another_job_makes_meanwhile_serves(machine, monkeypatch):
-    machine.mkdir(parents=True)
-    seen, is_dir = iter([False, True, False]), type(machine).is_dir
-    monkeypatch.setattr(
-        type(machine), "is_dir", lambda folder: next(seen, True) if folder == machine else is_dir(folder)
-    )
-    assert gpus.held(gpus.lock_of("0"))
+    class Late(type(machine)):
+        """A folder that is there as soon as somebody has asked whether it is."""
 
-    def not_ours(folder, mode):
-        raise PermissionError
+        def is_dir(self):
+            found = super().is_dir()
+            self.mkdir(parents=True) if not found else None
+            return found
 
-    monkeypatch.setattr(type(machine), "chmod", not_ours)
-    assert gpus.held(gpus.lock_of("1"))
+        def chmod(self, mode):
+            raise PermissionError  # it is another user's
+
+    monkeypatch.setattr(gpus, "lock_folder", lambda: Late(machine))
+    assert not machine.exists() and gpus.held(gpus.lock_of("0"))
 
 
 def test_locks_lie_in_a_folder_that_all_users_share(machine, tmp_path, monkeypatch):
