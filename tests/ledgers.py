@@ -13,6 +13,7 @@ from contrastive_inversion.base.job import file_of
 from contrastive_inversion.ledger import plan, quantities
 from contrastive_inversion.ledger.measurements import content_hash
 from contrastive_inversion.ledger.study import Study, merged
+from contrastive_inversion.run import jobs
 
 
 def study_but(name, folder=None, files=None, **said):
@@ -36,6 +37,12 @@ def measure(study, results, values):
         products.setdefault(plan.measurement_of(q, study), []).append(row | {"images": 5, "values": numbers})
     for product, rows in products.items():
         write_rows(study, results, product, rows)
+
+
+def transcribe(study, results):
+    """Write the measurement files of a study of published values, as its jobs do."""
+    for product in plan.measurements(study):
+        jobs.run(product, study.paper, results / study.name, plan.recipe(product, study))
 
 
 def record_of(study, product, **facts):

@@ -10,6 +10,7 @@ from contrastive_inversion.base import machine
 from contrastive_inversion.base.job import Job, Progress, alone
 from contrastive_inversion.run import cli
 from contrastive_inversion.show import progress
+from ledgers import transcribe
 
 
 @pytest.mark.parametrize(
@@ -107,12 +108,7 @@ def test_status_of_nothing(tmp_path):
 
 
 def test_summary_shows_ours_and_the_published(tmp_path, capsys):
-    from contrastive_inversion.ledger import plan
-    from contrastive_inversion.run import jobs
-
-    study = papers.study("published")
-    for product in plan.measurements(study):
-        jobs.run(product, study.paper, tmp_path / "published", plan.recipe(product, study))
+    transcribe(papers.study("published"), tmp_path)
     assert cli.main(["summary", "--study", "published", "--results", str(tmp_path)]) == 0
     output = capsys.readouterr().out
     assert "82.96±0.08 (82.96±0.08)" in output and "report.html" in output

@@ -9,8 +9,8 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import sync_playwright
 
 from contrastive_inversion import papers
-from contrastive_inversion.ledger import plan
-from contrastive_inversion.run import jobs, verify
+from contrastive_inversion.run import verify
+from ledgers import transcribe
 
 REFERENCE = Path(__file__).resolve().parents[1] / "results" / "reference"
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -30,8 +30,7 @@ def pages(tmp_path_factory):
         if study.settings.measured:
             shutil.copytree(REFERENCE / name / "measurements", results / name / "measurements")
         else:
-            for product in plan.measurements(study):
-                jobs.run(product, study.paper, results / name, plan.recipe(product, study))
+            transcribe(study, results)
         verify.verify(study, results, figures)
     return {name: results / name / "report.html" for name in STUDIES}
 

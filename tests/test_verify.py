@@ -10,8 +10,9 @@ from contrastive_inversion.base import files
 from contrastive_inversion.base.errors import UserError
 from contrastive_inversion.base.job import file_of
 from contrastive_inversion.ledger import plan, quantities
-from contrastive_inversion.run import jobs, verify
+from contrastive_inversion.run import verify
 from contrastive_inversion.show import page
+from ledgers import transcribe
 
 STUDY = "published"
 
@@ -19,9 +20,7 @@ STUDY = "published"
 @pytest.fixture(scope="module")
 def transcribed(tmp_path_factory):
     folder = tmp_path_factory.mktemp("results")
-    study = papers.study(STUDY)
-    for product in plan.measurements(study):
-        jobs.run(product, study.paper, folder / STUDY, plan.recipe(product, study))
+    transcribe(papers.study(STUDY), folder)
     return folder
 
 

@@ -36,7 +36,8 @@ def training(
     backward: forward passes that one step through the trained network is worth.
     """
     one, seen = of_network(network, size), images * settings.epochs
-    kind, share = precision_of(settings.precision), 0.5 if settings.precision != "fp32" else 1.0
+    kind = precision_of(settings.precision)
+    share = 0.5 if kind == "16bit" else 1.0
     kept_mb = one.recomputed_mb if settings.recompute and one.recomputed_mb else one.kept_mb
     image_gb = KEPT_BESIDES * share * views * kept_mb / 1e3
     flops = seen * ((backward + settings.recompute) * views + extra) * one.gflop / 1e3  # TFLOP

@@ -148,7 +148,7 @@ def drawn(
 
 
 def most_images(known: Mapping[Quantity, Estimate]) -> Mapping[str, int]:
-    """The most test images of each data set that a contrast's quantities are measured on; 0 where none says."""
+    """The most test images of each data set that some quantities are measured on; 0 where none says."""
     most: dict[str, int] = {}
     for quantity, estimate in known.items():
         most[quantity.data] = max(most.get(quantity.data, 0), estimate.images or 0)

@@ -255,9 +255,9 @@ def shown_cells(
 
 def fewer(listed: Sequence[Cell], estimates: Sequence[Estimate | None]) -> list[int | None]:
     """The test images of cells that have fewer than others of their table on the same data set; None for the others."""
-    counts = [(cell.quantity.data, (each and each.images) or 0) for cell, each in zip(listed, estimates, strict=True)]
-    most = {data: max(count for other, count in counts if other == data) for data, _ in counts}
-    return [count if 0 < count < most[data] else None for data, count in counts]
+    pairs = [(cell.quantity, each) for cell, each in zip(listed, estimates, strict=True)]
+    most = claims.most_images({quantity: each for quantity, each in pairs if each})
+    return [each.images if each and each.images and each.images < most[q.data] else None for q, each in pairs]
 
 
 def tested(listed: Sequence[Cell], study: Study[Any], measured: Measurements) -> Part:

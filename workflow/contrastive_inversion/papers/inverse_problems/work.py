@@ -138,9 +138,8 @@ def views_of(level: Level, recipe: Accuracy, images: int, behind: Behind) -> int
         return getattr(restoration, "draws", 1) * (restoration.images or images)
     if level.severities:
         return images * len(level.severities)
-    return (level.images or images) * (
-        1 if is_deterministic(level.distortion or []) else recipe.settings.instantiations
-    )
+    draws = 1 if is_deterministic(level.distortion or []) else recipe.settings.instantiations
+    return draws * (level.images or images)
 
 
 def gallery(recipe: Samples, behind: Behind) -> Work:
