@@ -1,17 +1,20 @@
 """A running job: where its files lie, its lock, and the progress that it writes."""
 
+import gc
 import json
 import os
 import subprocess
 import sys
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from filelock import FileLock
 
 from contrastive_inversion.base import job as running
 from contrastive_inversion.base.job import Input, Job, Progress, alone, file_of, is_locked
+from contrastive_inversion.run import jobs
 
 
 def test_a_job_that_trains_nothing_loads_no_compiler_and_no_tables():
@@ -24,6 +27,48 @@ def test_a_job_that_trains_nothing_loads_no_compiler_and_no_tables():
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout == "[]\n"
+
+
+STEPS = """
+import sys
+import torch
+from contrastive_inversion.learn.loop import Descent
+from contrastive_inversion.learn.settings import Training
+from contrastive_inversion.run import jobs
+
+if sys.argv[1] == "left":
+    jobs.leave_compiler()
+for optimizer in ("sgd", "adam", "adamw"):
+    torch.manual_seed(0)
+    layer = torch.nn.Linear(7, 5)
+    settings = Training(lr=0.1, epochs=1, batch=2, optimizer=optimizer, weight_decay=0.1)
+    descent = Descent(layer.parameters(), settings, "cpu")
+    for position in range(9):
+        descent.take(layer(torch.rand(9, 7)).square().mean(), position, 9)
+        descent.optimizer.load_state_dict(descent.optimizer.state_dict())
+    print(optimizer, *layer.weight.flatten().tolist())
+print("torch._dynamo" in sys.modules)
+"""
+
+
+def test_an_optimiser_takes_the_same_steps_without_loading_the_compiler():
+    own, left = (
+        subprocess.run([sys.executable, "-c", STEPS, how], capture_output=True, text=True, check=True).stdout.split()
+        for how in ("own", "left")
+    )
+    assert own.pop() == "True" and left.pop() == "False"
+    assert own == left and len({*own}) == 3 * 36
+
+
+def test_garbage_is_collected_while_a_job_computes(tmp_path, monkeypatch):
+    """Its start leaves none (see `cli.make`)."""
+    monkeypatch.setattr(jobs.importlib, "import_module", lambda _: SimpleNamespace(run=lambda *_: (gc.isenabled(), {})))
+    gc.disable()
+    try:
+        kind = SimpleNamespace(run="ledger.x:run")
+        assert jobs.computed(kind, None, Job("measurements/x/y", tmp_path, "")) == (True, {})
+    finally:
+        gc.enable()
 
 
 def test_measurements_are_json_and_all_else_is_safetensors():

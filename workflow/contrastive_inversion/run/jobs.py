@@ -2,7 +2,9 @@
 
 import datetime
 import functools
+import gc
 import importlib
+import inspect
 import json
 import os
 import platform
@@ -79,8 +81,10 @@ def computed(kind: JobKind, recipe: Recipe, job: Job) -> tuple[Any, dict[str, An
     """The content of a job's file and the facts for its record; the function's module is imported only now."""
     if needs_torch(kind):
         prepare_torch()
+        leave_compiler()
     module, _, function = kind.run.partition(":")
     run = getattr(importlib.import_module(f"contrastive_inversion.{module}"), function)
+    gc.enable()
     try:
         made: tuple[Any, dict[str, Any]] = run(recipe, job)
     except (MemoryError, RuntimeError) as error:
@@ -168,6 +172,19 @@ def prepare_torch() -> None:
     torch.backends.cudnn.deterministic = True
     torch.backends.cudnn.allow_tf32 = False  # float32 means float32; a study's `precision` is what rounds
     torch.set_num_threads(1)  # two jobs of two threads on two cores are 10-50 times slower
+
+
+def leave_compiler() -> None:
+    """Let optimisers do without torch's compiler, which most of them never meet: it takes two seconds to load.
+
+    Each of their methods here wraps one that says what it says, and only hides it from a compiler.
+    """
+    from torch import no_grad, optim
+
+    for kind in (optim.SGD, optim.Adam, optim.AdamW):
+        kind.step = no_grad()(inspect.unwrap(kind.step))  # type: ignore[method-assign]
+    for name in ("add_param_group", "zero_grad", "state_dict", "load_state_dict"):
+        setattr(optim.Optimizer, name, inspect.unwrap(getattr(optim.Optimizer, name)))
 
 
 def record_of(job: Job, recipe: dict[str, Any], started: float, code: str = "") -> dict[str, Any]:
