@@ -121,14 +121,20 @@ def inpaint(recipe: Inpainting, behind: Behind) -> Work:
 
 
 def measure(recipe: Accuracy, behind: Behind) -> Work:
-    """Every view of every level embedded once; the pictures of a level are cropped once and lie on the device."""
+    """Every view of every level embedded once; undistorted pictures are cropped once and lie on the device as bytes."""
     network, size = network_of(recipe.encoder, behind), recipe.images.image_size
     images = split_size(recipe.test, recipe.split, behind)
-    seen = [views_of(level, recipe, images, behind) for level in recipe.levels]
-    read = sum(images * len(level.severities or [1]) for level in recipe.levels if not level.restored)
-    feed = reading(recipe.test, "test", read, behind)
-    work = embedding(network, size, sum(seen), feed, recipe.settings.batch, recipe.settings.precision)
-    return dataclasses.replace(work, gpu_gb=work.gpu_gb + images * 12 * size**2 / GB)
+    seen = sum(views_of(level, recipe, images, behind) + compared(level, images) for level in recipe.levels)
+    drawn = {level.images or images for level in recipe.levels if not (level.restored or level.severities)}
+    stored = images * sum(len(level.severities or []) for level in recipe.levels)
+    feed = reading(recipe.test, "test", sum(drawn) + stored, behind)
+    work = embedding(network, size, seen, feed, recipe.settings.batch, recipe.settings.precision)
+    return dataclasses.replace(work, gpu_gb=work.gpu_gb + sum(drawn) * 3 * size**2 / GB)
+
+
+def compared(level: Level, images: int) -> int:
+    """How many images other encoders embed for a level, undistorted, to compare representations with theirs."""
+    return sum(head.key is None and head.encoder is not None for head in level.heads) * (level.images or images)
 
 
 def views_of(level: Level, recipe: Accuracy, images: int, behind: Behind) -> int:
