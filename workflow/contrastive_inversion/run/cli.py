@@ -58,7 +58,7 @@ def commands(context: click.Context, config: Path) -> None:
 
 def read_config(path: Path) -> machine.Config:
     """What config.yaml says; within a workflow's job, what the workflow has handed on already."""
-    if machine.VARIABLE in os.environ or (path == CONFIG and not path.exists()):
+    if within_workflow() or (path == CONFIG and not path.exists()):
         return machine.Config()
     config = machine.read_config(path)
     papers.use(config)
@@ -72,6 +72,18 @@ class Run:
     study: Study[Any]
     results: Path
     figures: Path
+
+
+def within_workflow() -> bool:
+    """Whether this is a job of a workflow, which has checked its study already."""
+    return machine.VARIABLE in os.environ
+
+
+def checked_study(name: str) -> Study[Any]:
+    """A study by its name, all that it says checked."""
+    from contrastive_inversion.run import ready
+
+    return ready.study(name)
 
 
 def of_study(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -89,11 +101,8 @@ def of_study(command: Callable[..., Any]) -> Callable[..., Any]:
         figures: Path | None,
         **rest: Any,
     ) -> Any:
-        from contrastive_inversion.run import ready
-
-        within_workflow = machine.VARIABLE in os.environ  # which has checked its study already
         config = config_of()
-        study = (papers.study if within_workflow else ready.study)(config.study if name is None else name)
+        study = (papers.study if within_workflow() else checked_study)(config.study if name is None else name)
         return command(Run(study, results or Path(config.results), figures or Path(config.figures)), **rest)
 
     return wrapped

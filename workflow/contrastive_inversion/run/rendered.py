@@ -5,6 +5,7 @@ draws it. A note beside the results holds a digest of all that and the sha256 of
 is drawn again where any of it has changed, and where a file was altered by hand. It is cheap and asks nobody.
 """
 
+import importlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from contrastive_inversion import papers
 from contrastive_inversion.base import files, fingerprint
 from contrastive_inversion.base.canonical import canonical, digest
 from contrastive_inversion.base.errors import UserError
-from contrastive_inversion.ledger import cells, claims, measured_spreads, plan, printed
+from contrastive_inversion.ledger import plan, printed
 from contrastive_inversion.ledger.study import Study
 from contrastive_inversion.run.fresh import Results
 
@@ -61,18 +62,16 @@ class Target:
         files.write_json(self.note, {"made_from": self.made_from(), "contents": contents, "files": self.written()})
 
     def draw(self) -> None:
-        """Write the files."""
-        from contrastive_inversion.show import figures, page, tables
-
+        """Write the files; the module that does is imported only now, for matplotlib and scipy take their time."""
+        module, _, function = CODE[self.kind].partition(":")
         results = self.found.root.parent
-        if self.kind == "table":
-            tables.write(self.number, self.study, results)
-        elif self.kind == "figure":
-            figures.write(self.number, self.study, results, self.figures)
-        elif self.kind == "report":
-            page.write(self.study, results, self.figures, self.compare)
-        else:
-            {"cells": cells, "claims": claims, "spreads": measured_spreads}[self.kind].write(self.study, results)
+        told: dict[str, tuple[Any, ...]] = {
+            "table": (self.number, self.study, results),
+            "figure": (self.number, self.study, results, self.figures),
+            "report": (self.study, results, self.figures, self.compare),
+        }
+        write = getattr(importlib.import_module(f"{fingerprint.PACKAGE}.{module}"), function)
+        write(*told.get(self.kind, (self.study, results)))
 
     def made_from(self) -> str:
         """The digest of all that the files depend on besides measurements: settings, ledger, code."""
@@ -138,6 +137,8 @@ class Target:
         elif self.kind == "spreads":
             yield plan.asked(self.study)
         else:
+            from contrastive_inversion.ledger import measured_spreads
+
             yield measured_spreads.informed(self.study, self.found.root.parent).spreads
             yield from {"cells": of_cells, "claims": of_claims}.get(self.kind, lambda study: self.of_page())(self.study)
 
@@ -181,11 +182,15 @@ def of_cells(study: Study[Any]) -> Iterator[Any]:
 
 def of_claims(study: Study[Any]) -> Iterator[Any]:
     """What claims.csv shows besides measurements."""
+    from contrastive_inversion.ledger import claims
+
     yield study.settings.training_spread, claims.relevant(study)
 
 
 def of_everything(study: Study[Any]) -> Iterator[Any]:
     """All that a study and its paper say."""
+    from contrastive_inversion.ledger import claims
+
     paper = study.paper
     yield study.name, study.settings, study.said, paper.sentences, claims.of_paper(paper)
     yield printed.cells(paper), printed.tables(paper), printed.figures(paper), paper.raw()
