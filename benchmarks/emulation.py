@@ -16,10 +16,8 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from unittest import mock
 
-from contrastive_inversion.base import files, gpus
-from contrastive_inversion.base.job import file_of
+from contrastive_inversion.base import gpus
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 TIMES, EVENTS = "times.json", "events"  # in the folder of the emulation
@@ -39,16 +37,20 @@ class Event:
 
 
 def sleep_instead(arguments: Sequence[str]) -> None:
-    """Be the job that a rule's line asks for: hold its card for as long as it would, and write its file, empty."""
+    """Be the job that a rule's line asks for: hold its card for as long as it would, and write its file, empty.
+
+    Imports next to nothing, for its start is none of the time that is emulated.
+    """
     product = arguments[arguments.index("make") + 1]
     root, count = (arguments[arguments.index(name) + 1] for name in ("--root", "--gpus"))
     folder = Path(os.environ[FOLDER])
     held = gpus.acquire(int(count), poll_seconds=0.05)
     began = time.time()
     time.sleep(json.loads((folder / TIMES).read_text())[product])
-    files.write_text(Path(root) / file_of(product), "")
+    path = Path(root) / (f"{product}.json" if product.startswith("measurements/") else f"{product}.safetensors")
+    path.touch()
     event = {"product": product, "began": began, "ended": time.time(), "card": "".join(held)}
-    files.write_json(folder / EVENTS / f"{product.replace('/', ' ')}.json", event)
+    (folder / EVENTS / f"{product.replace('/', ' ')}.json").write_text(json.dumps(event))
 
 
 def machine(folder: Path, count: int) -> None:
@@ -70,14 +72,19 @@ def environment(folder: Path) -> dict[str, str]:
 
 def emulate(study_name: str, targets: Sequence[str], count: int, cores: int, hour: float, folder: Path) -> list[Event]:
     """Run the jobs behind some targets of a study, all of it where none is named; an hour takes so many seconds."""
+    from unittest import mock
+
     from snakemake.cli import main
 
     from contrastive_inversion import papers
+    from contrastive_inversion.base.job import file_of
     from contrastive_inversion.run import budget, costs, doctor, jobs
 
     study = papers.study(study_name)
     planned = budget.of(targets, study, costs.machine_of(study, folder)).costs
-    files.write_json(folder / TIMES, {product: cost.seconds * hour / HOUR for product, cost in planned.items()})
+    (folder / EVENTS).mkdir()
+    times = {product: cost.seconds * hour / HOUR for product, cost in planned.items()}
+    (folder / TIMES).write_text(json.dumps(times))
     machine(folder, count)
     line = ["--snakefile", str(REPOSITORY / "Snakefile"), "--quiet", "all"]
     line += ["--cores", str(cores), "--resources", f"gpu={count}", f"mem_mb={RAM_MB}"]
