@@ -19,7 +19,7 @@ from contrastive_inversion.data.settings import Pictures
 from contrastive_inversion.distort import attacks, published_attacks
 from contrastive_inversion.learn import architectures, losses, networks, outputs, pulse
 from contrastive_inversion.ledger import claims, plan, printed, quantities
-from contrastive_inversion.papers.contrastive_robustness import classifiers, distances, pretraining, probes
+from contrastive_inversion.papers.contrastive_robustness import classifiers, distances, pretraining, probes, raw
 from contrastive_inversion.papers.contrastive_robustness.settings import Pgd, Plb
 from contrastive_inversion.run import jobs
 
@@ -58,6 +58,28 @@ def test_stored_distances_are_read_as_the_facts_have_them():
     assert published("supervised | own | cifar10 | plb | printed@0.15") > 50
 
 
+def test_stored_distances_are_as_sure_as_their_images_make_them():
+    """Against the facts' own interval of a median, of 95 % by the bootstrap, and a binomial by hand."""
+
+    def of(encoder, attack, metric):
+        return raw.results()[quantities.parse(f"{encoder} | cifar10 | {attack} | {metric}")]
+
+    supervised, few = (
+        of("supervised | own", "plb", "median"),
+        of("contrastive-lambda0.1 | probe 100% on clean", "plb", "median"),
+    )
+    assert supervised.se == pytest.approx((0.1345 - 0.1301) / 3.92, rel=0.25) and supervised.n == 9393
+    assert few.se == pytest.approx((0.2584 - 0.2098) / 3.92, rel=0.25) and few.n == 549
+    share = of("contrastive-lambda0.1 | probe 100% on clean", "pgd", "printed@0.25")
+    assert share.se == pytest.approx(100 * (0.2153 * 0.7847 / 144) ** 0.5, rel=0.01) and share.n == 144
+    assert of("contrastive | probe 100% on clean", "pgd", "printed@0.02").se > 0  # 0 % of 1,222 are not taken as exact
+    # half failed above the median: the density is that below it
+    weak = of("supervised | own", "pgd", "median")
+    assert weak.se == pytest.approx(2 * (0.2468 - 0.1228) / 9393**0.5)
+    failed = of("contrastive | probe 100% on clean", "pgd", "median")
+    assert (failed.mean, failed.se) == (0.5, 0)
+
+
 def test_claims_by_the_stored_distances():
     """The report's own panel (f) denies that contrastive training gains more than regularisation."""
     judged = {
@@ -66,6 +88,12 @@ def test_claims_by_the_stored_distances():
     }
     assert judged["bigger-gain-than-regularisation"].verdict == "fails"
     assert judged["labels-vanish"].verdict == "holds"
+    # at λ = 0.1 on 549 other images, which are too few for a gain of 0.02
+    assert [each.verdict for each in judged["regularisation-helps-contrastive"].readings] == [
+        "open",
+        "holds",
+        "no number",
+    ]
     assert [each.verdict for each in judged["more-resistant"].readings] == ["holds", "fails", "no number"]
     assert judged["more-resistant"].verdict == "readings differ" and judged["penalty-dampened"].verdict == "no number"
 

@@ -9,9 +9,10 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Estimate:
-    """A measured quantity: mean and its standard error over n instantiations, and where it comes from.
+    """A measured quantity: mean and its standard error over n draws, and where it comes from.
 
-    Percent for top1 and top5, a fraction for auc. se is None where the quantity was measured once. With several
+    Drawn are instantiations of a distortion or, of an attack's distances, images. Percent for top1 and top5, a fraction
+    for auc. se is None where the quantity was measured once. With several
     training seeds, mean and se are those of the mean over trainings, training_sd the standard deviation (ddof 1)
     of the trainings' means.
     """

@@ -30,7 +30,8 @@ def estimate(row: Row, path: Path) -> Estimate:
     if "mean" in row:
         return Estimate(row["mean"], row.get("se"), row.get("n", 1), origin=row["origin"])
     se = None if row["over"] == "severities" else row.get("se", standard_error(values))
-    return Estimate(float(np.mean(values)), se, len(values), row["images"], str(path))
+    drawn = row["images"] if "se" in row else len(values)  # an error that the row tells is over its images
+    return Estimate(float(np.mean(values)), se, drawn, row["images"], str(path))
 
 
 class Measurements:
