@@ -376,18 +376,29 @@ def test_the_names_of_for_are_put_in_in_every_combination():
     assert [str(comparison) for comparison in pairs.comparisons] == ["1 x > 0", "2 y > 0"]
 
 
-@pytest.mark.parametrize(("at_least", "margin"), [("all", -3), (1, 4), (2, 1), ("most", 1)])
-def test_the_margin_is_that_of_the_weakest_comparison_that_is_needed(at_least, margin):
+@pytest.mark.parametrize(("at_least", "margin"), [("all", -3), (1, 1), (2, 4), ("most", 4)])
+def test_the_margin_is_that_of_the_least_sure_comparison_that_is_needed(at_least, margin):
     reading = reading_of(
         {"plus": ["a"], "above": 1}, {"plus": ["b"], "within": 3}, {"plus": ["c"], "above": 0}, at_least=at_least
     )
-    outcomes = [
-        Outcome(c, value, 0.1) for c, value in zip(reading.comparisons, (5, -2, -3), strict=True)
-    ]  # 4, 1 and -3 inside
-    assert claims.margin(reading, outcomes) == margin
-    assert claims.margin(reading, [*outcomes[:2], Outcome(reading.comparisons[2])]) is None
-    with pytest.raises(ValueError, match="zip"):
-        claims.margin(reading, outcomes[:2])
+    # 4, 1 and -3 inside, which is 2, 5 and -15 standard errors
+    pairs = zip(reading.comparisons, (5, -2, -3), (2, 0.2, 0.2), strict=True)
+    outcomes = tuple(Outcome(c, value, se) for c, value, se in pairs)
+
+    def judged(some):
+        return Judged(reading, "open", some, claims.weakest(some, reading.least), None)
+
+    assert judged(outcomes).margin == pytest.approx(margin)
+    assert judged((*outcomes[:2], Outcome(reading.comparisons[2]))).margin is None
+
+
+def test_an_interval_is_inside_of_its_bound_exactly_where_a_comparison_is_sure():
+    (comparison,) = reading_of({"plus": ["a"], "above": 0}).comparisons
+    for value, df, sureness in ((1.6449, math.inf, 1), (-1.6449, math.inf, -1), (6.3138, 1, 1)):
+        found = Outcome(comparison, value, 1.0, df=df)
+        assert found.sureness == pytest.approx(sureness, abs=1e-4)
+        assert found.interval[0 if value > 0 else 1] == pytest.approx(0, abs=1e-3)
+    assert [Outcome(comparison, value, 0.0).sureness for value in (1, -1)] == [math.inf, -math.inf]
 
 
 def test_evidence_in_a_few_words():
@@ -401,8 +412,8 @@ def test_the_authors_own_numbers_deny_that_all_student_variants_are_equal():
     (judged,) = claims.judge_claim(
         named("student-variants-equal"), lambda q: printed.value(q, STUDY.paper), STUDY
     ).readings
-    assert judged.verdict == "fails" and judged.margin == pytest.approx(3 - (47.89 - 36.89))  # the sum, at 98 %
-    assert sum(outcome.truth is False for outcome in judged.outcomes) == 1
+    assert judged.verdict == "fails" and judged.margin == pytest.approx(3 - (49.51 - 36.89))  # the sum, at 98 %
+    assert sum(outcome.truth is False for outcome in judged.outcomes) == 2  # behind both others
 
 
 CLAIMS_OF_TWO = """

@@ -31,12 +31,6 @@ def test_places_are_percents_of_an_axis_on_which_everything_lies():
     assert forest.axis([]) == forest.Axis(-1, 1)
 
 
-def test_the_weakest_contrast_is_the_last_that_is_needed():
-    outcomes = [outcome(value, 1, above=0) for value in (5, -1, 3)]
-    assert [forest.weakest(outcomes, least) for least in (1, 2, 3)] == [0, 2, 1]
-    assert forest.weakest([*outcomes, Outcome(outcomes[0].comparison)], 1) is None
-
-
 def test_a_margin_is_in_points_inside_of_the_nearer_bound():
     """A point of an AUC is 0.01, and Student's t with no end of degrees of freedom has its 95 % at 1.645."""
     found = forest.margin("open", outcome(0.05, 0.01, above=0.02), outcome(0.10, None, above=0.02), PAPER)

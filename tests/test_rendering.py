@@ -403,7 +403,7 @@ def test_the_page_tells_power_shift_and_assumption(hand_made):
     text = page_of(study, hand_made)
     ours = [Measurements(study, hand_made).of(cell.quantity) for cell in TABLE_6]
     chances = ", ".join(f"{100 * page.verdicts.power(points, TABLE_6, study, ours):.0f}" for points in (1, 2, 3))
-    assert f"A true loss of 1, 2, 3 points in one cell is found with a chance of {chances} %." in text
+    assert f"A true loss of 1, 2, 3 points of 0.01 in one cell is found with a chance of {chances} %." in text
     assert "of a false alarm in a table at 5 %" in text and "label shift 1.5, head top1 0.9" in text
     assert "<b>2 of 4</b> cells within, spread assumed<br>" in text
     assert "with a chance of about 5 %" in text and page.family(13) == "49" and page.family(0) is None
@@ -474,7 +474,7 @@ def test_the_page_says_what_holds_and_where_a_study_departs(hand_made, tmp_path)
     assert "it would take bounds 0.023 to either side; on 5 test images; 1 training; by the published numbers: " in row
     assert '+0.03 ± 0.04 <span class="badge open">open' in row and '+0.08 ± 0.07 <span class="badge true">true' in row
     assert '<div class="verdicts"><span class="badge readings-differ">readings differ</span>' in row
-    assert "a truism, not counted" in text and "<b>0 of 1</b> claims hold" in text and "1 by reading" in text
+    assert "a truism, not counted" in text and "<b>1</b> claims<br>" in text and "1 by reading" in text
     assert '“People would fail.”<br><small class="muted">Nobody asked them.</small>' in text
     assert "<tr><td><code>image_size</code></td><td>48</td><td>224</td></tr>" in text
     assert "<code>description</code>" not in text
@@ -516,6 +516,46 @@ def test_figures_lie_in_the_page(one_figure, tmp_path):
     gallery = page.figure_of(11, DEMO, path, here)
     assert not gallery["dashed"] and gallery["png"].startswith("data:image/png;base64,iVBOR")
     assert not page.figure_of(4, PUBLISHED, path, here)["dashed"]
+    width = re.search(r'viewBox="0 0 ([\d.]+) ', drawing)[1]
+    assert f'style="max-width: {1.6 * float(width):.0f}px"' in drawing
+
+
+def test_the_page_of_published_numbers_says_what_was_not_published():
+    of_masks, of_noise = figures.unpublished(printed.figures(PUBLISHED.paper)[5], PUBLISHED)
+    assert of_masks.startswith("Supervised baseline (Trained on masks") and "noise" in of_noise
+    path = Path("figure_5.png")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(page.drawings, "inline", lambda path, name: "")
+        assert page.figure_of(5, PUBLISHED, path, Path())["unpublished"] == [of_masks, of_noise]
+
+
+def test_a_difference_is_that_of_the_two_numbers_that_are_shown():
+    """0.9175 stands as 0.918, beside 0.918."""
+    cell = next(cell for cell in TABLE_6 if cell.value == "0.918")
+    assert page.delta(Estimate(0.9175, None, 1), cell) == "+0.000"
+    assert page.delta(Estimate(0.9165, None, 1), cell) == "−0.001"
+
+
+def test_a_claim_of_which_an_earlier_one_has_every_reading_is_said_before(hand_made, tmp_path):
+    again = CLAIMS.split("- id: water")[0].replace("- id: auc", "- id: again")
+    again = again[: again.index('    - reading: "tie')] + again[again.index("    - reading: behind alone") :]
+    files = {"claims.yaml": CLAIMS + again.replace("behind alone", "in other words")}
+    study = study_but("demo", tmp_path, files=files, tables=[3, 6], figures=[], also=[], spreads=None)
+    text = page_of(study, hand_made)
+    said = text[text.index('id="claim-again"') :]
+    assert '<a href="#claim-auc">said before</a>, not counted again)' in said
+    assert "said before" not in text[: text.index('id="claim-again"')] and "<b>1</b> claims<br>" in text
+
+
+def test_a_study_that_need_not_match_the_print_says_which_one_does():
+    counts = {"cell_counts": page.Counter(within=3, worse=1), "tables": []}
+    for name, words in (
+        ("paper", "3 of the 4 printed numbers are within what chance explains, in a study that need not match them as "
+                  "`authors` is expected to."),
+        ("authors", "3 of the 4 printed numbers are within what chance explains."),
+        ("published", "3 of the 4 printed numbers are within what chance explains."),
+    ):  # fmt: skip
+        assert page.verdict(papers.study(name), {"groups": {}}, counts) == [words]
 
 
 # --- progress -------------------------------------------------------------------------------------------------------

@@ -70,22 +70,39 @@ class Outcome:
             return None
         return self.value - quantile(self.df) * self.se, self.value + quantile(self.df) * self.se
 
+    @property
+    def inside(self) -> float | None:
+        """How far inside of its bounds it lies; negative where it is beyond."""
+        return None if self.value is None else self.comparison.distance(self.value)
+
+    @property
+    def sureness(self) -> float:
+        """That in halves of its interval: 1 and more where it is true by itself, -1 and less where it is false."""
+        inside = self.inside or 0.0
+        return inside / (quantile(self.df) * self.se) if self.se else math.copysign(math.inf, inside)
+
 
 @dataclass(frozen=True)
 class Judged:
     """A reading's verdict and what it rests on.
 
-    margin: how far the weakest comparison that is needed lies inside of its bound; flip: by how much all spreads must
-    be multiplied for the verdict to change; reach: the half width from which on it could hold, where its own is too
-    small here.
+    weakest: the place of the comparison that decides, the least sure of those that must be true; margin: how far that
+    lies inside of its bound; both None where a comparison has no number. flip: by how much all spreads must be
+    multiplied for the verdict to change; reach: the half width from which on it could hold, where its own is too small
+    here.
     """
 
     reading: Reading
     verdict: str
     outcomes: tuple[Outcome, ...]
-    margin: float | None
+    weakest: int | None
     flip: float | None
     reach: float | None = None
+
+    @property
+    def margin(self) -> float | None:
+        """How far the weakest comparison lies inside of its bound, in the unit of its quantities."""
+        return None if self.weakest is None else self.outcomes[self.weakest].inside
 
     @property
     def spread(self) -> str:
@@ -234,7 +251,7 @@ def judge(reading: Reading, value: Value, study: Study[Any]) -> Judged:
     outcomes = tuple(outcome(c, each, value) for c, each in zip(reading.comparisons, found, strict=True))
     flip = spreads.flip_factor(lambda factor: decide(reading, found, factor))
     verdict = decide(reading, found)
-    return Judged(reading, verdict, outcomes, margin(reading, outcomes), flip, reach(reading, study))
+    return Judged(reading, verdict, outcomes, weakest(outcomes, reading.least), flip, reach(reading, study))
 
 
 def judge_claim(claim: Claim, value: Value, study: Study[Any], known: set[Quantity] | None = None) -> JudgedClaim:
@@ -257,14 +274,14 @@ def outcome(comparison: Comparison, found: Contrast | None, value: Value) -> Out
     )  # fmt: skip
 
 
-def margin(reading: Reading, outcomes: Sequence[Outcome]) -> float | None:
-    """How far the weakest comparison that must be true lies inside of its bound, in points; None if one is missing."""
-    values = [outcome.value for outcome in outcomes]
-    known = [value for value in values if value is not None]
-    if len(known) < len(values):
+def weakest(outcomes: Sequence[Outcome], least: int) -> int | None:
+    """The place of the least sure outcome among the `least` surest; None if one has no number.
+
+    Where a reading holds, its interval is inside of the bound; where one fails, beyond.
+    """
+    if any(outcome.value is None for outcome in outcomes):
         return None
-    distances = [comparison.distance(value) for comparison, value in zip(reading.comparisons, known, strict=True)]
-    return sorted(distances, reverse=True)[reading.least - 1]
+    return sorted(range(len(outcomes)), key=lambda i: -outcomes[i].sureness)[least - 1]
 
 
 def relevant(study: Study[Any]) -> list[Claim]:

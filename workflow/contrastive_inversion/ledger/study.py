@@ -38,6 +38,9 @@ class StudySettings(Settings):
     training_seeds: Annotated[Unique[Seed], Field(min_length=1)] = Field(
         description="of the trainings; with several, tables show means and standard errors over trainings"
     )
+    expected: Name | None = Field(
+        None, description="the study that is expected to match the print; the page of another one says so"
+    )
     measured: bool = Field(description="false: published numbers stand in for measurements")
     comparable: bool = Field(description="whether its numbers may be judged against the printed ones")
     training_spread: dict[str, NotNegative] = Field(

@@ -111,14 +111,6 @@ def alike(ours: Outcome, published: Outcome) -> bool:
     return metrics[0] == metrics[1]
 
 
-def weakest(outcomes: Sequence[Outcome], least: int) -> int | None:
-    """The position of the weakest contrast that must be true for a reading to hold; None if one has no number."""
-    if any(outcome.value is None for outcome in outcomes):
-        return None
-    inside = [outcome.comparison.distance(outcome.value or 0) for outcome in outcomes]
-    return sorted(range(len(inside)), key=lambda i: -inside[i])[least - 1]
-
-
 def margin(word: str, outcome: Outcome, published: Outcome, paper: Paper) -> Row:
     """How far inside of its nearer bound a contrast lies, in points, whatever its unit: zero is the bound."""
     comparison, value = outcome.comparison, outcome.value or 0.0

@@ -52,7 +52,7 @@ def write(study: Study[Any], results: Path, figures: Path, compare: Path | None 
         name=study.name, study=study.settings, paper=study.paper, compare=compare and str(compare),
         absent=measured.absent, figures=drawn_figures(study, results, figures), provenance=provenance(study, measured),
         spreads_said=spreads_said(study), differences=differences(study, papers.study(study.settings.root)),
-        verdict=verdict(study, judged, shown),
+        verdict=verdict(study, judged, shown), expected=expected(study),
         **sentences(study), **levels(), **judged, **shown,
     )  # fmt: skip
     files.write_text(results / study.name / "report.html", content)
@@ -80,8 +80,17 @@ def verdict(study: Study[Any], judged: Part, shown: Part) -> list[str]:
     if study.settings.comparable and (counts := shown["cell_counts"]):
         copied = sum(cell["copied"] for cell in cells_in(shown["tables"]))
         inside = f"{counts['within']} of the {sum(counts.values())} printed numbers are within what chance explains"
+        inside += (
+            f", in a study that need not match them as `{other}` is expected to" if (other := expected(study)) else ""
+        )
         said.append(f"{inside}; {copied} of them are the print itself." if copied else f"{inside}.")
     return said
+
+
+def expected(study: Study[Any]) -> str | None:
+    """The study whose measurements are expected to match the print, where that is another one."""
+    said = study.settings.expected
+    return said if study.settings.measured and said != study.name else None
 
 
 def in_words(counts: Counter[str]) -> str:
@@ -107,10 +116,23 @@ def claims_part(study: Study[Any], results: Path) -> Part:
     for each in judged:
         if not each.claim.headline:
             groups.setdefault(part_of(each.claim.section), []).append(each)
-    counted = Counter(each.verdict for each in judged if not each.claim.truism)
+    before = said_before([each for found in groups.values() for each in found])
+    counted = Counter(each.verdict for each in judged if not each.claim.truism and each.claim.id not in before)
     untested = [claim for claim in claims.of_paper(study.paper) if claim.untested]
     shown = {title: group_of(found, study) for title, found in groups.items() if found}
-    return {"groups": shown, "claim_counts": counted, "untested": untested}
+    return {"groups": shown, "claim_counts": counted, "untested": untested, "said_before": before}
+
+
+def said_before(judged: Sequence[JudgedClaim]) -> dict[str, str]:
+    """The claims of which an earlier one has every reading, by other words, and that one; so none counts twice."""
+    known: dict[str, set[tuple[str, int]]] = {}
+    before: dict[str, str] = {}
+    for each in judged:
+        own = {(" ".join(map(str, r.reading.comparisons)), r.reading.least) for r in each.readings}
+        if earlier := next((name for name, readings in known.items() if own <= readings), None):
+            before[each.claim.id] = earlier
+        known[each.claim.id] = own
+    return before
 
 
 def part_of(section: str) -> str:
@@ -132,16 +154,25 @@ def weakest_of(judged: JudgedClaim, study: Study[Any]) -> list[forest.Row | None
     """By reading, how far inside of its bound the weakest contrast lies; None where one has no number."""
     rows: list[forest.Row | None] = []
     for reading, theirs in readings_of(judged, study):
-        weakest = forest.weakest(reading.outcomes, reading.reading.least)
-        pair = None if weakest is None else (reading.outcomes[weakest], theirs.outcomes[weakest])
+        place = reading.weakest
+        pair = None if place is None else (reading.outcomes[place], theirs.outcomes[place])
         rows.append(pair and forest.margin(reading.verdict, *pair, study.paper))
     return rows
 
 
 def readings_of(judged: JudgedClaim, study: Study[Any]) -> list[tuple[Judged, Judged]]:
-    """The readings of a claim, each beside the one behind it judged by the published numbers."""
+    """The readings of a claim, each beside the one behind it judged by the published numbers.
+
+    Where those are the study's own, they are not shown again.
+    """
     published = published_verdict(judged.claim.id, study).readings
-    return [(each, published[judged.claim.readings.index(each.reading)]) for each in judged.readings]
+    pairs = [(each, published[judged.claim.readings.index(each.reading)]) for each in judged.readings]
+    return pairs if study.settings.measured else [(each, without_numbers(theirs)) for each, theirs in pairs]
+
+
+def without_numbers(judged: Judged) -> Judged:
+    """A reading's verdict without what it rests on."""
+    return replace(judged, outcomes=tuple(claims.Outcome(each.comparison) for each in judged.outcomes), weakest=None)
 
 
 def claim_of(judged: JudgedClaim, study: Study[Any], bars: Sequence[Part | None]) -> Part:
@@ -267,7 +298,9 @@ def tested(listed: Sequence[Cell], study: Study[Any], measured: Measurements) ->
     if found is None:
         return {"shift": None}
     chances = [(loss, f"{100 * verdicts.power(loss, listed, study, estimates):.0f}") for loss in LOSSES]
-    return {"shift": shift_of(found, max(cell.decimals for cell in listed)), "power": chances}
+    points = {study.paper.metric(cell.quantity.metric).point for cell in listed}
+    unit = f" of {min(points):g}" if len(points) == 1 and points != {1} else ""
+    return {"shift": shift_of(found, max(cell.decimals for cell in listed)), "power": chances, "unit": unit}
 
 
 def cell_of(
@@ -281,10 +314,15 @@ def cell_of(
         "df": judged.df, "assumed": judged.spread == "assumed", "flip": flip and flip_of(flip, judged),
         "n": ours and ours.n, "copied": bool(ours and ours.origin.startswith("printed in")),
         "published": cell.value + (f"±{cell.se}" if cell.se else ""), "ours": tables.as_printed(ours, cell),
-        "delta": "" if ours is None else signed(ours.mean - float(cell.value), cell.decimals),
+        "delta": "" if ours is None else delta(ours, cell),
         "origin": ours and origin(cell.quantity, ours, measured),
         "other": other and tables.as_printed(other.find(cell.quantity), cell),
     }  # fmt: skip
+
+
+def delta(ours: Estimate, cell: Cell) -> str:
+    """Our number as the cell shows it minus the published one."""
+    return signed(float(tables.rounded(ours.mean, cell.decimals)) - float(cell.value), cell.decimals)
 
 
 def flip_of(flip: Flip, judged: Judgement) -> str:
@@ -317,7 +355,7 @@ def figure_of(number: int, study: Study[Any], path: Path, here: Path) -> Part:
     link = os.path.relpath(path.with_suffix(""), here)
     return {
         "number": number, "title": layout.title, "dashed": beside, "link": link,
-        "unpublished": curves.unpublished(layout, study) if beside else [],
+        "unpublished": [] if layout.gallery else curves.unpublished(layout, study),
         "svg": None if layout.gallery else drawings.inline(path.with_suffix(".svg"), f"f{number}"),
         "png": drawings.embedded(path) if layout.gallery else None,
     }  # fmt: skip
