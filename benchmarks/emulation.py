@@ -86,7 +86,7 @@ def emulate(study_name: str, targets: Sequence[str], count: int, cores: int, hou
     times = {product: cost.seconds * hour / HOUR for product, cost in planned.items()}
     (folder / TIMES).write_text(json.dumps(times))
     machine(folder, count)
-    line = ["--snakefile", str(REPOSITORY / "Snakefile"), "--quiet", "all"]
+    line = ["--snakefile", str(REPOSITORY / "Snakefile"), "--quiet", "rules", "progress"]
     line += ["--cores", str(cores), "--resources", f"gpu={count}", f"mem_mb={RAM_MB}"]
     line += ["--configfile", str(REPOSITORY / "config.yaml"), "--config", f"study={study_name}", "--"]
     line += [f"results/{study_name}/{file_of(product)}" for product in planned]
