@@ -10,6 +10,9 @@ from contrastive_inversion import papers
 from contrastive_inversion.base import files, gpus, machine, rates
 from contrastive_inversion.base.errors import UserError
 from contrastive_inversion.base.rates import Measured, Rehearsed
+from contrastive_inversion.data import characters
+from contrastive_inversion.data.settings import DATA_SET
+from contrastive_inversion.data.work import count
 from contrastive_inversion.learn import networks
 from contrastive_inversion.learn.settings import Network
 from contrastive_inversion.ledger import plan
@@ -55,6 +58,11 @@ def test_the_networks_take_what_the_file_says(name):
     assert said.dim == network.dim
     megabytes = sum(each.untyped_storage().nbytes() for each in kept.values()) / 2e6
     assert said.kept_mb == pytest.approx(megabytes, rel=0.1)
+
+
+def test_characters_of_no_named_classes_are_all_that_there_are():
+    settings = DATA_SET.validate_python({"source": "glyphs", "train": 2, "stored": 48})
+    assert count(settings, "train") == 2 * len(characters.classes())
 
 
 @pytest.mark.parametrize(("targets", "passes"), [("kept", 3), ("computed", 4)])
@@ -125,16 +133,14 @@ def test_jobs_are_started_by_priority_and_never_beyond_what_there_is():
         "cpu": Task(1, [], 0),
     }  # fmt: skip
     one = timetable(tasks, gpus=1, cores=4)
-    assert one.starts == {"long": 0, "cpu": 0, "short": 3, "after": 4} and one.makespan == 6 and one.gpus_busy == 1
+    assert one.starts == {"long": 0, "cpu": 0, "short": 3, "after": 4} and one.makespan == 6
     two = timetable(tasks, gpus=2, cores=2)
     assert two.starts == {"long": 0, "short": 0, "after": 1, "cpu": 3} and two.makespan == 4
-    assert two.gpus_busy == pytest.approx(6 / 8)
 
 
-def test_memory_holds_jobs_back_and_one_that_is_too_large_runs_alone():
-    tasks = {name: Task(1, [], 1, ram_gb=size) for name, size in (("a", 6), ("b", 6), ("c", 99))}
-    assert sorted(timetable(tasks, 0, 8, ram_gb=10).starts.values()) == [0, 1, 2]
-    assert timetable(tasks, 0, 8).makespan == 1
+def test_a_job_that_wants_more_than_there_is_has_all_of_it():
+    tasks = {name: Task(1, [], 1, gpus=count) for name, count in (("a", 1), ("b", 9))}
+    assert sorted(timetable(tasks, 2, 8).starts.values()) == [0, 1] and timetable(tasks, 10, 8).makespan == 1
 
 
 def test_what_long_chains_wait_for_comes_first(tmp_path):

@@ -28,6 +28,7 @@ PUBLISHED = {  # pictures of (training, test)
     "cifar10": (50_000, 10_000), "cifar100": (50_000, 10_000), "stl10": (5_000, 8_000), "coronahack": (5_286, 624),
 }  # fmt: skip
 CLASSES = 100  # of most data sets
+POOL = 1419  # characters, with the fonts of matplotlib 3.11
 SCANS = 1797  # of scikit-learn's digits
 SEVERITIES = 5
 Behind = Mapping[str, Recipe]  # the recipes of a job's inputs, by product
@@ -41,21 +42,23 @@ def count(settings: DataSet, split: str) -> int:
         return settings.images_per_class * CLASSES
     if settings.source == "digits" and split == "test":
         return SCANS - int(settings.train or 0)
-    classes = len(settings.pairs or range(*(settings.classes or ()))) if isinstance(settings, Characters) else 1
-    return int(getattr(settings, split) or 0) * classes
+    each = classes_of(settings) if isinstance(settings, Characters) else 1
+    return int(getattr(settings, split) or 0) * each
 
 
 def split_size(product: str, split: str, behind: Behind) -> int:
     """How many pictures a split of an image store has, `images/cifar10`, say."""
-    store = behind[product]
-    return count(store.settings, split) if isinstance(store, Images) else 0
+    source = behind[product]
+    return count(source.settings, split) if isinstance(source, Images) else 0
 
 
 def classes_of(settings: DataSet) -> int:
     """How many classes a data set has, as far as its settings tell; of others, as many as most have here."""
     if isinstance(settings, ImageNet | Imagenette):
         return len(labels_of(settings.classes))
-    return len(range(*settings.classes)) if isinstance(settings, Characters) and settings.classes else CLASSES
+    if isinstance(settings, Characters):
+        return len(settings.pairs or range(*(settings.classes or (0, POOL))))
+    return CLASSES
 
 
 def every_picture(settings: DataSet, behind: Behind) -> int:
