@@ -1,6 +1,6 @@
-"""The page plan.md and the table in the README: what the paper's studies take, as `contrastive-inversion plan` says.
+"""The page plan.md and two tables in the README: what studies take, as `contrastive-inversion plan` says.
 
-`python docs/plan.py` writes both; a test says when they are no longer what the code says.
+`python docs/plan.py` writes them; a test says when they are no longer what the code says.
 """
 
 import re
@@ -11,9 +11,10 @@ from contrastive_inversion.run import budget, costs
 
 PAGE = Path(__file__).with_name("plan.md")
 README = Path(__file__).parent.parent / "README.md"
-TABLE = re.compile(r"(<!-- plan -->\n).*?(<!-- /plan -->)", re.DOTALL)
+TABLE = re.compile(r"(<!-- (plan|cards) -->\n).*?(<!-- /\2 -->)", re.DOTALL)
 STUDIES = ("paper", "paper-16bit", "authors")
 SHOWN = {"Table 1": ["table_1"], "Figure 3": ["figure_3"], "all": []}
+CARDS = {"24 GB, RTX 3090": "imagenette", "12 GB, RTX 3060": "imagenette-12gb"}
 NOWHERE = Path("/nonexistent")  # no rehearsal: the numbers of rates.yaml
 INTRODUCTION = """# What a study takes
 
@@ -33,22 +34,35 @@ def page() -> str:
     return "\n\n".join([INTRODUCTION, *parts]) + "\n"
 
 
-def table() -> str:
-    """The README's table: hours of an H100, disk, and the time on some GPUs."""
+def paper_table() -> str:
+    """The paper's studies: hours of an H100, disk, and the time on some GPUs."""
     rows = []
     for name in STUDIES:
         study = papers.study(name)
         machine = costs.machine_of(study, NOWHERE)
         for target, targets in SHOWN.items():
-            found = budget.of(targets, study, machine)
-            jobs, gpu, _, kept, *walls = budget.target_row("", found, budget.MACHINES)[1:]
+            jobs, gpu, _, kept, *walls = budget.target_row("", budget.of(targets, study, machine), budget.MACHINES)[1:]
             rows.append([name, target, jobs, gpu, kept, *walls])
     return budget.table(rows, ["study", "what", "jobs", "H100 h", "disk, GB", "1 GPU, h", "4 GPUs, h", "8 GPUs, h"])
 
 
+def card_table() -> str:
+    """The studies of photographs on the cards that they are for: the largest job, hours, disk."""
+    rows = []
+    for card, name in CARDS.items():
+        study = papers.study(name)
+        whole = budget.of([], study, costs.machine_of(study, NOWHERE, card.partition(", ")[2]))
+        largest = max(cost.gpu_gb for cost in whole.costs.values())
+        hours = whole.total("gpu_seconds") / budget.HOUR
+        rows.append([card, f"`{name}`", *map(budget.rounded, (largest, hours, whole.total("kept_gb")))])
+    return budget.table(rows, ["card", "study", "largest job, GB", "GPU hours", "disk, GB"])
+
+
 def readme() -> str:
-    """The README with the table as it is now."""
-    return TABLE.sub(lambda match: f"{match[1]}{table()}\n{match[2]}", README.read_text(encoding="utf-8"))
+    """The README with its tables as they are now."""
+    tables = {"plan": paper_table, "cards": card_table}
+    text = README.read_text(encoding="utf-8")
+    return TABLE.sub(lambda match: f"{match[1]}{tables[match[2]]()}\n{match[3]}", text)
 
 
 if __name__ == "__main__":
