@@ -1,7 +1,7 @@
 """GlyphNet: pictures of characters, rendered from the fonts that matplotlib ships.
 
 A class is a code point, its caption the character's Unicode name. Each image has a face, size, slant, position,
-colours and background of its own. This is the embedded study's stand-in for photographs: real rendering and
+colours and background of its own. This is the embedded studies' stand-in for photographs: real rendering and
 real learning, but small; it says nothing about ImageNet itself.
 """
 

@@ -1,4 +1,4 @@
-"""The embedded study's data: characters, handwritten digits and photographs, made from installed packages alone."""
+"""The embedded studies' data: characters, handwritten digits and photographs, made from installed packages alone."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -76,7 +76,7 @@ def cached_group(path: Path, number: int) -> Any:
 
 
 def decode(entry: Entry) -> np.ndarray:
-    """An image file as the authors' loader read it: uint8 (H, W, 3), converted to RGB, EXIF orientation left alone.
+    """An image file as torchvision's loader reads it: uint8 (H, W, 3), converted to RGB, EXIF orientation left alone.
 
     CMYK files and PNGs named .JPEG are among ImageNet's. Raises UserError for a truncated or unreadable file.
     """

@@ -119,7 +119,7 @@ def released_imagenet_c(labels: Mapping[str, int], count: int | None) -> dict[st
 
 
 def corruption_folder(root: Path, corruption: str) -> Path:
-    """<root>/<corruption>, or <root>/<group>/<corruption> as the authors sliced it. Raises UserError without either."""
+    """<root>/<corruption>, or <root>/<group>/<corruption> as it is released. Raises UserError without either."""
     candidates = [root / corruption, *(root / group / corruption for group in CORRUPTION_GROUPS)]
     path = next((path for path in candidates if path.is_dir()), None)
     if path is None:

@@ -1,6 +1,6 @@
-"""The paper's forward operators on batches of images in [0, 1]: random mask, Gaussian noise, Gaussian blur.
+"""Forward operators on batches of images in [0, 1]: random mask, Gaussian noise, Gaussian blur, colour jitter, grey.
 
-Order and scale follow the authors' code (main:utils.py): crop and flip, then distort in [0, 1], then normalise.
+Order and scale follow the code of Ravula et al. (2021; main:utils.py): crop and flip, distort in [0, 1], normalise.
 Each image draws from its own counter (see `rng`), so a distorted image is the same in any batch.
 """
 
@@ -31,8 +31,8 @@ def corrupt(
     """Distort images by a specification (see `names`).
 
     images: float32 (B, C, H, W) in [0, 1]; ids: int64 (B,), the images' own numbers; epoch: epoch or
-    instantiation. repeated: (ids, epoch) for what the authors drew from NumPy's global generator, which repeated
-    itself (see docs/PROTOCOL.md). Returns float32 (B, C, H, W); noise is not clipped, as in the paper.
+    instantiation. repeated: (ids, epoch) for what that code drew from NumPy's global generator, which repeated
+    itself (see docs/PROTOCOL.md). Returns float32 (B, C, H, W); noise is not clipped.
     """
     for position, op in enumerate(spec):
         draws = Draws(seed, f"{purpose}/{position}/{op.op}", ids, epoch)
@@ -46,7 +46,7 @@ def corrupt(
 
 
 def applied(images: Tensor, op: Operation, draws: Draws, numpy_draws: Draws) -> Tensor:
-    """Images after one operation. The authors drew masks and the levels of noise from NumPy, all else from PyTorch."""
+    """Images after one operation. numpy_draws: of masks and the levels of noise (see `repeated` of `corrupt`)."""
     match op:
         case Mask():
             words = rng.words(images.shape[2:].numel(), *numpy_draws)

@@ -1,4 +1,7 @@
-"""Restoration in pixel space, the alternative to robust encoders (Appendix D.3): non-local means, Deep Decoder."""
+"""Restoration in pixel space, the alternative to robust encoders: non-local means, Deep Decoder.
+
+Both as Ravula et al. (2021, Appendix D.3) and their code have them.
+"""
 
 import math
 from collections.abc import Callable, Iterable, Iterator
@@ -20,7 +23,7 @@ Done = Callable[[], object]  # called after each part of the work
 def non_local_means(
     noisy: Tensor, *, patch_size: int, patch_distance: int, h: float, done: Done = lambda: None
 ) -> Tensor:
-    """scikit-image's fast non-local means on unclipped images, as the authors ran it: float32 (N, 3, S, S).
+    """scikit-image's fast non-local means on unclipped images: float32 (N, 3, S, S).
 
     The noise level is the mean of `estimate_sigma` over the channels of each image; h stays fixed. patch_size,
     patch_distance: in pixels; done: called after each image.
@@ -43,7 +46,7 @@ def deep_decoder(
 ) -> Tensor:  # fmt: skip
     """Fit one untrained decoder to the known pixels of each image; all images at once, each exactly as if alone.
 
-    Heckel & Hand (2019), the authors' `decodernw`: blocks of 1x1 convolution, x2 bilinear upsampling (not in the
+    Heckel & Hand (2019), their `decodernw`: blocks of 1x1 convolution, x2 bilinear upsampling (not in the
     last block), ReLU and batch normalisation, then a 1x1 convolution to three channels and a sigmoid. A 1x1
     convolution of B images by B networks is one batched matrix product; batch normalisation of one image is
     instance normalisation.

@@ -1,4 +1,4 @@
-"""The training losses: student-teacher InfoNCE and the variants of the paper's ablation (Section 4.5, Appendix C).
+"""The training losses: student-teacher InfoNCE and the variants of Ravula et al. (2021, Section 4.5, Appendix C).
 
 student, teacher: float (N, D), raw embeddings of the distorted and the clean views; tau: the temperature. All
 are means over the N images. With s_i, t_i the normalised rows,
@@ -6,10 +6,10 @@ are means over the N images. With s_i, t_i the normalised rows,
     st        -s_i.t_i/tau + log sum_j exp(s_i.t_j/tau)                                   (ours)
     ss        -s_i.t_i/tau + log sum_{j != i} exp(s_i.s_j/tau)
     both      -s_i.t_i/tau + log(sum_{j != i} exp(s_i.s_j/tau) + sum_j exp(s_i.t_j/tau))
-    ntxent    SimCLR's loss, the mean over the anchors s_i and t_i: half the sum of both logs (the authors' code)
-    summed_ntxent   the whole sum of both logs, as the paper's appendix prints it
+    ntxent    SimCLR's loss, the mean over the anchors s_i and t_i: half the sum of both logs (their code)
+    summed_ntxent   the whole sum of both logs, as their appendix prints it
     mse       -s_i.t_i                                                                    (Eq. 1, cosine)
-    raw_mse   the mean squared difference of the raw embeddings                           (the authors' code)
+    raw_mse   the mean squared difference of the raw embeddings                           (their code)
 
 The diagonal is left out only between embeddings of the same network. Sums go through logsumexp.
 """
@@ -64,7 +64,7 @@ def raw_mse(student: torch.Tensor, teacher: torch.Tensor, tau: float) -> torch.T
 
 
 def summed_ntxent(student: torch.Tensor, teacher: torch.Tensor, tau: float) -> torch.Tensor:
-    """NT-Xent as the paper's appendix prints it: both uniformity terms added, the positive pair counted once."""
+    """NT-Xent as that appendix prints it: both uniformity terms added, the positive pair counted once."""
     return 2 * ntxent(student, teacher, tau) + F.cosine_similarity(student, teacher).mean() / tau
 
 

@@ -33,7 +33,7 @@ def supervised(
     losses_of_images: (N,), each depending on its own image alone but for batch normalisation's statistics; images:
     (N, C, H, W), requiring gradients. Other scales take the gradients of the mean loss instead: "summed" sums their
     squares as Eq. 3 does, which makes lambda mean the same for both kinds of model and is N times weaker; "mean_loss"
-    averages them, as the report's code did, which is N^2 times weaker.
+    averages them, as their code did, which is N^2 times weaker.
     """
     loss = losses_of_images.mean()
     if strength == 0:

@@ -38,7 +38,7 @@ def cosine(settings: Schedule, step: int, steps_per_epoch: int, total: int) -> f
 
 
 def stalled_cosine(settings: Schedule, step: int, steps_per_epoch: int, total: int) -> float:
-    """The authors': stepped once an epoch with a period counted in steps, it hardly falls; it may `hold` at first."""
+    """As published: stepped once an epoch with a period counted in steps, it hardly falls; it may `hold` at first."""
     epoch = max(step // steps_per_epoch - settings.hold, 0)
     return 0.5 * (1 + math.cos(math.pi * (epoch / needed(settings, "period"))))
 
