@@ -5,7 +5,7 @@
 # make bench   timings of the corruptions and trainings, as ratios
 # make bench-attacks    how near our attacks come, beside three libraries of attacks
 # make gpu-check    on a machine with a GPU, minutes: does it compute what the CPU does, and how fast? Writes benchmarks/<card>.json
-# make docs    what the code writes: docs/settings.md, the picture in docs/architecture.md, README's answer, docs/statistics.md (minutes)
+# make docs    what the code writes: settings.md, plan.md, statistics.md, architecture.md's picture, README's answer and tables (minutes)
 # make lock    resolve requirements.lock and envs/ anew (needs uv)
 # make clean   remove the environment (results stay)
 
