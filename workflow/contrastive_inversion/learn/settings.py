@@ -76,7 +76,7 @@ class Network(Settings):
 
 
 class Schedule(Settings):
-    """How a learning rate runs (see `learn.loop.learning_rate`)."""
+    """How a learning rate runs (see `learn.schedules.learning_rate`)."""
 
     lr: Rate = Field(description="the learning rate, at its highest")
     schedule: Literal["constant", "cosine", "step", "stalled_cosine", "stairs", "milestones"] = Field(

@@ -220,7 +220,7 @@ def table(run: Run, number: int) -> None:
 @click.argument("number", type=int)
 @of_study
 def figure(run: Run, number: int) -> None:
-    """Draw figure NUMBER (pdf, png) from finished measurements."""
+    """Draw figure NUMBER (pdf, svg, png) from finished measurements."""
     check_number("figure", number, printed.figures(run.study.paper), run)
     render(f"figure_{number}", run)
 
