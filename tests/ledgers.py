@@ -54,9 +54,9 @@ def record_of(study, product, **facts):
     }  # fmt: skip
 
 
-def write_rows(study, results, product, rows):
-    """Write a measurement file."""
-    record = record_of(study, product)
+def write_rows(study, results, product, rows, **facts):
+    """Write a measurement file; facts: of its record."""
+    record = record_of(study, product, **facts)
     record["content_hash"] = content_hash(rows, record)
     files.write_json(results / study.name / file_of(product), {"rows": rows, "record": record})
 

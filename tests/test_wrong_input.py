@@ -13,6 +13,7 @@ from contrastive_inversion import papers
 from contrastive_inversion.base import machine
 from contrastive_inversion.base.errors import UserError
 from contrastive_inversion.base.settings import read_yaml
+from contrastive_inversion.ledger import accepted as accepted_of
 from contrastive_inversion.ledger import plan
 from contrastive_inversion.ledger.study import Study, StudyFile, typed
 from contrastive_inversion.papers.contrastive_robustness import raw as distances
@@ -693,13 +694,16 @@ def test_a_changed_ledger_is_accepted_or_refused_in_a_line(tmp_path, file, seed)
 def test_html_comes_out_escaped(tmp_path):
     evil = "<script>alert(1)</script>"
     study = study_but("published", description=evil, tables=[6], figures=[], also=[])
+    facts = dict.fromkeys(["device", "code", "torch", "started"], evil)
     for product in plan.measurements(study):
         rows = plan.recipe_of(product, study).rows
-        write_rows(study, tmp_path, product, [row | {"origin": f"{evil} & <b>"} for row in rows])
+        write_rows(study, tmp_path, product, [row | {"origin": f"{evil} & <b>"} for row in rows], **facts)
+    said = accepted_of.Accepted(products=[evil], before=evil, now=evil, changes=[evil], because=evil, when=evil)
+    accepted_of.add(tmp_path / "published", [said])
     page.write(study, tmp_path, tmp_path)
     text = (tmp_path / "published/report.html").read_text()
     assert evil not in text and '<b>"' not in text
-    assert text.count("&lt;script&gt;alert(1)&lt;/script&gt;") == 1 + 4
+    assert text.count("&lt;script&gt;alert(1)&lt;/script&gt;") == 1 + 4 + 4 + 4
 
 
 # --- through Snakemake ----------------------------------------------------------------------------------------------
