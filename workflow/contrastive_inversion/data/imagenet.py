@@ -151,8 +151,8 @@ def kit_file(root: Path, name: str) -> bytes:
     except (tarfile.TarError, OSError, KeyError, EOFError) as error:
         what = getattr(error, "strerror", None) or error
         raise UserError(
-            f"config.yaml: data.imagenet: {root / name}: cannot be read ({what}); the validation images lie in no "
-            f"class folders, and their classes are in {KIT} or in Kaggle's {SOLUTION}"
+            f"config.yaml: data.imagenet: {root / name}: cannot be read ({' '.join(str(what).split())}); the "
+            f"validation images lie in no class folders, and their classes are in {KIT} or in Kaggle's {SOLUTION}"
         ) from None
 
 

@@ -1,7 +1,8 @@
 """Where the published data and weights are, and how each comes into the place that config.yaml names."""
 
-from collections.abc import Iterable, Mapping
-from pathlib import Path
+import functools
+from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path, PurePosixPath
 
 from contrastive_inversion.base import machine
 from contrastive_inversion.base.errors import UserError
@@ -114,15 +115,24 @@ def fetch_archive(source: str, root: Path) -> str:
 def fetch_imagenet_c(root: Path, class_list: str) -> str:
     """Fetch some classes of the released ImageNet-C, archive by archive; whole archives are read, 66 GB in all."""
     wnids = classes.labels_of(class_list)
-
-    def kept_as(name: str) -> Path | None:
-        parts = Path(name).parts[-4:]  # corruption, severity, wnid, file
-        return Path(*parts) if len(parts) == 4 and parts[2] in wnids else None
-
     for name, (md5, corruptions) in IMAGENET_C.items():
         if not all((root / corruption).is_dir() for corruption in corruptions):
-            fetch_members(File(f"{name}.tar", (f"{ZENODO}/{name}.tar",), "md5", md5), root, kept_as)
+            file = File(f"{name}.tar", (f"{ZENODO}/{name}.tar",), "md5", md5)
+            fetch_members(file, root, functools.partial(kept_as, corruptions=corruptions, wnids=wnids))
     return f"{root}, {len(wnids)} classes of {len(IMAGENET_C)} archives, checksums as published"
+
+
+def kept_as(name: str, corruptions: Collection[str], wnids: Collection[str]) -> Path | None:
+    """Where a member of an archive of ImageNet-C is kept: <corruption>/<severity>/<wnid>/<file>; None for any other.
+
+    Nothing of a name is taken that is not known beforehand but the file's own: members are written before the archive's
+    checksum can be.
+    """
+    parts = PurePosixPath(name).parts[-4:]
+    known = (corruptions, [str(severity) for severity in range(1, 6)], wnids)
+    if len(parts) < 4 or any(part not in each for part, each in zip(parts, known, strict=False)) or parts[3] == "..":
+        return None
+    return Path(*parts)
 
 
 def fetch_coronahack(root: Path) -> str:

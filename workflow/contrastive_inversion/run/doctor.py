@@ -6,8 +6,9 @@ The workflow asks the same of what a run is about to read, before any job starts
 import importlib.metadata
 import platform
 import shutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,10 @@ from contrastive_inversion.base import files, gpus, machine
 from contrastive_inversion.base.errors import UserError
 from contrastive_inversion.base.job import file_of
 from contrastive_inversion.base.recipe import Recipe
+from contrastive_inversion.base.settings import one_line
 from contrastive_inversion.base.work import GB
 from contrastive_inversion.data import readers
+from contrastive_inversion.data.entries import Entry
 from contrastive_inversion.data.settings import Archive, ImageNetC, Images
 from contrastive_inversion.learn.settings import Weights
 from contrastive_inversion.ledger import plan
@@ -60,10 +63,24 @@ def data_set(recipe: Images) -> str:
         if not folder.is_dir():
             raise machine.wrong(key, root, f"has no {folder.name}")
         return str(folder)
-    counts = {split: len(entries) for split, entries in readers.entries(settings).items()}  # type: ignore[arg-type]
+    counts = {split: len(entries) for split, entries in listed(settings, root, key).items()}  # type: ignore[arg-type]
     if isinstance(settings, ImageNetC):
         return f"{root}, {len(counts)} folders of {next(iter(counts.values()))} images"
     return f"{root}, " + ", ".join(f"{count:,} images for {split}" for split, count in counts.items())
+
+
+def listed(settings: readers.InFiles, root: Path, key: str) -> Mapping[str, Sequence[Entry]]:
+    """The entries of a data set in image files. Raises UserError for whatever is amiss with their lists and names."""
+    try:
+        splits = readers.entries(settings)
+    except (UserError, OSError, MemoryError):
+        raise
+    except Exception as error:  # csv, tarfile, scipy and pyarrow raise many kinds for a foreign file
+        raise machine.wrong(key, root, one_line(f"cannot be read ({type(error).__name__}: {error})")) from None
+    for entry in chain(*splits.values()):
+        if not str(entry.path).isprintable():  # a store of names holds one in each line
+            raise machine.wrong(key, root, f"holds {str(entry.path)!r}, a name that is no plain text: rename it")
+    return splits
 
 
 def weights(recipe: Weights, thorough: bool) -> str:
