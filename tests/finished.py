@@ -54,9 +54,9 @@ def products_of(study):
     return list(ordered)
 
 
-def targets_of(study, results, rerun=False):
+def targets_of(study, results, rerun=False, forced=()):
     """All that people read of a study, by name."""
-    found = fresh.Results(study, results, rerun)
+    found = fresh.Results(study, results, rerun, frozenset(forced))
     names = [f"table_{n}" for n in study.settings.tables] + [f"figure_{n}" for n in study.settings.figures]
     return {name: Target(name, found, results.parent / "figures") for name in [*names, "cells", "claims", "report"]}
 
@@ -70,9 +70,9 @@ def finish(study, results, monkeypatch):
         target.write()
 
 
-def asked(study, results, rerun=False):
+def asked(study, results, rerun=False, forced=()):
     """The jobs that a dry run shows: what is out of date or missing, and what is needed for it and missing."""
-    targets = targets_of(study, results, rerun)
+    targets = targets_of(study, results, rerun, forced)
     found = next(iter(targets.values())).found
     wanted = {name for name, target in targets.items() if target.is_out_of_date()}
     needed = {p for p in products_of(study) if found.out_of_date(p)}

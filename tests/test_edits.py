@@ -346,6 +346,22 @@ def test_a_product_of_another_recipe_is_made_again_with_all_that_comes_of_it(res
     assert asked(study, results) == downstream({"images/covid"}, study)
 
 
+@pytest.mark.parametrize(
+    ("forced", "patterns"),
+    [
+        (["heads"], ["heads/*"]),
+        (["restored"], ["measurements/*/*/*"]),
+        (["measurements"], ["measurements/*/imagenet100", "measurements/*/imagenet100c", "measurements/*/covid"]),
+        (["FILE"], ["encoders/student-rm90"]),
+        (["table", "all"], []),
+    ],
+)
+def test_what_is_forced_by_its_rule_or_its_file_takes_along_what_is_made_from_it(results, forced, patterns):
+    study = papers.study("smoke")
+    files_ = [str(results / "smoke" / file_of("encoders/student-rm90")) if name == "FILE" else name for name in forced]
+    assert asked(study, results, forced=files_) == downstream(among(patterns, study), study)
+
+
 def test_an_input_of_other_content_is_noticed_by_what_was_made_from_it(results, tmp_path):
     study = papers.study("smoke")
     make("encoders/student-rm90", study, results, mark=1.0)
@@ -495,6 +511,9 @@ def test_snakemake_shows_the_same_jobs(repository, tmp_path):
     rule = repository / "workflow/rules/measure.smk"
     rule.write_text(rule.read_text().replace('" --gpus ', '"  --gpus '))
     assert "Nothing to be done" in snakemake(repository, "-n")[1]
+    status, output = snakemake(repository, "-n", "-R", "restored")
+    restored = among(["measurements/*/*/*"], papers.study("smoke"))
+    assert status == 0 and shown_jobs(output) == downstream(restored, papers.study("smoke")), output
     shutil.rmtree(repository / ".snakemake")
     study = code / "papers/inverse_problems/studies/smoke.yaml"
     study.write_text(study.read_text().replace("distill: {epochs: 2", "distill: {epochs: 3"))

@@ -26,7 +26,7 @@ def files(study, products):
 
 def found_of(study):
     """What lies in a study's results; what is forced by name takes along what is made from it."""
-    forced = frozenset(workflow.dag_settings.forcerun) if workflow.is_main_process else frozenset()
+    forced = frozenset(map(os.path.normpath, workflow.dag_settings.forcerun if workflow.is_main_process else []))
     here = not workflow.deployment_settings.deployment_method
     return or_stop(fresh.of_study, study, Path(RESULTS), CONFIG.changed == "rerun", forced, here)
 

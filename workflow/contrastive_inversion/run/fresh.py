@@ -47,7 +47,7 @@ class Results:
     """The finished products of a study, whose records are read once.
 
     results: the folder of all studies' results; rerun: make products again whose code has changed; forced: make
-    these again, folders of products or files; libraries: whether jobs run with those that are installed here.
+    these again, rules or files; libraries: whether jobs run with those that are installed here.
     """
 
     def __init__(
@@ -110,8 +110,10 @@ class Results:
         return self.known[product]
 
     def is_forced(self, product: str) -> bool:
-        """Whether the user has a product made again by its folder or its file."""
-        return not {product.split("/")[0], str(self.root / file_of(product))}.isdisjoint(self.forced)
+        """Whether the user has a product made again by its rule or its file."""
+        made = self.study.paper.product(product)
+        rule = next(name for name, each in self.study.paper.products.items() if each is made)
+        return not {rule, str(self.root / file_of(product))}.isdisjoint(self.forced)
 
     def is_there(self, product: str) -> bool:
         """Whether a product's file exists, whole or not."""
