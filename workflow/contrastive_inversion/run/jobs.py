@@ -82,6 +82,8 @@ def computed(kind: JobKind, recipe: Recipe, job: Job) -> tuple[Any, dict[str, An
     if needs_torch(kind):
         prepare_torch()
         leave_compiler()
+    if job.device == "cuda":
+        check_gpu()
     module, _, function = kind.run.partition(":")
     run = getattr(importlib.import_module(f"contrastive_inversion.{module}"), function)
     gc.enable()
@@ -92,6 +94,18 @@ def computed(kind: JobKind, recipe: Recipe, job: Job) -> tuple[Any, dict[str, An
             raise UserError(too_large(kind, job)) from None
         raise
     return made
+
+
+def check_gpu() -> None:
+    """Raise UserError with torch's own first sentence where the GPU that this job holds cannot be used."""
+    import torch
+
+    try:
+        torch.cuda.init()
+    except (AssertionError, RuntimeError) as error:  # the first: a torch built for CPUs
+        sentence = str(error).split(". ")[0].splitlines()[0]
+        held = os.environ.get("CUDA_VISIBLE_DEVICES")
+        raise UserError(f"this job holds GPU {held}, and torch cannot use it: {sentence}") from None
 
 
 def lacks_memory(error: Exception) -> bool:
