@@ -38,6 +38,7 @@ def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("smoke")
     status, output = run(folder)
     assert status == 0, output[-5000:]
+    assert "Provided resources: mem_mb=" in output, "jobs share the machine's RAM"
     return folder
 
 
@@ -77,6 +78,7 @@ def test_one_figure_runs_only_its_own_jobs(tmp_path):
     assert "encoders" not in output
     asked = next(line for line in output.splitlines() if "devices=0" in line)
     assert all(f"{name}=" in asked for name in ("mem_mb", "runtime", "disk_mb", "picture_threads")), asked
+    assert "gpu=" not in asked, "Kubernetes refuses a rule that asks for no GPU, but names the resource"
     assert "priority: " in output
 
 

@@ -38,6 +38,7 @@ def inputs_of(outputs, inputs, out_of_date):
     last run, which get lost, say nothing about them. Nor does its note that a job was begun: files are written whole or
     not at all, and a job may have gone on after its Snakemake was killed.
     """
+    share_memory()
     workflow.dag_settings.rerun_triggers = frozenset()
     workflow.dag.ignore_incomplete = True
     if out_of_date:
@@ -119,9 +120,10 @@ def study_targets(study):
     return [*behind_page(study), f"{RESULTS}/{study.name}/report.html"]
 
 
-if workflow.local_exec and "mem_mb" not in workflow.global_resources:
-    # jobs on this machine share its RAM, where nobody says how much they may take
-    workflow.register_resource("mem_mb", int(1000 * machine.ram_gb()))
+def share_memory():
+    """Jobs on this machine share its RAM, where nobody says how much they may take. Those of a cluster do not."""
+    if workflow.local_exec and not workflow.dryrun and "mem_mb" not in workflow.global_resources:
+        workflow.register_resource("mem_mb", int(1000 * machine.ram_gb()))
 
 
 def of_job(function, product):
@@ -140,7 +142,7 @@ def cores_of(product):
 
     Elsewhere a scheduler binds a job to what it asks for, picture threads included.
     """
-    return (lambda wildcards: 1) if workflow.local_exec else of_job(costs.picture_threads, product)
+    return lambda wildcards: 1 if workflow.local_exec else of_job(costs.picture_threads, product)(wildcards)
 
 
 def made(needed):
@@ -192,9 +194,22 @@ def stop_refused_by_slurm(needed):
         or_stop(slurm.check, [(job.output[0], job.resources) for job in needed if not job.is_local])
 
 
+def wait_for_earlier_run(needed):
+    """What the jobs of a Snakemake that was killed still make is waited for; this one then begins anew and finds it.
+
+    To submit it a second time would delete it, should it be made before the second job starts.
+    """
+    comments = [f"rule_{job.rule.name}_wildcards_{'_'.join(job.wildcards)}" for job in made(needed)]
+    here = workflow.workdir_init
+    if workflow.executor_plugin.name == "slurm" and or_stop(slurm.wait_for_queued, here, comments):
+        os.chdir(here)
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+
+
 onstart:
     needed = list(workflow.dag.needrun_jobs())
     stop_refused_by_slurm(needed)
     stop_without_torch(needed)
     stop_unlimited_gpus(needed)
     stop_without_means(needed)
+    wait_for_earlier_run(needed)

@@ -1,14 +1,23 @@
-"""Before the first job of a run under Slurm: whether the scheduler would take such jobs at all."""
+"""Before the first job of a run under Slurm: whether the scheduler would take such jobs, and which it has already."""
 
 import shutil
 import subprocess
-from collections.abc import Iterable, Mapping
+import sys
+import time
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from contrastive_inversion.base.errors import UserError
 
-FLAGS = {"slurm_account": "--account", "slurm_partition": "--partition", "runtime": "--time", "mem_mb": "--mem"}
+FLAGS = {
+    "slurm_account": "--account",
+    "slurm_partition": "--partition",
+    "runtime": "--time",
+    "mem_mb": "--mem",
+    "_cores": "--cpus-per-task",
+}
 KEYS = "slurm_account, slurm_partition and gpu_model under default-resources in profiles/slurm/profile.yaml"
+STUDY_KEYS = "gpu and picture_threads in the study file"
 
 
 def check(jobs: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
@@ -40,4 +49,29 @@ def ask(name: str, flags: tuple[str, ...]) -> None:
     answer = subprocess.run(["sbatch", "--test-only", *flags, "--wrap=true"], capture_output=True, text=True)
     if answer.returncode:
         words = answer.stderr.strip().splitlines()[-1].removeprefix("allocation failure: ")
-        raise UserError(f"Slurm refuses {name} ({' '.join(flags)}): {words}; see {KEYS}")
+        raise UserError(f"Slurm refuses {name} ({' '.join(flags)}): {words}; see {KEYS}, {STUDY_KEYS}")
+
+
+def wait_for_queued(folder: str, comments: Sequence[str], poll_seconds: float = 5) -> bool:
+    """Wait for jobs that an earlier Snakemake left in the queue, waiting or running; it says so.
+
+    folder: where Snakemake was started; comments: what its executor plugin calls the jobs of this run. Returns whether
+    there was one. Raises UserError if the queue cannot be read.
+    """
+    waited = False
+    while ids := queued(folder, comments):
+        if not waited:
+            told = f"waiting for Slurm's jobs of an earlier run: {' '.join(ids)} (scancel what is not to be waited for)"
+            print(told, file=sys.stderr)
+        waited = True
+        time.sleep(poll_seconds)
+    return waited
+
+
+def queued(folder: str, comments: Sequence[str]) -> list[str]:
+    """Slurm's numbers of this user's jobs from a folder with one of some comments."""
+    answer = subprocess.run(["squeue", "--me", "--noheader", "-o", "%A %k %Z"], capture_output=True, text=True)
+    if answer.returncode:
+        raise UserError(f"squeue cannot be asked: {answer.stderr.strip()}")
+    rows = [line.split(" ", 2) for line in answer.stdout.splitlines()]
+    return [number for number, comment, place in rows if comment in comments and place == folder]
