@@ -12,7 +12,7 @@ configfile: "config.yaml"
 report: "workflow/report/workflow.rst"
 
 
-container: f"{workflow.basedir}/envs/contrastive-inversion.sif"  # for --sdm apptainer; docs/cluster.md builds it
+container: f"{workflow.current_basedir}/envs/contrastive-inversion.sif"  # for --sdm apptainer; docs/cluster.md builds it
 
 
 include: "workflow/rules/common.smk"

@@ -1,0 +1,71 @@
+"""Snakemake's catalog of workflows, and snakedeploy: what they look for is there and runs."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+ENTRY = REPOSITORY / "workflow" / "Snakefile"
+PRODUCT = "results/published/measurements/teacher/imagenet100.json"
+DEPLOYED = """
+configfile: "config/config.yaml"
+
+module contrastive_inversion:
+    snakefile: "{entry}"
+    config: config
+
+use rule * from contrastive_inversion
+"""
+
+
+def snakemake(folder, *arguments):
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    command = [sys.executable, "-m", "snakemake", "--cores", "1", *arguments]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+
+
+def test_the_catalog_finds_what_it_asks_for():
+    usage = yaml.safe_load((REPOSITORY / ".snakemake-workflow-catalog.yml").read_text())["usage"]
+    assert {"conda", "apptainer"} < set(usage["software-stack-deployment"])
+    assert ENTRY.is_file() and (REPOSITORY / "config" / "README.md").is_file()
+    readme = (REPOSITORY / "README.md").read_text().lower()
+    assert "snakemake" in readme and "workflow" in readme
+
+
+def test_every_key_of_the_configuration_is_in_its_readme():
+    from contrastive_inversion.base import machine
+
+    text = (REPOSITORY / "config" / "README.md").read_text()
+    assert not [key for key in machine.Config.model_fields if f"`{key}`" not in text]
+
+
+def test_the_catalog_can_draw_the_rules(tmp_path):
+    """Its own command, but for the folder, where nothing is left."""
+    (tmp_path / "config.yaml").write_text((REPOSITORY / ".test" / "config.yaml").read_text())
+    found = snakemake(REPOSITORY, "-s", "workflow/Snakefile", "-d", str(tmp_path), "--forceall", "--rulegraph")
+    assert found.returncode == 0, found.stderr
+    assert all(f'label = "{rule}"' in found.stdout for rule in ("all", "encoders", "measurements", "table", "report"))
+
+
+@pytest.fixture
+def deployed(tmp_path):
+    """A folder as snakedeploy lays it out: a Snakefile that names ours as a module, and a copy of config/."""
+    for name, text in {
+        "workflow/Snakefile": DEPLOYED.format(entry=ENTRY),
+        "config/config.yaml": (REPOSITORY / "config" / "config.yaml").read_text(),
+    }.items():
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_text(text)
+    return tmp_path
+
+
+def test_a_deployed_workflow_runs(deployed):
+    found = snakemake(deployed, PRODUCT, "--config", "study=published")
+    assert found.returncode == 0 and (deployed / PRODUCT).exists(), found.stderr
+    found = snakemake(deployed, "--dry-run", "--config", "study=published")
+    assert found.returncode == 0 and re.search(r"^all +1$", found.stdout, re.M), found.stdout + found.stderr
