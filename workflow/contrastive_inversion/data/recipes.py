@@ -2,10 +2,12 @@
 
 from typing import Any
 
-from contrastive_inversion.data.settings import Images
+from contrastive_inversion.data.settings import CorruptedPhotographs, GeneratedImageNetC, Images
 from contrastive_inversion.data.work import store
 from contrastive_inversion.ledger.paper import JobKind, Product
 from contrastive_inversion.ledger.study import Study
+
+RELEASED = 224  # px: the side of ImageNet-C's frames
 
 
 def images(study: Study[Any], name: str) -> Images:
@@ -14,7 +16,11 @@ def images(study: Study[Any], name: str) -> Images:
     # published files bring their own list of classes
     borrowed = settings.classes_of and not getattr(settings, "classes", None)
     needed = [f"images/{settings.classes_of}"] if borrowed else []
-    return Images.of(
+    as_released = (
+        isinstance(settings, GeneratedImageNetC) and settings.reference == study.settings.image_size == RELEASED
+    )
+    kind = CorruptedPhotographs if as_released else Images
+    return kind.of(
         *needed, seed=study.settings.seed, data=name, settings=settings, image_size=study.settings.image_size
     )
 
@@ -25,4 +31,7 @@ def split_of(study: Study[Any], data: str, wanted: str) -> str:
 
 
 PRODUCT = Product("{data}", images, "Make or read the images of a data set.")
-JOB = JobKind(Images, 1, "data.prepare:make", store)
+JOBS = {
+    "images": JobKind(Images, 1, "data.prepare:make", store),
+    "corrupt": JobKind(CorruptedPhotographs, 1, "data.corrupted:make", store),
+}

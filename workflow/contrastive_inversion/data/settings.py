@@ -193,3 +193,7 @@ class Images(Recipe):
     data: str
     settings: DataSet
     image_size: Pixels
+
+
+class CorruptedPhotographs(Images):
+    """The recipe of an ImageNet-C that is made of photographs at the released size, by the released formulas."""

@@ -32,7 +32,7 @@ PAPER = Paper(
         ),
     },
     jobs={
-        "images": data.JOB,
+        **data.JOBS,
         "transcribe": printed.TRANSCRIBE,
         "contrastive": JobKind(
             recipes.Pretraining, 1, f"{HERE}.pretraining:train", work.pretrain, True, "contrastive.batch"

@@ -52,7 +52,7 @@ PAPER = Paper(
         "galleries": Product("{figure}", recipes.galleries, "Distort the sample images of a figure and classify them."),
     },
     jobs={
-        "images": data.JOB,
+        **data.JOBS,
         "transcribe": printed.TRANSCRIBE,
         "weights": JobKind(Weights, 1, "learn.published_weights:read", work.published),
         "clip": JobKind(recipes.ClipTraining, 1, f"{HERE}.teacher:train", work.of_trained, True, "teacher.batch"),
