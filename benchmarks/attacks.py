@@ -9,6 +9,7 @@ import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 import tempfile
+import time
 import warnings
 from pathlib import Path
 
@@ -120,40 +121,52 @@ def network(encoder, folder):
     return model, images[chosen], labels[chosen]
 
 
-def tried(attack, model, x, y, norm):
-    """An attack's distances, (N,), infinite where it failed or left the box, and its gradients of an image."""
-    torch.manual_seed(0)
-    counted = Counted(model).eval()
-    found = attack(counted, x, y).detach()
-    valid = attacks.misclassified(model, found.clamp(0, 1), y) & (
-        (found - found.clamp(0, 1)).abs().flatten(1) < 1e-6
-    ).all(1)
-    step = torch.where((found - x).abs() < 1e-7, 0, found - x)  # a rounded entry has not moved
-    return torch.where(valid, norms.distance(step, norm), torch.inf), counted.gradients / len(x)
+class Tried:
+    """What an attack found on a network's images, and what it took.
+
+    median: of its distances, infinite where it failed or left the box; gradients: of an image; seconds: of one core, in
+    all; failed: why it ended, or nothing.
+    """
+
+    def __init__(self, attack, model, x, y, norm):
+        torch.manual_seed(0)
+        counted, begun, self.failed = Counted(model).eval(), time.process_time(), ""
+        try:
+            found = attack(counted, x, y).detach()
+        except RuntimeError as refused:
+            found, self.failed = x, f"failed: {str(refused)[:60]}"
+        self.seconds, self.gradients = time.process_time() - begun, counted.gradients / len(x)
+        inside = ((found - found.clamp(0, 1)).abs().flatten(1) < 1e-6).all(1)
+        step = torch.where((found - x).abs() < 1e-7, 0, found - x)  # a rounded entry has not moved
+        valid = inside & attacks.misclassified(model, found.clamp(0, 1), y)
+        self.median = torch.where(valid, norms.distance(step, norm), torch.inf).median().item()
 
 
-def row(name, encoder, norm, attack, network):
-    try:
-        found, gradients = tried(attack, *network, norm)
-    except RuntimeError as refused:
-        print(f"| {encoder} | {norm} | {name} | failed: {str(refused)[:60]} | |", flush=True)
-        return float("inf")
-    median = found.median().item()
-    print(f"| {encoder} | {norm} | {name} | {median:.4g} | {gradients:.0f} |", flush=True)
-    return median
+def compared(encoder, norm, subject):
+    """Print a row for each attack in a norm on a network; returns one of the ratios to the best of the others."""
+    own = Tried(ours(norm), *subject, norm)
+    alone = Tried(ours(norm, polish=0, strength=1.0), *subject, norm)
+    found = {name: Tried(attack, *subject, norm) for name, attack in others(norm).items()}
+    for name, each in {"**ours**": own, "PLB alone, strength 1": alone, **found}.items():
+        numbers = each.failed or f"{each.median:.4g}"
+        time_taken = f"{each.seconds / own.seconds:.2f}"
+        print(f"| {encoder} | {norm} | {name} | {numbers} | {each.gradients:.0f} | {time_taken} |", flush=True)
+    name = min(found, key=lambda name: found[name].median)
+    best = found[name]
+    return (
+        f"| {encoder} | {norm} | {own.median / best.median:.3f} | {alone.median / best.median:.3f} | {name} | "
+        f"{best.seconds / own.seconds:.2f} |"
+    )
 
 
 def main(folder):
-    print("| network | norm | attack | median distance | gradients |\n|:--|:--|:--|--:|--:|")
+    print("| network | norm | attack | median distance | gradients | time / ours |\n|:--|:--|:--|--:|--:|--:|")
     ratios = []
     for encoder in HEADS:
         subject = network(encoder, folder)
-        for norm in P:
-            best = min(row(name, encoder, norm, attack, subject) for name, attack in others(norm).items())
-            own = row("**ours**", encoder, norm, ours(norm), subject)
-            alone = row("PLB alone, strength 1", encoder, norm, ours(norm, polish=0, strength=1.0), subject)
-            ratios.append(f"| {encoder} | {norm} | {own / best:.3f} | {alone / best:.3f} |")
-    print("\n| network | norm | ours / best | PLB alone / best |\n|:--|:--|--:|--:|", *ratios, sep="\n")
+        ratios += [compared(encoder, norm, subject) for norm in P]
+    print("\n| network | norm | ours / best | PLB alone / best | the best | its time / ours |")
+    print("|:--|:--|--:|--:|:--|--:|", *ratios, sep="\n")
 
 
 if __name__ == "__main__":
