@@ -384,18 +384,42 @@ def test_the_page_has_every_cell_with_its_verdict_and_its_origin(small, hand_mad
 
 def test_the_page_speaks_in_its_paper_s_words(small, hand_made, tmp_path):
     text = page_of(small, hand_made)
-    assert "In each cell: ours ± standard error over instantiations of the distortions; what" in text
+    assert "In each cell: ours ± standard error over instantiations of the distortions, from one training; what" in text
     assert "<td>Instantiations</td><td>10 of each drawn distortion; blur and other" in text
     assert "<h3>On clean images</h3>" not in text
     plain = replace(small, paper=replace(PAPER, sentences={}))
-    assert "In each cell: ours; what" in (bare := page_of(plain, hand_made)) and "<td>Instantiations" not in bare
-    robust = study_but("simclr-demo", tables=[], figures=[], also=["supervised | own | cifar10 | pgd | median"])
-    measure(robust, tmp_path, {"supervised | own | cifar10 | pgd | median": [0.125]})
+    assert (
+        "In each cell: ours, from one training; what" in (bare := page_of(plain, hand_made))
+        and "<td>Instantiations" not in bare
+    )
+    model = "supervised{} | own | cifar10"
+    values = {(m, q): 10 * i + j for i, m in enumerate(("", "-lambda1")) for j, q in enumerate(("pgd", "plb"))}
+    known = {f"{model.format(m)} | {q} | all@0.5": [value] for (m, q), value in values.items()}
+    known["supervised | own | cifar10 | clean | top1"] = [0.125]
+    robust = study_but("simclr-demo", tables=[], figures=[], also=list(known))
+    measure(robust, tmp_path, known)
     text = page_of(robust, tmp_path)
     assert (
         "<td>Attacked images</td><td>200, the same for every model; distances are of L2 in [0, 1] pixels</td>" in text
     )
-    assert "<h3>Behind the claims</h3>" in text and "pgd | median</td><td>0.13</td>" in text
+    assert "<h3>Behind the claims</h3>" in text and "<summary>5 quantities</summary>" in text
+    heads = "<th>pgd | all@0.5</th><th>plb | all@0.5</th>"
+    assert f"{heads}<th>clean | top1</th></tr>" in text and f"{heads}</tr>" in text  # a table for those known alike
+    rows = {"supervised": "0.00</td><td>1.00</td><td>0.13", "supervised-lambda1": "10.00</td><td>11.00"}
+    assert all(f'<th scope="row">{m} | own | cifar10</th><td>{line}</td></tr>' in text for m, line in rows.items())
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"training_seeds": [1]}, "In each cell: ours, from one training; what"),
+        ({"training_seeds": [1, 2, 3]}, "In each cell: ours, the mean over 3 trainings; what"),
+        ({"measured": False}, "In each cell: ours; what"),
+    ],
+)
+def test_the_page_says_over_how_many_trainings_its_cells_are(changed, said, tmp_path):
+    study = study_but("simclr-demo", tables=[], figures=[], also=[], **changed)
+    assert said in page_of(study, tmp_path)
 
 
 def test_the_page_tells_power_shift_and_assumption(hand_made):

@@ -219,14 +219,28 @@ def tables_part(study: Study[Any], measured: Measurements, compare: Path | None)
     """Every table, how many cells have which verdict, whether all are shifted, and what is measured besides."""
     other = Measurements(papers.study(compare.name), compare.parent) if compare else None
     shown = [table_of(number, study, measured, other) for number in study.settings.tables]
-    also = [(text, measured.of(quantities.parse(text))) for text in study.settings.also]
     return {
         "tables": shown, "cell_counts": Counter(cell["verdict"] for cell in cells_in(shown)),
         "assumed": any(cell["assumed"] for cell in cells_in(shown)),
         "equal": sum(cell["equal"] for cell in cells_in(shown) if cell["verdict"] == "within"),
         "overall": overall(study, measured), "family": family(sum(bool(table["shift"]) for table in shown)),
-        "also": [(text, tables.rounded(estimate.mean, 2)) for text, estimate in also if estimate],
+        "also": beside_tables(study, measured),
     }  # fmt: skip
+
+
+def beside_tables(study: Study[Any], measured: Measurements) -> list[Part]:
+    """What is measured besides, with a row for each model; models of which the same is known share a table."""
+    models: dict[str, dict[str, str]] = {}
+    for quantity in map(quantities.parse, study.settings.also):
+        if estimate := measured.of(quantity):
+            model = " | ".join((quantity.encoder, quantity.head, quantity.data))
+            models.setdefault(model, {})[f"{quantity.distortion} | {quantity.metric}"] = tables.rounded(
+                estimate.mean, 2
+            )
+    alike: dict[tuple[str, ...], dict[str, dict[str, str]]] = {}
+    for model, values in models.items():
+        alike.setdefault(tuple(values), {})[model] = values
+    return [{"columns": each, "rows": rows, "count": len(each) * len(rows)} for each, rows in alike.items()]
 
 
 def cells_in(shown: Sequence[Part]) -> list[Part]:

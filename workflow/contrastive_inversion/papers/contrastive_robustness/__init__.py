@@ -51,7 +51,6 @@ PAPER = Paper(
     raw=raw.results,
     rehearsal=rehearsal.changes,
     sentences={
-        "cells": "ours, from one training",
         "also": "Behind the claims",
         "how": "Attacked images: {settings.attacks.images}, the same for every model; distances are of L2 in [0, 1] "
         "pixels",
