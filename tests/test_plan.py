@@ -4,7 +4,8 @@ import json
 
 import pytest
 import torch
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
 from contrastive_inversion import papers
 from contrastive_inversion.base import files, gpus, machine, rates
@@ -13,10 +14,11 @@ from contrastive_inversion.base.rates import Measured, Rehearsed
 from contrastive_inversion.data import characters
 from contrastive_inversion.data.settings import DATA_SET
 from contrastive_inversion.data.work import count
-from contrastive_inversion.learn import networks
+from contrastive_inversion.learn import networks, penalties
 from contrastive_inversion.learn.settings import Network
 from contrastive_inversion.ledger import plan
 from contrastive_inversion.ledger.study import differences
+from contrastive_inversion.papers.contrastive_robustness import work
 from contrastive_inversion.run import budget, cli, costs, doctor, jobs, rehearsal
 from contrastive_inversion.run.schedule import Task, timetable
 from ledgers import study_but
@@ -63,6 +65,45 @@ def test_the_networks_take_what_the_file_says(name):
 def test_characters_of_no_named_classes_are_all_that_there_are():
     settings = DATA_SET.validate_python({"source": "glyphs", "train": 2, "stored": 48})
     assert count(settings, "train") == 2 * len(characters.classes())
+
+
+class Flops(TorchDispatchMode):
+    """Counts as FlopCounterMode does, which stops where a gradient is differentiated again."""
+
+    total = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        if func._overloadpacket in flop_registry:
+            self.total += flop_registry[func._overloadpacket](*args, **(kwargs or {}), out_val=out)
+        return out
+
+
+@pytest.mark.parametrize("scale", ["per_image", "summed", "mean_loss"])
+def test_a_step_with_a_penalty_takes_what_the_plan_says_in_each_form(scale):
+    network = networks.build(papers.study("simclr").settings.networks.supervised).train()
+    images, kept = torch.rand(2, 3, 32, 32, requires_grad=True), {}
+    weights = {parameter.untyped_storage()._cdata for parameter in network.parameters()}
+
+    def keep(tensor):
+        if tensor.untyped_storage()._cdata not in weights:
+            kept[tensor.untyped_storage()._cdata] = tensor
+        return tensor
+
+    with Flops() as counted, torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        losses, forward = network(images).square().mean(dim=1), counted.total
+        without = sum(each.untyped_storage().nbytes() for each in kept.values())
+        penalties.supervised(losses, images, 1, scale).backward()
+    assert counted.total / forward == pytest.approx(work.TWICE, rel=0.02)
+    assert sum(each.untyped_storage().nbytes() for each in kept.values()) / without == pytest.approx(
+        work.KEPT, rel=0.05
+    )
+
+
+def test_a_penalty_takes_the_plan_s_passes_and_memory():
+    plain, penalised = (costs.work_of(f"encoders/supervised{m}", papers.study("simclr")) for m in ("", "-lambda1"))
+    assert penalised.device["train_fp32"] == pytest.approx(2 * plain.device["train_fp32"])
+    assert penalised.image_gb == pytest.approx(2 * plain.image_gb)
 
 
 @pytest.mark.parametrize(("targets", "passes"), [("kept", 3), ("computed", 4)])

@@ -28,18 +28,19 @@ def distorted(images: float, size: int) -> Amounts:
 
 def training(
     network: Network, size: int, settings: Training, images: int, feed: Amounts, *, views: int = 1, extra: float = 0,
-    backward: float = BACKWARD,
+    backward: float = BACKWARD, kept: float = 1,
 ) -> Work:  # fmt: skip
     """A training on so many images an epoch.
 
     feed: of all epochs; views: of each image that are trained on; extra: forward passes of other networks;
-    backward: forward passes that one step through the trained network is worth.
+    backward: forward passes that one step through the trained network is worth; kept: what it keeps for its backward
+    pass, of what one without a penalty keeps.
     """
     one, seen = of_network(network, size), images * settings.epochs
     kind = precision_of(settings.precision)
     share = 0.5 if kind == "16bit" else 1.0
     kept_mb = one.recomputed_mb if settings.recompute and one.recomputed_mb else one.kept_mb
-    image_gb = KEPT_BESIDES * share * views * kept_mb / 1e3
+    image_gb = KEPT_BESIDES * share * views * kept * kept_mb / 1e3
     flops = seen * ((backward + settings.recompute) * views + extra) * one.gflop / 1e3  # TFLOP
     return Work(
         device={f"train_{kind}": flops, **distorted(views * seen, size)},

@@ -18,27 +18,31 @@ from contrastive_inversion.papers.contrastive_robustness.recipes import (
 )
 from contrastive_inversion.papers.contrastive_robustness.settings import Pgd
 
-TWICE = 8  # forward passes that a step is worth whose gradient is differentiated again
+# forward passes that a step is worth whose gradient is differentiated again, and what it keeps for that: counted on the
+# real network, the same for each form of the penalty
+TWICE, KEPT = 6, 2
 CLASSES = 10
 Behind = Mapping[str, Recipe]
 
 
-def trained(recipe: Pretraining | Classification | Finetuning, behind: Behind, views: int, backward: float) -> Work:
+def trained(
+    recipe: Pretraining | Classification | Finetuning, behind: Behind, views: int, backward: float, kept: float = 1
+) -> Work:
     """A training on the labelled part of the images."""
     images = ceil(split_size(recipe.train, "train", behind) * getattr(recipe, "labels", 100) / 100)
     feed = reading(recipe.train, "train", views * images * recipe.settings.epochs, behind)
     size = recipe.images.image_size
-    return training(recipe.network, size, recipe.settings, images, feed, views=views, backward=backward)
+    return training(recipe.network, size, recipe.settings, images, feed, views=views, backward=backward, kept=kept)
 
 
 def pretrain(recipe: Pretraining, behind: Behind) -> Work:
     """An encoder without labels, from two views of each image."""
-    return trained(recipe, behind, 2, TWICE if recipe.settings.strength else BACKWARD)
+    return trained(recipe, behind, 2, *(TWICE, KEPT) if recipe.settings.strength else (BACKWARD,))
 
 
 def classify(recipe: Classification, behind: Behind) -> Work:
     """A supervised classifier."""
-    return trained(recipe, behind, 1, TWICE if recipe.settings.strength else BACKWARD)
+    return trained(recipe, behind, 1, *(TWICE, KEPT) if recipe.settings.strength else (BACKWARD,))
 
 
 def finetune(recipe: Finetuning, behind: Behind) -> Work:
