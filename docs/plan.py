@@ -12,8 +12,11 @@ from contrastive_inversion.run import budget, costs
 PAGE = Path(__file__).with_name("plan.md")
 README = Path(__file__).parent.parent / "README.md"
 TABLE = re.compile(r"(<!-- (plan|cards) -->\n).*?(<!-- /\2 -->)", re.DOTALL)
-STUDIES = ("paper", "paper-16bit", "authors")
-SHOWN = {"Table 1": ["table_1"], "Figure 3": ["figure_3"], "all": []}
+TARGETS = {"Table 1": ["table_1"], "Figure 3": ["figure_3"], "all": []}
+STUDIES = dict.fromkeys(("paper", "paper-16bit", "authors"), tuple(TARGETS)) | {
+    "simclr": ("all",),
+    "simclr-authors": ("all",),
+}
 CARDS = {"24 GB, RTX 3090": "imagenette", "12 GB, RTX 3060": "imagenette-12gb"}
 NOWHERE = Path("/nonexistent")  # no rehearsal: the numbers of rates.yaml
 INTRODUCTION = """# What a study takes
@@ -30,18 +33,19 @@ holds a GPU claims one core, and jobs without one give way to its picture thread
 
 def page() -> str:
     """The page as Markdown."""
-    parts = [f"## {name}\n\n{budget.page([], papers.study(name), NOWHERE)}" for name in (*STUDIES, "simclr")]
+    parts = [f"## {name}\n\n{budget.page([], papers.study(name), NOWHERE)}" for name in STUDIES]
     return "\n\n".join([INTRODUCTION, *parts]) + "\n"
 
 
 def paper_table() -> str:
     """The paper's studies: hours of an H100, disk, and the time on some GPUs."""
     rows = []
-    for name in STUDIES:
+    for name, shown in STUDIES.items():
         study = papers.study(name)
         machine = costs.machine_of(study, NOWHERE)
-        for target, targets in SHOWN.items():
-            jobs, gpu, _, kept, *walls = budget.target_row("", budget.of(targets, study, machine), budget.MACHINES)[1:]
+        for target in shown:
+            found = budget.of(TARGETS[target], study, machine)
+            jobs, gpu, _, kept, *walls = budget.target_row("", found, budget.MACHINES)[1:]
             rows.append([name, target, jobs, gpu, kept, *walls])
     return budget.table(rows, ["study", "what", "jobs", "H100 h", "disk, GB", "1 GPU, h", "4 GPUs, h", "8 GPUs, h"])
 
