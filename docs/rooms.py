@@ -17,13 +17,13 @@ PICTURE = re.compile(r"```mermaid\n.*?```\n", re.DOTALL)
 def arrows() -> Counter[tuple[str, str]]:
     """How many imports go from a module of one room to a module of another: {(importer, imported): count}."""
     graph = grimp.build_graph("contrastive_inversion", exclude_type_checking_imports=True)
-    found: Counter[tuple[str, str]] = Counter()
+    counts: Counter[tuple[str, str]] = Counter()
     for module in graph.modules:
         for imported in graph.find_modules_directly_imported_by(module):
             pair = tuple((name.split(".") + [""])[1] for name in (module, imported))
             if pair[0] != pair[1] and set(pair) <= set(ROOMS):
-                found[pair[0], pair[1]] += 1
-    return found
+                counts[pair[0], pair[1]] += 1
+    return counts
 
 
 def picture() -> str:

@@ -143,7 +143,7 @@ def alarmed(number: int, random: Generator, **truth: Any) -> bool:
 def shifted(number: int, random: Generator, **truth: Any) -> bool:
     """Whether a table of a world is found to be shifted."""
     found = shift.of_table(*World(random, **truth).draw(table(number)), STUDY)
-    return found is not None and found.found
+    return found is not None and found.is_shifted
 
 
 def lost(number: int, random: Generator, points: float, **truth: Any) -> bool:
@@ -164,7 +164,7 @@ def page_shifted(random: Generator, **truth: Any) -> bool:
     cells = [cell for number in tables() for cell in table(number)]
     once = list({cell.quantity: cell for cell in cells}.values())
     found = shift.of_all(*World(random, **truth).draw(once), STUDY)
-    return found is not None and found.found
+    return found is not None and found.is_shifted
 
 
 TIE = Reading.model_validate({
@@ -195,7 +195,7 @@ def measured_in(
         for q, value in truth.items()
     ]
     _, ours = World(random, **world).draw(cells)
-    return claims.contrasts(reading, dict(zip(truth, ours, strict=True)).get, STUDY)
+    return claims.contrasts_of(reading, dict(zip(truth, ours, strict=True)).get, STUDY)
 
 
 def reading(identity: str, number: int = 0) -> Reading:

@@ -73,7 +73,7 @@ def finish(study, results, monkeypatch):
 def asked(study, results, rerun=False, forced=()):
     """The jobs that a dry run shows: what is out of date or missing, and what is needed for it and missing."""
     targets = targets_of(study, results, rerun, forced)
-    found = next(iter(targets.values())).found
+    found = next(iter(targets.values())).finished
     wanted = {name for name, target in targets.items() if target.is_out_of_date()}
     needed = {p for p in products_of(study) if found.out_of_date(p)}
     pending = [p for name in wanted for p in targets[name].products] + list(needed)

@@ -82,7 +82,7 @@ def test_the_power_of_a_spread_measured_on_few_trainings_is_that_of_a_noncentral
         for loss in (0, 0.5, 1, 2):
             threshold, noncentral = stats.t.isf(0.005, df), stats.nct(df, loss / 0.5 or 1e-12)
             exact = noncentral.sf(threshold) + noncentral.cdf(-threshold)
-            assert verdicts.found(loss, verdicts.Score(0, (part,)), 0.01) == pytest.approx(exact, abs=2e-3)
+            assert verdicts.chance_of_finding(loss, verdicts.Score(0, (part,)), 0.01) == pytest.approx(exact, abs=2e-3)
 
 
 # --- a shift of all cells -------------------------------------------------------------------------------------------
@@ -101,7 +101,7 @@ def test_a_shift_that_no_cell_shows_is_found_by_the_mean():
     for seed in range(WORLDS):
         theirs, ours = worlds.World(np.random.default_rng(seed), drop=0.3).draw(cells)
         within = all(each.verdict == "within" for each in verdicts.of_table(theirs, ours, worlds.STUDY))
-        both.append((within, shift.of_table(theirs, ours, worlds.STUDY).found))
+        both.append((within, shift.of_table(theirs, ours, worlds.STUDY).is_shifted))
     within, found = np.mean(both, axis=0)
     assert within > 0.7 and found > 0.65
 
@@ -121,7 +121,7 @@ def test_a_shift_by_hand():
         found = shift.of_table(cells, [Estimate(80.5, None, 1), Estimate(79.9, None, 1)], worlds.STUDY)
         assert found.mean == pytest.approx(0.2) and found.cells == 2
         assert found.se == pytest.approx(np.sqrt(training + 1e-4 / 12 / 2), rel=1e-9)
-        assert (found.words, found.found) == ("no shift found, spread assumed", False)
+        assert (found.words, found.is_shifted) == ("no shift found, spread assumed", False)
     assert shift.of_table([], [], worlds.STUDY) is None
     far = shift.of_table(cells, [Estimate(70, None, 1)] * 2, worlds.STUDY)
     assert far.words == "shifted, below the print, spread assumed" and far.p < 1e-6

@@ -354,7 +354,6 @@ def test_missing_cells_leave_the_others_verdicts_in_place():
     estimates = [None, Estimate(99, 0.1, 10), None, Estimate(float(TABLE_1[3].value), 0.1, 10)]
     judged = verdicts.of_table(TABLE_1[:4], estimates, STUDY)
     assert [each.verdict for each in judged] == ["missing", "better", "missing", "within"]
-    assert set(cells.verdicts.VERDICTS) == {"within", "better", "worse", "not comparable", "missing"}
     with pytest.raises(ValueError, match="zip"):
         verdicts.of_table(TABLE_1[:2], estimates[:1], STUDY)
 

@@ -24,7 +24,7 @@ def files(study, products):
     return [f"{RESULTS}/{study.name}/{file_of(product)}" for product in products]
 
 
-def found_of(study):
+def finished_of(study):
     """What lies in a study's results; what is forced by name takes along what is made from it."""
     forced = frozenset(map(os.path.normpath, workflow.dag_settings.forcerun if workflow.is_main_process else []))
     here = not workflow.deployment_settings.deployment_method
@@ -50,12 +50,12 @@ def inputs_of(outputs, inputs, out_of_date):
 
 def look_at(product, study):
     """Whether a product is out of date. Changed code stops the run until the user has chosen what to do."""
-    found = found_of(study)
-    if CONFIG.changed is None and or_stop(found.changes, product):
-        sys.exit(f"Error: {fresh.stop(found)}")
-    if product not in found.known and (reason := found.reason(product)) and reason != fresh.INHERITED:
+    finished = finished_of(study)
+    if CONFIG.changed is None and or_stop(finished.changes, product):
+        sys.exit(f"Error: {fresh.stop(finished)}")
+    if product not in finished.known and (reason := finished.reason(product)) and reason != fresh.INHERITED:
         print(f"{product} is made again: {reason}", file=sys.stderr)
-    return or_stop(found.out_of_date, product)
+    return or_stop(finished.out_of_date, product)
 
 
 def form_of(rule, product):
@@ -81,7 +81,7 @@ def rendered_inputs(name, others=lambda study: []):
 
     def function(wildcards):
         study, compare = study_of(wildcards), CONFIG.compare and Path(CONFIG.compare)
-        target = rendered.Target(name.format(**wildcards), found_of(study), Path(FIGURES), compare)
+        target = rendered.Target(name.format(**wildcards), finished_of(study), Path(FIGURES), compare)
         needed = [*files(study, or_stop(lambda: target.products)), *others(study)]
         if not workflow.is_main_process:
             return needed

@@ -58,8 +58,8 @@ def of(*starts: str) -> Fingerprint:
         reached[module, name] = part.digest
         libraries |= part.libraries
         pending += [*part.reaches, *([(module, "")] if "" in module_of(module).defined else [])]
-    found = {spoken(*place): digits for place, digits in sorted(reached.items())}
-    return Fingerprint(found, {name: version(name) for name in sorted(libraries)})
+    definitions = {spoken(*place): digits for place, digits in sorted(reached.items())}
+    return Fingerprint(definitions, {name: version(name) for name in sorted(libraries)})
 
 
 def spoken(module: str, name: str) -> str:
@@ -197,16 +197,16 @@ def said(node: object) -> Iterator[str]:
 @functools.cache
 def part_of(module: str, name: str) -> Part:
     """A definition of a module: what it says, with the files that it names, and what it reaches."""
-    found = module_of(module)
-    statements = found.defined[name]
+    parsed = module_of(module)
+    statements = parsed.defined[name]
     nodes = [node for statement in statements for node in nodes_of(statement)]
     local = dict(pair for node in nodes if isinstance(node, ast.Import | ast.ImportFrom) for pair in imported(node))
-    known = {**found.imports, **dict.fromkeys(found.defined, ""), **local}
-    if name in found.scopes:
-        free = globals_of(found.scopes[name]).union(*map(outer_names, statements))
+    known = {**parsed.imports, **dict.fromkeys(parsed.defined, ""), **local}
+    if name in parsed.scopes:
+        free = globals_of(parsed.scopes[name]).union(*map(outer_names, statements))
         known = {each: known[each] for each in known if each in free or each in local}
     meant = {target for node in nodes if (target := meaning(node, module, known))}
-    words = " ".join([*said(statements), *files_named(nodes, found)])
+    words = " ".join([*said(statements), *files_named(nodes, parsed)])
     reaches = sorted(target for target in meant if isinstance(target, tuple))
     libraries = {LIBRARIES[target] for target in meant if isinstance(target, str) and target in LIBRARIES}
     return Part(digest(words)[:DIGITS], reaches, libraries)
@@ -256,10 +256,10 @@ def resolved(dotted: str) -> tuple[str, str] | str | None:
         return None  # a module: what is taken from it is named too
     if path_of(module) is None:
         return resolved(f"{PACKAGE}.{module}") if "." in module else None  # an attribute of a definition
-    found = module_of(module)
-    if name in found.defined:
+    parsed = module_of(module)
+    if name in parsed.defined:
         return module, name
-    return resolved(found.imports[name]) if name in found.imports else None
+    return resolved(parsed.imports[name]) if name in parsed.imports else None
 
 
 def files_named(nodes: list[ast.AST], module: Module) -> list[str]:

@@ -128,7 +128,7 @@ class JudgedClaim:
 # --- contrasts ------------------------------------------------------------------------------------------------------
 
 
-def contrast(
+def contrast_of(
     comparison: Comparison, value: Value, study: Study[Any], measured: Pooled | None = None
 ) -> Contrast | None:
     """The contrast of a comparison, None where a value lacks; measured: the spreads by kind that trainings showed."""
@@ -136,11 +136,11 @@ def contrast(
     known = {quantity: each for quantity in weights if (each := taken(comparison, value(quantity))) is not None}
     if len(known) < len(weights):
         return None
-    found = list(drawn(comparison, known, study, measured or {}))
-    signs = tuple(int(math.copysign(1, weights[quantity])) for quantity, _, _ in found)
-    parts = [replace(part, variance=part.variance * weights[quantity] ** 2) for quantity, _, part in found]
+    draws = list(drawn(comparison, known, study, measured or {}))
+    signs = tuple(int(math.copysign(1, weights[quantity])) for quantity, _, _ in draws)
+    parts = [replace(part, variance=part.variance * weights[quantity] ** 2) for quantity, _, part in draws]
     total = sum(weight * known[quantity].mean for quantity, weight in weights.items())
-    return Contrast(total, joint.together(parts, signs), tuple((q, n) for q, n, _ in found), signs)
+    return Contrast(total, joint.together(parts, signs), tuple((q, n) for q, n, _ in draws), signs)
 
 
 def taken(comparison: Comparison, estimate: Estimate | None) -> Estimate | None:
@@ -215,7 +215,7 @@ def reach(reading: Reading, study: Study[Any]) -> float | None:
     def exact(quantity: Quantity) -> Estimate:
         return Estimate(0.0, None, 1, trainings=len(quantities.trainings(quantity, study)))
 
-    least = [(c, quantile() * found.se) for c in reading.comparisons if (found := contrast(c, exact, study))]
+    least = [(c, quantile() * contrast.se) for c in reading.comparisons if (contrast := contrast_of(c, exact, study))]
     needed = [width for comparison, width in least if width >= (comparison.high - comparison.low) / 2]
     return max(needed) if len(reading.comparisons) - len(needed) < reading.least else None
 
@@ -223,16 +223,16 @@ def reach(reading: Reading, study: Study[Any]) -> float | None:
 # --- verdicts -------------------------------------------------------------------------------------------------------
 
 
-def contrasts(reading: Reading, value: Value, study: Study[Any]) -> list[Contrast | None]:
+def contrasts_of(reading: Reading, value: Value, study: Study[Any]) -> list[Contrast | None]:
     """The contrasts of a reading's comparisons, spreads pooled over them."""
     measured = spreads.pooled({q: value(q) for q in reading.quantities}.items(), study)
-    return [contrast(comparison, value, study, measured) for comparison in reading.comparisons]
+    return [contrast_of(comparison, value, study, measured) for comparison in reading.comparisons]
 
 
-def decide(reading: Reading, found: Sequence[Contrast | None], factor: float = 1.0) -> str:
+def decide(reading: Reading, contrasts: Sequence[Contrast | None], factor: float = 1.0) -> str:
     """holds, fails, open or no number, from the contrasts of a reading, spreads being so many times as large."""
-    known = [(c, each.at(factor)) for c, each in zip(reading.comparisons, found, strict=True) if each]
-    missing = len(found) - len(known)
+    known = [(c, each.at(factor)) for c, each in zip(reading.comparisons, contrasts, strict=True) if each]
+    missing = len(contrasts) - len(known)
     tested = [each for _, each in known]
     # towards which side each contrast is true: away from the nearer of its bounds
     sides = [1 if each.value - c.low <= c.high - each.value else -1 for c, each in known]
@@ -240,17 +240,17 @@ def decide(reading: Reading, found: Sequence[Contrast | None], factor: float = 1
     if joint.surely(true, reading.least, tested, sides):
         return HOLDS
     false = [joint.outside(each, c.low, c.high) for c, each in known] + [1.0] * missing
-    if joint.surely(false, len(found) - reading.least + 1, tested, [-side for side in sides]):
+    if joint.surely(false, len(contrasts) - reading.least + 1, tested, [-side for side in sides]):
         return FAILS
     return NO_NUMBER if missing else OPEN
 
 
 def judge(reading: Reading, value: Value, study: Study[Any]) -> Judged:
     """A reading's verdict and what it rests on. value: a function from a Quantity to its Estimate or None."""
-    found = contrasts(reading, value, study)
-    outcomes = tuple(outcome(c, each, value) for c, each in zip(reading.comparisons, found, strict=True))
-    flip = spreads.flip_factor(lambda factor: decide(reading, found, factor))
-    verdict = decide(reading, found)
+    contrasts = contrasts_of(reading, value, study)
+    outcomes = tuple(outcome(c, each, value) for c, each in zip(reading.comparisons, contrasts, strict=True))
+    flip = spreads.flip_factor(lambda factor: decide(reading, contrasts, factor))
+    verdict = decide(reading, contrasts)
     return Judged(reading, verdict, outcomes, weakest(outcomes, reading.least), flip, reach(reading, study))
 
 
@@ -260,16 +260,16 @@ def judge_claim(claim: Claim, value: Value, study: Study[Any], known: set[Quanti
     return JudgedClaim(claim, tuple(judge(reading, value, study) for reading in readings))
 
 
-def outcome(comparison: Comparison, found: Contrast | None, value: Value) -> Outcome:
+def outcome(comparison: Comparison, contrast: Contrast | None, value: Value) -> Outcome:
     """A comparison's contrast, and whether it is beyond its bounds by itself."""
-    if found is None:
+    if contrast is None:
         return Outcome(comparison)
-    true, false = (test(found, comparison.low, comparison.high) for test in (joint.inside, joint.outside))
+    true, false = (test(contrast, comparison.low, comparison.high) for test in (joint.inside, joint.outside))
     truth = True if true <= LEVEL else False if false <= LEVEL else None
     behind = [estimate for quantity in comparison.weights if (estimate := value(quantity))]
     images = tuple(dict.fromkeys(each.images for each in behind if each.images))
     return Outcome(
-        comparison, found.value, found.se, truth, found.df, spreads.resting_on(found.parts), images,
+        comparison, contrast.value, contrast.se, truth, contrast.df, spreads.resting_on(contrast.parts), images,
         min(each.trainings for each in behind),
     )  # fmt: skip
 

@@ -101,21 +101,21 @@ def names_of(contrasts: Sequence[Contrast]) -> dict[Hashable, int]:
 def loadings(contrasts: Sequence[Contrast], signs: Sequence[int]) -> np.ndarray:
     """How much each draw moves each contrast towards the side that is tested: (draws, contrasts)."""
     places = names_of(contrasts)
-    found = np.zeros((len(places), len(contrasts)))
+    loaded = np.zeros((len(places), len(contrasts)))
     for i, contrast in enumerate(contrasts):
         for key, sign, part in zip(contrast.keys, contrast.signs, contrast.parts, strict=True):
-            found[places[key], i] += signs[i] * sign * math.sqrt(part.variance)
-    return found
+            loaded[places[key], i] += signs[i] * sign * math.sqrt(part.variance)
+    return loaded
 
 
 def told(contrasts: Sequence[Contrast], random: np.random.Generator) -> np.ndarray:
     """The variances that samples would tell of some contrasts: (DRAWS, k). One estimate of a spread serves all."""
     estimates: dict[Hashable, np.ndarray] = {}
-    found = np.zeros((DRAWS, len(contrasts)))
+    variances = np.zeros((DRAWS, len(contrasts)))
     for i, contrast in enumerate(contrasts):
         for key, part in zip(contrast.keys, contrast.parts, strict=True):
             name = (part.drawn.kind if part.drawn else key, part.df)
             if name not in estimates:
                 estimates[name] = np.ones(DRAWS) if math.isinf(part.df) else random.chisquare(part.df, DRAWS) / part.df
-            found[:, i] += part.variance * estimates[name]
-    return found
+            variances[:, i] += part.variance * estimates[name]
+    return variances

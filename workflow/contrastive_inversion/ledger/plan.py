@@ -78,12 +78,12 @@ def asked(study: Study[Any]) -> list[Quantity]:
 def compared(known: Iterable[Quantity], study: Study[Any]) -> dict[Quantity, str]:
     """What claims about some quantities compare in place of them in a study, so that all are of the same images."""
     known, place = set(known), f"papers/{study.paper.name}/printed/claims.yaml"
-    found: dict[Quantity, str] = {}
+    origins: dict[Quantity, str] = {}
     for claim in statements.of_paper(study.paper):
         for before, after in zip(claim.readings, claim.in_study(study).readings, strict=True):
             if known.issuperset(before.measured_by(study.settings.instead).quantities):
-                found |= dict.fromkeys(after.quantities, f"{place}, {claim.id}")
-    return {quantity: origin for quantity, origin in found.items() if quantity not in known}
+                origins |= dict.fromkeys(after.quantities, f"{place}, {claim.id}")
+    return {quantity: origin for quantity, origin in origins.items() if quantity not in known}
 
 
 def check_numbers(kind: str, asked: Iterable[int], known: Iterable[int], study: Study[Any]) -> None:
@@ -123,10 +123,10 @@ def by_file(study: Study[Any]) -> Mapping[str, list[Quantity]]:
 @functools.cache
 def probes(study: Study[Any]) -> Mapping[str, list[tuple[Probe, Quantity]]]:
     """The probes that a study asks for, each with its quantity, by the encoder that they are fitted on."""
-    found: dict[str, list[tuple[Probe, Quantity]]] = {}
+    by_encoder: dict[str, list[tuple[Probe, Quantity]]] = {}
     for probe, quantity in quantities.probes_of(measured(study), study.paper):
-        found.setdefault(probe.encoder, []).append((probe, quantity))
-    return found
+        by_encoder.setdefault(probe.encoder, []).append((probe, quantity))
+    return by_encoder
 
 
 def measurement_of(quantity: Quantity, study: Study[Any]) -> str:

@@ -43,7 +43,7 @@ class Shift:
         return verdicts.p_value(self.mean / self.se, self.df)
 
     @property
-    def found(self) -> bool:
+    def is_shifted(self) -> bool:
         """Whether there is a shift, at the level of the verdicts."""
         return self.p <= verdicts.FALSE_ALARM_RATE
 
@@ -51,7 +51,7 @@ class Shift:
     def words(self) -> str:
         """What was found, as people read it."""
         direction = ("above" if self.mean > 0 else "below") + " the print"
-        said = f"shifted, {direction}" if self.found else "no shift found"
+        said = f"shifted, {direction}" if self.is_shifted else "no shift found"
         return f"{said}, spread assumed" if self.spread == "assumed" else said
 
 

@@ -89,14 +89,14 @@ def behind(quantity: Quantity, study: Study[Any]) -> list[Drawn]:
     """What behind a quantity a repetition of the study would draw anew."""
     retrained = study.paper.family(quantity.encoder)[0].retrained
     kind, probe = study.paper.spread(quantity), probe_of(quantity, study.paper)
-    found = [Drawn(kind, quantity.encoder)] if retrained else []
+    draws = [Drawn(kind, quantity.encoder)] if retrained else []
     if probe and (not retrained or probe.encoder != quantity.encoder):
         source = f"{probe.encoder} | {probe.key} | {quantity.data}"
-        found.append(Drawn(f"head_{kind}", source, repeated=not retrained))
+        draws.append(Drawn(f"head_{kind}", source, repeated=not retrained))
     other = beside(quantity)
     if other and study.paper.family(other)[0].retrained:  # seeds are those of the encoder on the left
-        found.append(Drawn(kind, other, repeated=False))
-    return found + [Drawn(each, str(quantity), repeated=False) for each in study.paper.redrawn(quantity)]
+        draws.append(Drawn(kind, other, repeated=False))
+    return draws + [Drawn(each, str(quantity), repeated=False) for each in study.paper.redrawn(quantity)]
 
 
 def declared(kind: str, quantity: Quantity, study: Study[Any]) -> Spread:
@@ -144,12 +144,12 @@ def parts(quantity: Quantity, ours: Estimate, study: Study[Any], measured: Poole
 
     n: our trainings, for what each of them draws; otherwise 1.
     """
-    found = []
+    summands = []
     for drawn in behind(quantity, study):
         spread = measured.get(drawn.kind) or declared(drawn.kind, quantity, study)
         variance = spread.value**2 * (others + 1 / (ours.trainings if drawn.repeated else 1))
-        found.append(Part(variance, spread.df, drawn, spread))
-    return found
+        summands.append(Part(variance, spread.df, drawn, spread))
+    return summands
 
 
 def evaluation(estimate: Estimate) -> Part:
@@ -171,28 +171,28 @@ def sampling(quantity: Quantity, images: tuple[int | None, int | None], mean: fl
     return [Part(100**2 * p * (1 - p) * abs(1 / m - 1 / other))]
 
 
-def degrees_of_freedom(found: Iterable[Part]) -> float:
+def degrees_of_freedom(summands: Iterable[Part]) -> float:
     """Of the sum of some variances, by Welch and Satterthwaite; infinitely many where all are known, or are 0.
 
     Parts of one kind rest on one estimate of its spread, so they count as one.
     """
     variances: dict[Any, float] = {}
-    for number, part in enumerate(found):
+    for number, part in enumerate(summands):
         key = (part.drawn.kind if part.drawn else number, part.df)
         variances[key] = variances.get(key, 0.0) + part.variance
     doubt = sum(variance**2 / df for (_, df), variance in variances.items())
     return sum(variances.values()) ** 2 / doubt if doubt else math.inf
 
 
-def resting_on(found: Iterable[Part]) -> str:
+def resting_on(summands: Iterable[Part]) -> str:
     """What the spreads among some variances rest on: `assumed` where any does, else `measured`; empty without any."""
-    known = [part.spread for part in found if part.spread and part.variance]
+    known = [part.spread for part in summands if part.spread and part.variance]
     return ("assumed" if any(spread.assumed for spread in known) else "measured") if known else ""
 
 
-def own_spread(found: Iterable[Part]) -> float:
+def own_spread(summands: Iterable[Part]) -> float:
     """The standard deviation of one repetition of all that is drawn behind a number."""
-    return math.sqrt(sum(part.spread.value**2 for part in found if part.spread))
+    return math.sqrt(sum(part.spread.value**2 for part in summands if part.spread))
 
 
 def flip_factor(verdict_at: Callable[[float], object]) -> float | None:

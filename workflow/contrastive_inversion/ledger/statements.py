@@ -61,11 +61,11 @@ class Comparison(Settings):
     @property
     def weights(self) -> dict[Quantity, int]:
         """The weight of each quantity in the contrast."""
-        found: Counter[Quantity] = Counter()
+        weights: Counter[Quantity] = Counter()
         for sign, texts in ((1, self.plus), (-1, self.minus)):
             for text in texts:
-                found[quantities.parse(text)] += sign
-        return {quantity: weight for quantity, weight in found.items() if weight}
+                weights[quantities.parse(text)] += sign
+        return {quantity: weight for quantity, weight in weights.items() if weight}
 
     def filled(self, binding: dict[str, str]) -> "Comparison":
         """The comparison with the names of a reading's `for` put in."""
@@ -124,23 +124,23 @@ class Reading(Settings):
 
     def measured_by(self, instead: Mapping[str, str]) -> "Reading":
         """The reading by other metrics in place of some; itself, where it is about none of them."""
-        found = sorted({quantity.metric for quantity in self.quantities} & instead.keys())
-        if not found:
+        replaced = sorted({quantity.metric for quantity in self.quantities} & instead.keys())
+        if not replaced:
             return self
         said = self.model_dump(by_alias=True, exclude_unset=True)
         for comparison in said["compare"]:
             for side in {"plus", "minus"} & comparison.keys():
                 comparison[side] = [with_metric(text, instead) for text in comparison[side]]
-        swaps = ", ".join(f"{instead[metric]} in place of {metric}" for metric in found)
+        swaps = ", ".join(f"{instead[metric]} in place of {metric}" for metric in replaced)
         return Reading.model_validate(said | {"reading": f"{self.reading}; here by {swaps}"})
 
     def on_same_images(self, study: Study[Any]) -> "Reading":
         """The reading with what a study measures on the same images; itself, where those of its comparisons are."""
-        found = [each.on_same_images(study) for each in self.comparisons]
-        if found == self.comparisons:
+        moved = [each.on_same_images(study) for each in self.comparisons]
+        if moved == self.comparisons:
             return self
         said = f"{self.reading}; here on the same images"
-        return Reading.model_validate({"reading": said, "compare": found, "at_least": self.at_least})
+        return Reading.model_validate({"reading": said, "compare": moved, "at_least": self.at_least})
 
     @functools.cached_property
     def comparisons(self) -> list[Comparison]:

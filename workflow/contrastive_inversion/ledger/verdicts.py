@@ -44,7 +44,6 @@ FALSE_ALARM_RATE = 0.05
 LARGE = 1e5  # degrees of freedom, above which Student's t is taken for a normal
 QUANTILES = (np.arange(200) + 0.5) / 200  # over which the power's doubt about a standard error is averaged
 EQUAL = 1.0  # points: two numbers closer than this are taken for the same
-VERDICTS = ("within", "better", "worse", "not comparable", "missing")
 
 
 @dataclass(frozen=True)
@@ -150,10 +149,11 @@ def power(
     losses = [loss * study.paper.metric(cell.quantity.metric).point for cell in cells]
     scored = scores(cells, estimates, study)
     alpha = FALSE_ALARM_RATE / max(len(scored), 1)
-    return float(np.median([found(losses[i], each, alpha) for i, each in scored.items()])) if scored else math.nan
+    chances = [chance_of_finding(losses[i], each, alpha) for i, each in scored.items()]
+    return float(np.median(chances)) if chances else math.nan
 
 
-def found(loss: float, scored: Score, alpha: float) -> float:
+def chance_of_finding(loss: float, scored: Score, alpha: float) -> float:
     """The chance that a two-sided t test at alpha finds a loss, in the quantity's unit.
 
     P(|T| > t) of a noncentral t: a shifted normal against t s, the mean over the quantiles of s = sqrt(chi^2_df / df).
@@ -195,7 +195,7 @@ def of_table(cells: Sequence[Cell], estimates: Sequence[Estimate | None], study:
 
 
 def judgement(estimate: Estimate | None, scored: Score | None, rejected: bool, equal: bool) -> Judgement:
-    """One of VERDICTS, and what it rests on."""
+    """Within, better, worse, not comparable or missing, and what that rests on."""
     if estimate is None:
         return Judgement("missing")
     if scored is None:

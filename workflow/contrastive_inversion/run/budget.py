@@ -43,8 +43,8 @@ class Budget:
 def of(targets: Iterable[str], study: Study[Any], machine: Machine) -> Budget:
     """What some targets of a study take, all of it where none is named."""
     recipes = plan.with_inputs(plan.behind_targets(targets, study), study)
-    found = {product: costs.cost(product, study, machine) for product in recipes}
-    return Budget(found, {product: recipe.waits_for for product, recipe in recipes.items()})
+    job_costs = {product: costs.cost(product, study, machine) for product in recipes}
+    return Budget(job_costs, {product: recipe.waits_for for product, recipe in recipes.items()})
 
 
 def page(targets: Sequence[str], study: Study[Any], results: Path, card: str | None = None) -> str:
@@ -64,17 +64,17 @@ def kinds_table(budget: Budget) -> str:
     kinds: dict[str, list[Cost]] = {}
     for cost in budget.costs.values():
         kinds.setdefault(cost.kind, []).append(cost)
-    rows = [kind_row(kind, found) for kind, found in kinds.items()]
+    rows = [kind_row(kind, jobs) for kind, jobs in kinds.items()]
     titles = ["kind of job", "jobs", "GPU h", "CPU h", "longest, h", "GPU, GB", "RAM, GB", "written, GB", "kept, GB"]
     return table([*rows, kind_row("all", list(budget.costs.values()))], titles)
 
 
-def kind_row(name: str, found: Sequence[Cost]) -> list[Any]:
-    hours = [sum(cost.gpu_seconds for cost in found), sum(cost.cpu_seconds for cost in found)]
-    peaks = [max(cost.seconds for cost in found) / HOUR]
-    peaks += [max(cost.gpu_gb for cost in found), max(cost.ram_gb for cost in found)]
-    disk = [sum(cost.written_gb for cost in found), sum(cost.kept_gb for cost in found)]
-    return [name, len(found), *map(rounded, [*(h / HOUR for h in hours), *peaks, *disk])]
+def kind_row(name: str, jobs: Sequence[Cost]) -> list[Any]:
+    hours = [sum(cost.gpu_seconds for cost in jobs), sum(cost.cpu_seconds for cost in jobs)]
+    peaks = [max(cost.seconds for cost in jobs) / HOUR]
+    peaks += [max(cost.gpu_gb for cost in jobs), max(cost.ram_gb for cost in jobs)]
+    disk = [sum(cost.written_gb for cost in jobs), sum(cost.kept_gb for cost in jobs)]
+    return [name, len(jobs), *map(rounded, [*(h / HOUR for h in hours), *peaks, *disk])]
 
 
 def targets_table(targets: Sequence[str], study: Study[Any], machine: Machine) -> str:

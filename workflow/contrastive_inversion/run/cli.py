@@ -155,8 +155,8 @@ def rehearse(run: Run) -> int:
     """Run a little of every kind of job at its real shape, minutes in all: measures the rates that `plan` reads."""
     from contrastive_inversion.run import budget, doctor, rehearsal
 
-    found = rehearsal.rehearse(run.study, run.results)
-    print(budget.page([], run.study, run.results, found.device or "CPU"))
+    rehearsed = rehearsal.rehearse(run.study, run.results)
+    print(budget.page([], run.study, run.results, rehearsed.device or "CPU"))
     problems = [check for check in doctor.of_study(run.study, run.results) if not check.ok]
     print("\n".join(map(str, problems)))
     return int(bool(problems))

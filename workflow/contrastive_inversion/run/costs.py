@@ -56,10 +56,10 @@ class Machine:
 @functools.cache
 def machine_of(study: Study[Any], results: Path, card: str | None = None) -> Machine:
     """The machine that a study's plan is for: a named card, else the one that was rehearsed on, else an H100."""
-    found = rates.rehearsed(results)
-    rehearsed_card = found.device if found else None
+    rehearsed = rates.rehearsed(results)
+    rehearsed_card = rehearsed.device if rehearsed else None
     chosen = (card or rehearsed_card or CARD) if study.settings.gpu and card != "CPU" else None
-    measured = found.kinds if found and found.device == chosen else {}
+    measured = rehearsed.kinds if rehearsed and rehearsed.device == chosen else {}
     return Machine(chosen, {key.partition("/")[2]: m for key, m in measured.items() if of_paper(key, study)})
 
 
@@ -91,11 +91,11 @@ def picture_threads(product: str, study: Study[Any], machine: "Machine | None" =
 def cost(product: str, study: Study[Any], machine: Machine) -> Cost:
     """What the job that makes a product costs."""
     kind, work = study.paper.kind_of(plan.recipe_of(product, study)), work_of(product, study)
-    found, gpu = machine.measured.get(kind), gpus(product, study) if machine.card else 0
+    measured, gpu = machine.measured.get(kind), gpus(product, study) if machine.card else 0
     device = on_device(work.device, machine.speeds if gpu else rates.published().device(None))
     feed, host, start = on_core(work.feed), on_core(work.host), on_core({"start": 1})
     threads = picture_threads(product, study) if gpu else 1
-    times = found or Measured(ratio=1, work="")
+    times = measured or Measured(ratio=1, work="")
     busy = times.ratio * (host + (max(device, feed / threads) if gpu else device + feed))
     return Cost(
         kind=kind,
@@ -108,7 +108,7 @@ def cost(product: str, study: Study[Any], machine: Machine) -> Cost:
         kept_gb=work.kept_gb,
         scratch_gb=work.state_gb,
         written_gb=work.kept_gb + work.saves * work.state_gb,
-        origin=f"measured here ({found.work})" if found else machine.speeds.origin,
+        origin=f"measured here ({measured.work})" if measured else machine.speeds.origin,
     )
 
 
@@ -137,12 +137,12 @@ def longest_tails(inputs: Mapping[str, list[str]], seconds: Mapping[str, float])
     for name, needed in inputs.items():
         for other in needed:
             users[other].append(name)
-    found: dict[str, float] = {}
+    known: dict[str, float] = {}
 
     def tail(name: str) -> float:
-        if name not in found:
-            found[name] = seconds[name] + max(map(tail, users[name]), default=0.0)
-        return found[name]
+        if name not in known:
+            known[name] = seconds[name] + max(map(tail, users[name]), default=0.0)
+        return known[name]
 
     return {name: tail(name) for name in inputs}
 
@@ -165,5 +165,5 @@ def runtime_minutes(product: str, study: Study[Any], machine: Machine) -> int:
 
 def disk_mb(product: str, study: Study[Any], machine: Machine) -> int:
     """Disk that a job needs for its product and what it writes meanwhile."""
-    found = cost(product, study, machine)
-    return ceil(1000 * (found.kept_gb + found.scratch_gb)) + 1
+    job = cost(product, study, machine)
+    return ceil(1000 * (job.kept_gb + job.scratch_gb)) + 1

@@ -114,9 +114,9 @@ def costs_of(recipes: Recipes, study: Study[Any], results: Path) -> dict[str, Co
     return {product: costs.cost(product, study, machine) for product in recipes}
 
 
-def disk(found: Mapping[str, Cost], study: Study[Any], results: Path) -> str:
+def disk(job_costs: Mapping[str, Cost], study: Study[Any], results: Path) -> str:
     """Look whether the disk has room for what is not there yet. Raises UserError with the remedy where it has not."""
-    absent = [cost for product, cost in found.items() if not (results / study.name / file_of(product)).exists()]
+    absent = [cost for product, cost in job_costs.items() if not (results / study.name / file_of(product)).exists()]
     at_once = sorted((cost.scratch_gb for cost in absent), reverse=True)[:JOBS_AT_ONCE]
     needed = sum(cost.kept_gb for cost in absent) + sum(at_once)
     free = shutil.disk_usage(nearest_folder(results)).free / GB
@@ -136,9 +136,9 @@ def nearest_folder(path: Path) -> Path:
     return next(folder for folder in [path, *path.absolute().parents] if folder.exists())
 
 
-def ram(found: Mapping[str, Cost], study: Study[Any]) -> str:
+def ram(job_costs: Mapping[str, Cost], study: Study[Any]) -> str:
     """Look whether every job fits into the machine's RAM. Raises UserError with the remedy for one that does not."""
-    product, cost = max(found.items(), key=lambda item: item[1].ram_gb)
+    product, cost = max(job_costs.items(), key=lambda item: item[1].ram_gb)
     there = machine.ram_gb()
     if cost.ram_gb > there:
         raise UserError(
@@ -148,9 +148,9 @@ def ram(found: Mapping[str, Cost], study: Study[Any]) -> str:
     return f"{size(there)}, the largest job takes about {size(cost.ram_gb)}"
 
 
-def gpu_memory(found: Mapping[str, Cost], study: Study[Any], card: gpus.Card) -> str:
+def gpu_memory(job_costs: Mapping[str, Cost], study: Study[Any], card: gpus.Card) -> str:
     """Look whether every job fits into a GPU's memory. Raises UserError with the remedy for one that does not."""
-    product, cost = max(found.items(), key=lambda item: item[1].gpu_gb)
+    product, cost = max(job_costs.items(), key=lambda item: item[1].gpu_gb)
     there = card.gib * 2**30 / GB
     if cost.gpu_gb > there:
         raise UserError(
@@ -169,12 +169,12 @@ def smaller(product: str, study: Study[Any], memory_gb: float) -> str:
     return f"; with {fits} in {kind.smaller} it would fit" if fits > 0 else "; no batch fits: use a larger machine"
 
 
-def of_machine(found: Mapping[str, Cost], study: Study[Any], results: Path) -> list[Check]:
+def of_machine(job_costs: Mapping[str, Cost], study: Study[Any], results: Path) -> list[Check]:
     """Checks of disk, RAM and each GPU's memory: all that can be looked at without torch."""
-    checks = [checked("disk", disk, found, study, results), checked("RAM", ram, found, study)]
-    if any(cost.gpu_gb for cost in found.values()):
+    checks = [checked("disk", disk, job_costs, study, results), checked("RAM", ram, job_costs, study)]
+    if any(cost.gpu_gb for cost in job_costs.values()):
         checks += [
-            checked(f"GPU {card.number}, {card.name}", gpu_memory, found, study, card) for card in gpus.installed()
+            checked(f"GPU {card.number}, {card.name}", gpu_memory, job_costs, study, card) for card in gpus.installed()
         ]
     return checks
 
@@ -185,9 +185,9 @@ def of_study(study: Study[Any], results: Path) -> list[Check]:
     return of_machine(costs_of(recipes, study, results), study, results)
 
 
-def of_gpus(found: Mapping[str, Cost]) -> list[Check]:
+def of_gpus(job_costs: Mapping[str, Cost]) -> list[Check]:
     """Whether torch can compute on the GPUs, where the study needs any."""
-    if not any(cost.gpu_gb for cost in found.values()):
+    if not any(cost.gpu_gb for cost in job_costs.values()):
         return [Check(True, "GPUs: none needed")]
     return [checked("GPUs", usable)]
 
@@ -223,22 +223,22 @@ def versions() -> Check:
     return Check(pillow < 13, f"versions: Python {platform.python_version()}, {listed}{remedy}")
 
 
-def work(found: Mapping[str, Cost], study: Study[Any]) -> str:
+def work(job_costs: Mapping[str, Cost], study: Study[Any]) -> str:
     """What a run has to do, in one line."""
-    trainings = sum(study.paper.jobs[cost.kind].trains for cost in found.values())
-    line = f"{len(found)} jobs, {trainings} of them trainings"
-    hours = sum(cost.gpu_seconds for cost in found.values()) / 3600
+    trainings = sum(study.paper.jobs[cost.kind].trains for cost in job_costs.values())
+    line = f"{len(job_costs)} jobs, {trainings} of them trainings"
+    hours = sum(cost.gpu_seconds for cost in job_costs.values()) / 3600
     if not hours:
-        return f"{line}; about {sum(cost.cpu_seconds for cost in found.values()) / 3600:.1f} CPU hours"
+        return f"{line}; about {sum(cost.cpu_seconds for cost in job_costs.values()) / 3600:.1f} CPU hours"
     return f"{line}; about {hours:.0f} GPU hours (`contrastive-inversion plan` has the whole)"
 
 
 def examine(study: Study[Any], targets: Iterable[str], results: Path) -> tuple[list[Check], str]:
     """All checks of a study on this machine, and a sentence on the work that it is."""
     recipes = plan.with_inputs(plan.behind_targets(targets, study), study)
-    found = costs_of(recipes, study, results)
-    checks = [*of_files(recipes), *of_machine(found, study, results), *of_gpus(found), versions()]
-    return checks, work(found, study)
+    job_costs = costs_of(recipes, study, results)
+    checks = [*of_files(recipes), *of_machine(job_costs, study, results), *of_gpus(job_costs), versions()]
+    return checks, work(job_costs, study)
 
 
 def problems(recipes: Recipes, study: Study[Any], results: Path, here: bool) -> list[str]:

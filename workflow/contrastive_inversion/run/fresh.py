@@ -128,9 +128,9 @@ class Results:
             return []
         made_by = record.get("made_by", {}).items()
         behind = [(name, code) for name, code in made_by if name == product or not self.is_there(name)]
-        found = [Change(name, code, self.code(name)) for name, code in behind]
-        found.append(Change(product, jobs.device_kind(record.get("device", "")), self.device(product)))
-        return [change for change in found if self.named(change) and not self.is_accepted(change)]
+        changes = [Change(name, code, self.code(name)) for name, code in behind]
+        changes.append(Change(product, jobs.device_kind(record.get("device", "")), self.device(product)))
+        return [change for change in changes if self.named(change) and not self.is_accepted(change)]
 
     def is_accepted(self, change: Change) -> bool:
         """Whether the user has accepted a change."""
@@ -191,20 +191,20 @@ def record_in(path: Path) -> Record:
 of_study = functools.cache(Results)  # whose files are read once in a process
 
 
-def grouped(changes: Iterable[Change], found: Results) -> dict[tuple[str, str, str], list[str]]:
+def grouped(changes: Iterable[Change], finished: Results) -> dict[tuple[str, str, str], list[str]]:
     """Products by what has changed behind them: (kind of job, before, now)."""
     groups: dict[tuple[str, str, str], list[str]] = {}
     for change in changes:
-        key = (found.kind_name(change.product), change.before, change.now)
+        key = (finished.kind_name(change.product), change.before, change.now)
         groups.setdefault(key, []).append(change.product)
     return groups
 
 
-def explained(changes: Iterable[Change], found: Results) -> list[str]:
+def explained(changes: Iterable[Change], finished: Results) -> list[str]:
     """A line for each kind of job whose code has changed since some of its products were made."""
     lines = []
-    for (kind, before, now), products in grouped(changes, found).items():
-        names = found.named(Change(products[0], before, now))
+    for (kind, before, now), products in grouped(changes, finished).items():
+        names = finished.named(Change(products[0], before, now))
         more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
         others = f" and {len(products) - 1} more" if len(products) > 1 else ""
         what = "device" if now in DEVICES else "code"
@@ -215,32 +215,32 @@ def explained(changes: Iterable[Change], found: Results) -> list[str]:
     return lines
 
 
-def stop(found: Results) -> str:
+def stop(finished: Results) -> str:
     """What a user is told whose finished products were made by other code: what changed, and how to choose."""
     return "\n".join([
-        f"nothing was started: finished products of study {found.study.name} were made by other code.",
-        *(f"  {line}" for line in explained(found.all_changes(), found)),
+        f"nothing was started: finished products of study {finished.study.name} were made by other code.",
+        *(f"  {line}" for line in explained(finished.all_changes(), finished)),
         "Make them again:     snakemake --config changed=rerun",
-        f'Keep them as they are: contrastive-inversion accept --study {found.study.name} --because "..."',
+        f'Keep them as they are: contrastive-inversion accept --study {finished.study.name} --because "..."',
     ])  # fmt: skip
 
 
-def accept(found: Results, products: Iterable[str], because: str) -> list[str]:
+def accept(finished: Results, products: Iterable[str], because: str) -> list[str]:
     """Write down that finished products are kept through what has changed; all of them where none is named.
 
     Returns a line for each kind of job. Raises UserError for an empty reason, and where nothing has changed.
     """
     if not because.strip():
         raise UserError("--because: say why the change leaves these products as good as they are")
-    wanted, changes = set(products), found.all_changes()
+    wanted, changes = set(products), finished.all_changes()
     if unchanged := sorted(wanted - {change.product for change in changes}):
-        raise UserError(f"{unchanged[0]}: no finished product of study {found.study.name} that changed code is behind")
+        raise UserError(f"{unchanged[0]}: no finished product of study {finished.study.name} whose code has changed")
     changes = [change for change in changes if not wanted or change.product in wanted]
-    accepted.add(found.root, [
+    accepted.add(finished.root, [
         Accepted(
-            products=made, before=before, now=now, changes=found.named(Change(made[0], before, now)),
+            products=made, before=before, now=now, changes=finished.named(Change(made[0], before, now)),
             because=because.strip(), when=accepted.today(),
         )
-        for (_, before, now), made in grouped(changes, found).items()
+        for (_, before, now), made in grouped(changes, finished).items()
     ])  # fmt: skip
-    return explained(changes, found)
+    return explained(changes, finished)

@@ -19,9 +19,9 @@ from contrastive_inversion.ledger.study import Study, available, study_file
 @functools.cache
 def study(name: str) -> Study[Any]:
     """A study by its name, checked."""
-    found = papers.study(name)
-    check(found)
-    return found
+    named = papers.study(name)
+    check(named)
+    return named
 
 
 def check(study: Study[Any]) -> None:

@@ -44,7 +44,7 @@ WORTH = 0.5  # seconds that the plan must say of a kind for its measurement to m
 
 
 @dataclass(frozen=True)
-class Found:
+class Trial:
     """What jobs of a kind took, as multiples of what the plan says of them, and the seconds of which that is."""
 
     kind: str
@@ -63,14 +63,14 @@ def rehearse(study: Study[Any], results: Path) -> Rehearsed:
     card = cards[0].name if cards else None
     small, began = lowered(study, card is not None), time.monotonic()
     results.mkdir(parents=True, exist_ok=True)
-    found: list[Found] = []
+    trials: list[Trial] = []
     with tempfile.TemporaryDirectory(prefix=".rehearsal-", dir=results) as folder:
         for product in in_order(small):
             if time.monotonic() - began > 60 * MINUTES:
                 print(f"{product} and what follows are left out after {MINUTES} minutes; their rates stay", flush=True)
                 break
-            found += made(product, small, Path(folder), card)
-    content = Rehearsed(device=card, kinds=earlier(results, card) | by_kind(found, study))
+            trials += made(product, small, Path(folder), card)
+    content = Rehearsed(device=card, kinds=earlier(results, card) | by_kind(trials, study))
     files.write_json(results / rates.REHEARSED, content.model_dump())
     return content
 
@@ -94,7 +94,7 @@ def in_order(study: Study[Any]) -> list[str]:
     return list(TopologicalSorter({product: list(recipe.inputs) for product, recipe in recipes.items()}).static_order())
 
 
-def made(product: str, study: Study[Any], folder: Path, card: str | None) -> Iterator[Found]:
+def made(product: str, study: Study[Any], folder: Path, card: str | None) -> Iterator[Trial]:
     """Make a product of the lowered study and tell what it took; what stands in for weights tells nothing."""
     recipe = plan.recipe_of(product, study)
     job = Job(product, folder / study.name, digest(plan.recipe(product, study)), recipe.inputs)
@@ -110,7 +110,7 @@ def made(product: str, study: Study[Any], folder: Path, card: str | None) -> Ite
     record, note = files.record_in(job.path), job.state / "progress.json"
     seconds = files.read_json(note)["seconds"] if note.exists() else record["seconds"]
     gpu = record["gpu_gb"] / planned.gpu_gb if planned.gpu_gb else 1.0
-    yield Found(planned.kind, seconds, planned.busy_seconds, ram_gb / planned.ram_gb, gpu)
+    yield Trial(planned.kind, seconds, planned.busy_seconds, ram_gb / planned.ram_gb, gpu)
 
 
 def command(product: str, study: Study[Any], folder: Path) -> float:
@@ -140,7 +140,7 @@ def drawn(recipe: Weights, job: Job, study: Study[Any]) -> None:
     )
 
 
-def packed(recipe: Images, job: Job, study: Study[Any], folder: Path) -> Found:
+def packed(recipe: Images, job: Job, study: Study[Any], folder: Path) -> Trial:
     """A store of generated pictures of ImageNet's size; what packing many of them took."""
     paths = pictures(folder / "pictures")
     splits = {split: entries(paths, getattr(recipe.settings, split) or PICTURES) for split in ("train", "test")}
@@ -151,7 +151,7 @@ def packed(recipe: Images, job: Job, study: Study[Any], folder: Path) -> Found:
     packing.pack({"train": entries(paths, PACKED)}, measured.path, measured.state)
     work = store(recipe.model_copy(update={"settings": recipe.settings.model_copy(update=COUNTED)}), {})
     planned = costs.on_core({unit: amount for unit, amount in work.host.items() if unit in ("decode", "header")})
-    return Found("images", time.monotonic() - began, planned)
+    return Trial("images", time.monotonic() - began, planned)
 
 
 def entries(paths: list[Path], count: int) -> list[Entry]:
@@ -188,21 +188,21 @@ def earlier(results: Path, card: str | None) -> dict[str, Measured]:
     return dict(known.kinds) if known and known.device == card else {}
 
 
-def by_kind(found: list[Found], study: Study[Any]) -> dict[str, Measured]:
+def by_kind(trials: list[Trial], study: Study[Any]) -> dict[str, Measured]:
     """What was found by kind of job; a kind of moments is left out."""
-    kinds: dict[str, list[Found]] = {}
-    for each in found:
+    kinds: dict[str, list[Trial]] = {}
+    for each in trials:
         kinds.setdefault(each.kind, []).append(each)
-    known = {kind: each for kind, each in kinds.items() if sum(found.planned for found in each) > WORTH}
+    known = {kind: each for kind, each in kinds.items() if sum(trial.planned for trial in each) > WORTH}
     return {f"{study.paper.name}/{kind}": together(each) for kind, each in known.items()}
 
 
-def together(found: list[Found]) -> Measured:
+def together(trials: list[Trial]) -> Measured:
     """What the jobs of one kind say together."""
-    seconds = sum(each.seconds for each in found)
+    seconds = sum(each.seconds for each in trials)
     return Measured(
-        ratio=max(seconds / sum(each.planned for each in found), 1e-3),
-        ram=max(each.ram for each in found),
-        gpu=max(each.gpu for each in found),
-        work=f"{len(found)} job{'s' * (len(found) > 1)}, {seconds:.1f} s",
+        ratio=max(seconds / sum(each.planned for each in trials), 1e-3),
+        ram=max(each.ram for each in trials),
+        gpu=max(each.gpu for each in trials),
+        work=f"{len(trials)} job{'s' * (len(trials) > 1)}, {seconds:.1f} s",
     )

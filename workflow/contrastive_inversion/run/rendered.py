@@ -32,21 +32,22 @@ ENDINGS = {  # of the files of each kind
 class Target:
     """Something to read of a study: `table_1`, `figure_3`, `cells`, `claims`, `spreads` or `report`.
 
-    found: the study's products; figures: the folder of all studies' figures; compare: another run's folder, for the
+    finished: the study's products; figures: the folder of all studies' figures; compare: another run's folder, for the
     page.
     """
 
-    def __init__(self, name: str, found: Results, figures: Path, compare: Path | None = None) -> None:
-        self.name, self.found, self.study, self.figures, self.compare = name, found, found.study, figures, compare
+    def __init__(self, name: str, finished: Results, figures: Path, compare: Path | None = None) -> None:
+        self.name, self.finished, self.figures, self.compare = name, finished, figures, compare
+        self.study = finished.study
         self.kind, _, number = name.partition("_")
         self.number = int(number or 0)
-        self.note = found.root / "rendered" / f"{name}.json"
+        self.note = finished.root / "rendered" / f"{name}.json"
 
     @property
     def files(self) -> list[Path]:
         """The files that are written."""
-        folders = {"table": self.found.root / "tables", "figure": self.figures / self.study.name}
-        return [folders.get(self.kind, self.found.root) / f"{self.name}.{ending}" for ending in ENDINGS[self.kind]]
+        folders = {"table": self.finished.root / "tables", "figure": self.figures / self.study.name}
+        return [folders.get(self.kind, self.finished.root) / f"{self.name}.{ending}" for ending in ENDINGS[self.kind]]
 
     @property
     def products(self) -> list[str]:
@@ -58,13 +59,13 @@ class Target:
     def write(self) -> None:
         """Write the files and the note. Raises UserError if a measurement is missing or unsound."""
         self.draw()
-        contents = {product: self.found.content(product) for product in self.products}
+        contents = {product: self.finished.content(product) for product in self.products}
         files.write_json(self.note, {"made_from": self.made_from(), "contents": contents, "files": self.written()})
 
     def draw(self) -> None:
         """Write the files; the module that does is imported only now, for matplotlib and scipy take their time."""
         module, _, function = CODE[self.kind].partition(":")
-        results = self.found.root.parent
+        results = self.finished.root.parent
         told: dict[str, tuple[Any, ...]] = {
             "table": (self.number, self.study, results),
             "figure": (self.number, self.study, results, self.figures),
@@ -111,9 +112,9 @@ class Target:
 
     def has_other(self, product: str, contents: dict[str, str]) -> bool:
         """Whether a product is another one than the files were made from, or will be; images need not be kept."""
-        if not self.found.is_there(product):
+        if not self.finished.is_there(product):
             return product.startswith("measurements/")
-        return self.found.out_of_date(product) or self.found.content(product) != contents.get(product)
+        return self.finished.out_of_date(product) or self.finished.content(product) != contents.get(product)
 
     def lock(self) -> str:
         """The sha256 of the lock file that the page names."""
@@ -124,7 +125,7 @@ class Target:
     def shown_on_page(self) -> list["Target"]:
         """The figures that the page shows."""
         numbers = self.study.settings.figures if self.kind == "report" else []
-        return [Target(f"figure_{number}", self.found, self.figures) for number in numbers]
+        return [Target(f"figure_{number}", self.finished, self.figures) for number in numbers]
 
     def shows(self) -> Iterator[Any]:
         """What the files say besides measurements: settings, and rows of the ledger."""
@@ -139,7 +140,7 @@ class Target:
         else:
             from contrastive_inversion.ledger import measured_spreads
 
-            yield measured_spreads.informed(self.study, self.found.root.parent).spreads
+            yield measured_spreads.informed(self.study, self.finished.root.parent).spreads
             yield from {"cells": of_cells, "claims": of_claims}.get(self.kind, lambda study: self.of_page())(self.study)
 
     def of_page(self) -> Iterator[Any]:
@@ -147,8 +148,8 @@ class Target:
         for name in dict.fromkeys([self.study.name, self.study.settings.root, self.study.settings.published]):
             yield from of_everything(papers.study(name))
         wanted = plan.with_inputs(plan.behind_targets([], self.study), self.study)
-        yield [(name, self.found.record(name)) for name in wanted if name.startswith(("encoders/", "images/"))]
-        yield self.found.accepted, self.lock()
+        yield [(name, self.finished.record(name)) for name in wanted if name.startswith(("encoders/", "images/"))]
+        yield self.finished.accepted, self.lock()
         yield [files.sha256(path) for figure in self.shown_on_page() for path in figure.files if path.exists()]
         if self.compare:
             yield self.compare, [files.sha256(path) for path in sorted(self.compare.glob("measurements/*/*.json"))]

@@ -27,10 +27,10 @@ def problems(study: Study[Any], results: Path) -> list[str]:
 
 def broken_chain(study: Study[Any], results: Path) -> list[str]:
     """A line for each product that was made from others than those that lie there, as far as their files are kept."""
-    found = Results(study, results)
+    finished = Results(study, results)
     products = plan.with_inputs(plan.measurements(study), study)
-    known = {product: found.other_inputs(product) for product in products}
-    return [f"{found.root / file_of(product)}: {other}" for product, other in known.items() if other]
+    known = {product: finished.other_inputs(product) for product in products}
+    return [f"{finished.root / file_of(product)}: {other}" for product, other in known.items() if other]
 
 
 def lacks_images(number: int, study: Study[Any], results: Path) -> bool:
@@ -47,9 +47,9 @@ def rebuild(study: Study[Any], results: Path, folder: Path) -> list[int]:
     # a part of the spreads is nothing that other studies' verdicts may rest on
     several = ["spreads"] if len(study.settings.training_seeds) > 1 and not study.partial else []
     names = [*(f"table_{number}" for number in study.settings.tables), *drawn, "cells", "claims", *several, "report"]
-    found = Results(study, results)
+    finished = Results(study, results)
     for name in names:
-        Target(name, found, folder).write()
+        Target(name, finished, folder).write()
     return without
 
 
@@ -67,8 +67,8 @@ def verify(study: Study[Any], results: Path, folder: Path, partial: bool = False
     print(f"{count} measurement files are sound; tables, figures, verdicts, claims and page of '{name}' rebuilt.")
     if absent:
         print("\n".join([f"{len(absent)} are not there yet; their numbers are missing:", *absent]))
-    found = Results(study, results)
-    for line in fresh.explained(found.all_changes(), found):
+    finished = Results(study, results)
+    for line in fresh.explained(finished.all_changes(), finished):
         print(f"Note: {line}.")
     for number in without:
         print(f"Figure {number} was left out: it shows images, and {results}/{name}/galleries has none.")

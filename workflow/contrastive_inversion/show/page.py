@@ -75,8 +75,8 @@ def verdict(study: Study[Any], judged: Part, shown: Part) -> list[str]:
     said = []
     if headline := judged["groups"].get(HEADLINE, {}).get("claims"):
         here, theirs = (in_words(Counter(claim[key] for claim in headline)) for key in ("verdict", "published_verdict"))
-        found = f"{here} here; by the authors' own published numbers {theirs}" if study.settings.measured else here
-        said.append(f"Of the paper's {len(headline)} headline claims, {found}.")
+        outcome = f"{here} here; by the authors' own published numbers {theirs}" if study.settings.measured else here
+        said.append(f"Of the paper's {len(headline)} headline claims, {outcome}.")
     if study.settings.comparable and (counts := shown["cell_counts"]):
         copied = sum(cell["copied"] for cell in cells_in(shown["tables"]))
         inside = f"{counts['within']} of the {sum(counts.values())} printed numbers are within what chance explains"
@@ -116,10 +116,10 @@ def claims_part(study: Study[Any], results: Path) -> Part:
     for each in judged:
         if not each.claim.headline:
             groups.setdefault(part_of(each.claim.section), []).append(each)
-    before = said_before([each for found in groups.values() for each in found])
+    before = said_before([each for group in groups.values() for each in group])
     counted = Counter(each.verdict for each in judged if not each.claim.truism and each.claim.id not in before)
     untested = [claim for claim in claims.of_paper(study.paper) if claim.untested]
-    shown = {title: group_of(found, study) for title, found in groups.items() if found}
+    shown = {title: group_of(group, study) for title, group in groups.items() if group}
     return {"groups": shown, "claim_counts": counted, "untested": untested, "said_before": before}
 
 
@@ -141,12 +141,12 @@ def part_of(section: str) -> str:
     return f"Section {part}" if len(part) < 3 else part
 
 
-def group_of(found: Sequence[JudgedClaim], study: Study[Any]) -> Part:
+def group_of(group: Sequence[JudgedClaim], study: Study[Any]) -> Part:
     """Some claims with the weakest contrast of every reading on one axis, in points, where zero is the bound."""
-    rows = [weakest_of(each, study) for each in found]
+    rows = [weakest_of(each, study) for each in group]
     common = forest.axis([row for of_claim in rows for row in of_claim if row])
     bars = [[forest.placed(row, common) if row else None for row in of_claim] for of_claim in rows]
-    shown = [claim_of(each, study, of_claim) for each, of_claim in zip(found, bars, strict=True)]
+    shown = [claim_of(each, study, of_claim) for each, of_claim in zip(group, bars, strict=True)]
     return {"claims": shown, "ticks": common.ticks}
 
 
@@ -251,15 +251,15 @@ def cells_in(shown: Sequence[Part]) -> list[Part]:
 def overall(study: Study[Any], measured: Measurements) -> Part | None:
     """The test of a shift over all tables' judged cells."""
     cells = [cell for number in study.settings.tables for cell in printed.cells_of(number, study.paper)]
-    found = shift.of_all(cells, [measured.of(cell.quantity) for cell in cells], study)
-    return shift_of(found, 2) if found else None
+    whole = shift.of_all(cells, [measured.of(cell.quantity) for cell in cells], study)
+    return shift_of(whole, 2) if whole else None
 
 
-def shift_of(found: Shift, decimals: int) -> Part:
+def shift_of(whole: Shift, decimals: int) -> Part:
     """A mean signed difference in words."""
     return {
-        "words": found.words, "cells": found.cells, "p": f"{found.p:.2g}",
-        "mean": signed(found.mean, decimals), "se": f"{found.se:.{decimals}f}",
+        "words": whole.words, "cells": whole.cells, "p": f"{whole.p:.2g}",
+        "mean": signed(whole.mean, decimals), "se": f"{whole.se:.{decimals}f}",
     }  # fmt: skip
 
 
@@ -308,13 +308,13 @@ def fewer(listed: Sequence[Cell], estimates: Sequence[Estimate | None]) -> list[
 def tested(listed: Sequence[Cell], study: Study[Any], measured: Measurements) -> Part:
     """Whether a table as a whole is shifted, and the power to find losses in one of its cells."""
     estimates = [measured.of(cell.quantity) for cell in listed]
-    found = shift.of_table(listed, estimates, study)
-    if found is None:
+    whole = shift.of_table(listed, estimates, study)
+    if whole is None:
         return {"shift": None}
     chances = [(loss, f"{100 * verdicts.power(loss, listed, study, estimates):.0f}") for loss in LOSSES]
     points = {study.paper.metric(cell.quantity.metric).point for cell in listed}
     unit = f" of {min(points):g}" if len(points) == 1 and points != {1} else ""
-    return {"shift": shift_of(found, max(cell.decimals for cell in listed)), "power": chances, "unit": unit}
+    return {"shift": shift_of(whole, max(cell.decimals for cell in listed)), "power": chances, "unit": unit}
 
 
 def cell_of(

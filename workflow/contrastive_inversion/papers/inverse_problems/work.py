@@ -65,8 +65,8 @@ def targets(recipe: Targets, behind: Behind) -> Work:
 
 def network_of(encoder: str, behind: Behind) -> Network:
     """The network of an encoder among a job's inputs."""
-    found: Network = behind[encoder].network  # type: ignore[attr-defined]
-    return found
+    network: Network = behind[encoder].network  # type: ignore[attr-defined]
+    return network
 
 
 def heads(recipe: Heads, behind: Behind) -> Work:
