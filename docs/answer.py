@@ -7,7 +7,7 @@ from pathlib import Path
 
 from contrastive_inversion import papers
 from contrastive_inversion.ledger import claims
-from contrastive_inversion.show import page
+from contrastive_inversion.show import page, shown_claims
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 KEPT = REPOSITORY / "results" / "reference"
@@ -34,7 +34,7 @@ def of_study(study):
     everything = [each.claim for each in judged if not each.claim.truism]
     headline = [each.claim for each in judged if each.claim.headline] or everything
     here = {each.claim.id: each.verdict for each in judged}
-    theirs = {claim.id: page.published_verdict(claim.id, study).verdict for claim in everything}
+    theirs = {claim.id: shown_claims.published_verdict(claim.id, study).verdict for claim in everything}
 
     def count(verdicts, some):
         return page.in_words(Counter(verdicts[claim.id] for claim in some))

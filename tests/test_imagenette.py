@@ -16,7 +16,7 @@ from contrastive_inversion.ledger import claims, plan, printed, quantities
 from contrastive_inversion.ledger.measurements import Measurements
 from contrastive_inversion.ledger.statements import Reading
 from contrastive_inversion.run import costs
-from contrastive_inversion.show import page
+from contrastive_inversion.show import shown_claims
 
 STUDY, WITHOUT = papers.study("imagenette"), papers.study("imagenette-without-xrays")
 
@@ -141,7 +141,7 @@ def test_a_claim_that_goes_by_another_metric_stands_beside_the_published_one():
     changed = 0
     for claim in claims.relevant(STUDY):
         judged = claims.judge_claim(claim, lambda quantity: None, STUDY)
-        pairs = page.readings_of(judged, STUDY)
+        pairs = shown_claims.readings_of(judged, STUDY)
         for ours, theirs in pairs:
             assert len(ours.outcomes) == len(theirs.outcomes)
             assert ours.reading.reading.partition("; here ")[0] == theirs.reading.reading

@@ -20,7 +20,7 @@ from contrastive_inversion.ledger import plan, printed
 from contrastive_inversion.ledger.estimates import Estimate
 from contrastive_inversion.ledger.measurements import Measurements
 from contrastive_inversion.ledger.printed import FigureLayout
-from contrastive_inversion.show import figures, page, progress, tables
+from contrastive_inversion.show import figures, page, progress, shown_tables, tables
 from ledgers import measure, study_but, write_rows, write_tensors
 
 DEMO, PUBLISHED = papers.study("demo"), papers.study("published")
@@ -273,10 +273,10 @@ def test_a_panel_has_our_curves_and_behind_them_the_published(one_figure, tmp_pa
 
 def test_a_cell_on_fewer_images_than_others_of_its_data_set_says_so():
     cells = printed.cells_of(8, PAPER)[:3]
-    assert page.fewer(cells, [Estimate(1, None, 1, images=n) for n in (20, 800, 800)]) == [20, None, None]
-    assert page.fewer(cells, [None, Estimate(1, None, 1), Estimate(1, None, 1, images=5)]) == [None, None, None]
+    assert shown_tables.fewer(cells, [Estimate(1, None, 1, images=n) for n in (20, 800, 800)]) == [20, None, None]
+    assert shown_tables.fewer(cells, [None, Estimate(1, None, 1), Estimate(1, None, 1, images=5)]) == [None, None, None]
     cells = [replace(cells[0], quantity=replace(cells[0].quantity, data=data)) for data in ("a", "b")]
-    assert page.fewer(cells, [Estimate(1, None, 1, images=n) for n in (20, 800)]) == [None, None]
+    assert shown_tables.fewer(cells, [Estimate(1, None, 1, images=n) for n in (20, 800)]) == [None, None]
 
 
 def test_a_band_is_of_trainings_where_there_are_several():
@@ -426,21 +426,23 @@ def test_the_page_tells_power_shift_and_assumption(hand_made):
     study = study_but("demo", tables=[3, 6], figures=[], also=[], comparable=True, spreads=None)
     text = page_of(study, hand_made)
     ours = [Measurements(study, hand_made).of(cell.quantity) for cell in TABLE_6]
-    chances = ", ".join(f"{100 * page.verdicts.power(points, TABLE_6, study, ours):.0f}" for points in (1, 2, 3))
+    powers = [100 * shown_tables.verdicts.power(points, TABLE_6, study, ours) for points in (1, 2, 3)]
+    chances = ", ".join(f"{power:.0f}" for power in powers)
     assert f"A true loss of 1, 2, 3 points of 0.01 in one cell is found with a chance of {chances} %." in text
     assert "of a false alarm in a table at 5 %" in text and "label shift 1.5, head top1 0.9" in text
     assert "<b>2 of 4</b> cells within, spread assumed<br>" in text
-    assert "with a chance of about 5 %" in text and page.family(13) == "49" and page.family(0) is None
-    found = page.shift.of_table(TABLE_6, ours, study)
-    assert f"<strong>{found.words.capitalize()}</strong>: mean difference {page.signed(found.mean, 3)}" in text
+    assert "with a chance of about 5 %" in text and shown_tables.family(13) == "49" and shown_tables.family(0) is None
+    found = shown_tables.shift.of_table(TABLE_6, ours, study)
+    assert f"<strong>{found.words.capitalize()}</strong>: mean difference {shown_tables.signed(found.mean, 3)}" in text
     assert f"<strong>All tables: {found.words}</strong>" in text and "over 4 quantities" in text
-    judged, flips = (of(TABLE_6, ours, study) for of in (page.verdicts.of_table, page.verdicts.flips))
+    judged, flips = (of(TABLE_6, ours, study) for of in (shown_tables.verdicts.of_table, shown_tables.verdicts.flips))
     assert all(f"<dd>{each.words} (z = {each.z:.1f}" in text for each in judged)
     assert {each.words for each in judged} > {"not distinguishable, spread assumed"}
     assert "0 of them equal within 1 point, the others not distinguishable;" in text
-    assert all(f"<dt>Spread</dt><dd>{page.flip_of(*each)}</dd>" in text for each in zip(flips, judged, strict=True))
-    assert page.flip_of(page.Flip(0.3, 0.456), judged[0]) == "0.3, assumed; the verdict flips at 0.46"
-    assert page.flip_of(page.Flip(0.3, None), judged[0]) == "0.3, assumed; the verdict flips at none"
+    spreads = [shown_tables.flip_of(*each) for each in zip(flips, judged, strict=True)]
+    assert all(f"<dt>Spread</dt><dd>{each}</dd>" in text for each in spreads)
+    assert shown_tables.flip_of(shown_tables.Flip(0.3, 0.456), judged[0]) == "0.3, assumed; the verdict flips at 0.46"
+    assert shown_tables.flip_of(shown_tables.Flip(0.3, None), judged[0]) == "0.3, assumed; the verdict flips at none"
     without = page_of(study_but("demo", tables=[3], figures=[], also=[], comparable=True), hand_made)
     assert "A true loss of" not in without and "All tables:" not in without and "assumed:" in without
 
@@ -511,14 +513,10 @@ def test_another_run_stands_beside_ours(small, hand_made, tmp_path):
     measured = Measurements(twice, other)
     with pytest.raises(UserError, match="holds no"):
         measured.of(replace(TABLE_6[1].quantity, metric="top1"))
-    cell = page.cell_of(TABLE_6[1], page.Judgement("within", 0.0, 9.0), None, Measurements(small, hand_made), measured)
+    judged, ours = shown_tables.Judgement("within", 0.0, 9.0), Measurements(small, hand_made)
+    cell = shown_tables.cell_of(TABLE_6[1], judged, None, ours, measured)
     assert cell["other"] == "0.600±0.1000" and cell["ours"] == "0.940±0.0100"
-    assert (
-        page.cell_of(TABLE_6[1], page.Judgement("within", 0.0, 9.0), None, Measurements(small, hand_made), None)[
-            "other"
-        ]
-        is None
-    )
+    assert shown_tables.cell_of(TABLE_6[1], judged, None, ours, None)["other"] is None
 
 
 def test_what_a_study_says_is_escaped(hand_made):

@@ -118,9 +118,9 @@ class Target:
 
     def lock(self) -> str:
         """The sha256 of the lock file that the page names."""
-        from contrastive_inversion.show import page
+        from contrastive_inversion.show import provenance
 
-        return page.lock_hash()
+        return provenance.lock_hash()
 
     def shown_on_page(self) -> list["Target"]:
         """The figures that the page shows."""

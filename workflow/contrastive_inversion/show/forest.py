@@ -18,6 +18,11 @@ from contrastive_inversion.ledger.statements import Comparison
 FIELDS = ("encoder", "head", "data", "distortion", "metric")
 
 
+def signed(value: float, decimals: int) -> str:
+    """A number with its sign, a true minus."""
+    return f"{value:+.{decimals}f}".replace("-", "−")
+
+
 @dataclass(frozen=True)
 class Row:
     """A contrast to draw: its text, its word, estimate and interval, bounds, and the published estimate."""
@@ -43,7 +48,7 @@ class Row:
         if self.value is None or self.interval is None:
             return "no number"
         half = (self.interval[1] - self.interval[0]) / 2
-        return f"{self.value:+.{self.decimals}f} ± {half:.{self.decimals}f}".replace("-", "−")
+        return f"{signed(self.value, self.decimals)} ± {half:.{self.decimals}f}"
 
 
 @dataclass(frozen=True)
