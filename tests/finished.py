@@ -9,7 +9,7 @@ import torch
 from contrastive_inversion.base import files, fingerprint
 from contrastive_inversion.base.canonical import digest
 from contrastive_inversion.base.job import Job, alone
-from contrastive_inversion.ledger import claims, plan, printed
+from contrastive_inversion.ledger import claims, layouts, plan, printed
 from contrastive_inversion.run import fresh, jobs
 from contrastive_inversion.run.rendered import Target
 
@@ -122,7 +122,7 @@ def forget():
     from contrastive_inversion import papers
     from contrastive_inversion.papers.inverse_problems import raw
 
-    for module in (fingerprint, jobs, plan, printed, claims, papers, raw):
+    for module in (fingerprint, jobs, plan, printed, layouts, claims, papers, raw):
         for value in vars(module).values():
             if hasattr(value, "cache_clear"):
                 value.cache_clear()

@@ -18,7 +18,7 @@ from contrastive_inversion.data import batches, store
 from contrastive_inversion.data.settings import Pictures
 from contrastive_inversion.distort import attacks, published_attacks
 from contrastive_inversion.learn import architectures, losses, networks, outputs, pulse
-from contrastive_inversion.ledger import claims, plan, printed, quantities
+from contrastive_inversion.ledger import claims, layouts, plan, printed, quantities
 from contrastive_inversion.papers.contrastive_robustness import classifiers, distances, pretraining, probes, raw
 from contrastive_inversion.papers.contrastive_robustness.settings import Pgd, Plb
 from contrastive_inversion.run import jobs
@@ -229,8 +229,8 @@ def test_checks_differ_from_the_study_s_pgd_alone():
 
 
 def test_panels_of_pgd_end_at_its_radius():
-    panels = printed.figures(PAPER)[2].panels
-    ends = [float(printed.levels_of(panel, DEMO)[-1]) for panel in panels]
+    panels = layouts.figures(PAPER)[2].panels
+    ends = [float(layouts.levels_of(panel, DEMO)[-1]) for panel in panels]
     assert ends == [0.5, 3] * 3
 
 

@@ -12,7 +12,7 @@ from contrastive_inversion import papers
 from contrastive_inversion.base.errors import UserError
 from contrastive_inversion.data import classes, work
 from contrastive_inversion.learn import metrics, networks
-from contrastive_inversion.ledger import claims, plan, printed, quantities
+from contrastive_inversion.ledger import claims, layouts, plan, printed, quantities
 from contrastive_inversion.ledger.measurements import Measurements
 from contrastive_inversion.ledger.statements import Reading
 from contrastive_inversion.run import costs
@@ -47,8 +47,8 @@ def test_claims_and_figures_go_by_another_metric_where_the_study_says_so():
     assert {quantity.metric for quantity in plan.of_figure(8, STUDY)} == {"mrr"}
     assert {quantity.metric for quantity in plan.of_table(4, STUDY)} == {"top5", "mrr"}
     assert {quantity.metric for quantity in plan.of_table(1, STUDY)} == {"top1"}
-    assert any("mean reciprocal rank" in note for note in printed.notes_of(4, STUDY))
-    assert not printed.notes_of(4, papers.study("paper"))
+    assert any("mean reciprocal rank" in note for note in layouts.notes_of(4, STUDY))
+    assert not layouts.notes_of(4, papers.study("paper"))
 
 
 def test_a_reading_says_by_what_it_goes():
@@ -65,8 +65,8 @@ def test_a_reading_says_by_what_it_goes():
 def test_a_data_set_is_left_out_by_name():
     assert any(quantity.data == "covid" for quantity in plan.asked(STUDY))
     assert not any(quantity.data == "covid" for quantity in plan.asked(WITHOUT))
-    assert "Left out by this study: covid." in printed.notes_of(2, WITHOUT)
-    assert "Left out by this study: covid." not in printed.notes_of(1, WITHOUT)
+    assert "Left out by this study: covid." in layouts.notes_of(2, WITHOUT)
+    assert "Left out by this study: covid." not in layouts.notes_of(1, WITHOUT)
     cell = printed.cells_of(6, WITHOUT.paper)[0]
     assert Measurements(WITHOUT, Path("nowhere")).of(cell.quantity) is None  # no file is asked for
     assert not any("covid" in product for product in plan.with_inputs(plan.behind_targets([], WITHOUT), WITHOUT))

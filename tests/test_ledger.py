@@ -9,7 +9,7 @@ import pytest
 from contrastive_inversion import papers
 from contrastive_inversion.base.errors import UserError
 from contrastive_inversion.data import classes
-from contrastive_inversion.ledger import claims, plan, printed, quantities
+from contrastive_inversion.ledger import claims, layouts, plan, printed, quantities
 from contrastive_inversion.ledger.estimates import Estimate
 from contrastive_inversion.show import tables
 
@@ -61,7 +61,7 @@ def test_the_same_quantity_is_printed_with_the_same_value():
 
 def test_the_rule_of_bold_cells_is_that_of_the_print():
     """Read off the page, cell by cell; across a pair of rows the print leaves some of the best unmarked."""
-    for number, layout in printed.tables(PAPER).items():
+    for number, layout in layouts.tables(PAPER).items():
         bold = {cell.quantity for cell in printed.cells_of(number, PAPER) if cell.bold}
         ours = {cell.quantity: Estimate(float(cell.value), None, 1) for cell in printed.cells_of(number, PAPER)}
         marked = tables.best_cells(number, ours, papers.study("published"))

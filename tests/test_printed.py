@@ -7,9 +7,9 @@ import pytest
 
 from contrastive_inversion import papers
 from contrastive_inversion.base.errors import UserError
-from contrastive_inversion.ledger import plan, printed, quantities
+from contrastive_inversion.ledger import layouts, plan, printed, quantities
 from contrastive_inversion.ledger.estimates import Estimate
-from contrastive_inversion.ledger.printed import FigureLayout, Panel, TableLayout
+from contrastive_inversion.ledger.layouts import FigureLayout, Panel, TableLayout
 from ledgers import study_but
 
 PAPER = papers.paper("inverse_problems")
@@ -109,7 +109,7 @@ def test_what_nobody_published_is_not_transcribed(tmp_path):
 
 def test_notes_stand_where_a_data_set_comes_from_their_source():
     def notes(table, study):
-        return printed.notes_of(table, papers.study(study))
+        return layouts.notes_of(table, papers.study(study))
 
     assert notes(1, "paper") == []
     assert [text[:11] for text in notes(6, "paper")] == ["COVID X-ray"] and notes(6, "demo") == []
@@ -121,21 +121,21 @@ def test_a_note_needs_all_of_its_sources(tmp_path):
     text = "1: {title: A, rows: B, notes: [{text: one, where: {covid: photographs, stl10: %s}}, {text: two}]}"
     for i, (source, notes) in enumerate({"digits": ["one", "two"], "stl10": ["two"]}.items()):
         study = study_but("demo", tmp_path / str(i), files={"tables.yaml": text % source})
-        assert printed.notes_of(1, study) == notes
+        assert layouts.notes_of(1, study) == notes
 
 
 def test_levels_are_the_panel_s_or_a_setting_s():
     study = papers.study("demo")
     panel = Panel(title="", levels="$fractions", curves={})
-    assert printed.levels_of(panel, study) == ["4", "5", "10", "20", "40", "100"]
-    assert printed.levels_of(panel, papers.study("paper"))[:3] == ["0.1", "0.5", "1"]
-    assert printed.levels_of(Panel(title="", levels=["rm90"], curves={}), study) == ["rm90"]
-    assert printed.setting_of(study, "$seed") == study.settings.seed
-    assert printed.setting_of(study, "top1") == "top1" and printed.setting_of(study, 3) == 3
+    assert layouts.levels_of(panel, study) == ["4", "5", "10", "20", "40", "100"]
+    assert layouts.levels_of(panel, papers.study("paper"))[:3] == ["0.1", "0.5", "1"]
+    assert layouts.levels_of(Panel(title="", levels=["rm90"], curves={}), study) == ["rm90"]
+    assert layouts.setting_of(study, "$seed") == study.settings.seed
+    assert layouts.setting_of(study, "top1") == "top1" and layouts.setting_of(study, 3) == 3
 
 
 def test_a_point_of_a_curve_is_a_quantity():
-    quantity = printed.curve_point("a-{x} | probe {x}% | d | e | {metric}@{x}", "5", "all")
+    quantity = layouts.curve_point("a-{x} | probe {x}% | d | e | {metric}@{x}", "5", "all")
     assert str(quantity) == "a-5 | probe 5% | d | e | all@5"
 
 
@@ -145,7 +145,7 @@ def test_layouts_have_their_defaults():
     )
     figure = FigureLayout(title="A")
     assert (figure.panels, figure.gallery, figure.columns, figure.models) == ([], None, None, {})
-    figures = printed.figures(PAPER)
+    figures = layouts.figures(PAPER)
     assert list(figures) == [1, 3, 4, 5, 6, 7, 8, 9, 10, 11]
     assert figures[3].panels == figures[7].panels and (figures[3].metric, figures[7].metric) == ("top1", "top5")
 
@@ -171,7 +171,7 @@ def test_layouts_have_their_defaults():
 )  # fmt: skip
 def test_a_mistake_in_a_layout_is_named_with_file_and_key(tmp_path, file, text, message):
     study = study_but("demo", tmp_path, files={file: text})
-    read = {"tables.yaml": printed.tables, "figures.yaml": printed.figures}[file]
+    read = {"tables.yaml": layouts.tables, "figures.yaml": layouts.figures}[file]
     with pytest.raises(UserError, match=re.escape(str(tmp_path / "printed" / file))) as error:
         read(study.paper)
     assert message in str(error.value)
@@ -180,4 +180,4 @@ def test_a_mistake_in_a_layout_is_named_with_file_and_key(tmp_path, file, text, 
 def test_keys_of_figures_that_begin_with_a_dot_are_shared_parts(tmp_path):
     text = ".shared: &shared {x: Level}\n1: {title: A, <<: *shared}\n"
     study = study_but("demo", tmp_path, files={"figures.yaml": text})
-    assert printed.figures(study.paper) == {1: FigureLayout(title="A", x="Level")}
+    assert layouts.figures(study.paper) == {1: FigureLayout(title="A", x="Level")}

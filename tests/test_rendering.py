@@ -16,10 +16,10 @@ from contrastive_inversion import papers
 from contrastive_inversion.base import files
 from contrastive_inversion.base.canonical import digest
 from contrastive_inversion.base.errors import UserError
-from contrastive_inversion.ledger import plan, printed
+from contrastive_inversion.ledger import layouts, plan, printed
 from contrastive_inversion.ledger.estimates import Estimate
+from contrastive_inversion.ledger.layouts import FigureLayout
 from contrastive_inversion.ledger.measurements import Measurements
-from contrastive_inversion.ledger.printed import FigureLayout
 from contrastive_inversion.show import figures, page, progress, shown_tables, tables
 from ledgers import measure, study_but, write_rows, write_tensors
 
@@ -202,14 +202,14 @@ def test_levels_that_the_print_does_not_name_are_the_study_s_own():
 
 
 def test_heads_say_what_stands_in_for_the_data():
-    assert list(printed.headings(2, DEMO).values())[:3] == [
+    assert list(layouts.headings(2, DEMO).values())[:3] == [
         "Model",
         "CIFAR-10: ten characters",
         "CIFAR-100: 100 characters",
     ]
-    assert list(printed.headings(1, DEMO))[0] == "Distortion"
-    assert list(printed.headings(1, DEMO).values())[:2] == ["Distortion, on 100 characters", "Supervised Baseline"]
-    assert all(printed.headings(n, PUBLISHED) == {w: w for w in printed.headings(n, PUBLISHED)} for n in (1, 2, 6))
+    assert list(layouts.headings(1, DEMO))[0] == "Distortion"
+    assert list(layouts.headings(1, DEMO).values())[:2] == ["Distortion, on 100 characters", "Supervised Baseline"]
+    assert all(layouts.headings(n, PUBLISHED) == {w: w for w in layouts.headings(n, PUBLISHED)} for n in (1, 2, 6))
 
 
 def test_notes_stand_below_a_table(tmp_path):
@@ -238,7 +238,7 @@ def test_a_missing_measurement_is_named(small, tmp_path):
 
 def drawn(study, results, layout=None):
     """The axes of Figure 4, or of another layout."""
-    return figures.curves(layout or printed.figures(study.paper)[4], study, results).axes
+    return figures.curves(layout or layouts.figures(study.paper)[4], study, results).axes
 
 
 @pytest.fixture
@@ -287,7 +287,7 @@ def test_a_band_is_of_trainings_where_there_are_several():
 def test_an_axis_is_of_whole_numbers_where_all_its_levels_are(one_figure, tmp_path):
     masks, noises = (axis.xaxis.get_major_locator() for axis in drawn(one_figure, tmp_path))
     assert isinstance(masks, MaxNLocator) and masks._integer and not getattr(noises, "_integer", False)
-    layout = printed.figures(PAPER)[4]
+    layout = layouts.figures(PAPER)[4]
     logarithmic = layout.model_copy(update={"panels": [layout.panels[0].model_copy(update={"log": True})], "x": "X"})
     (axis,) = drawn(one_figure, tmp_path, logarithmic)
     assert axis.get_xscale() == "log" and not getattr(axis.xaxis.get_major_locator(), "_integer", False)
@@ -326,7 +326,7 @@ def test_a_figure_is_the_same_bytes_each_time(one_figure, tmp_path):
 
 @pytest.mark.parametrize("number", [1, 11])
 def test_a_gallery_shows_samples_and_what_models_take_them_for(tmp_path, number):
-    levels, labels = printed.figures(PAPER)[number].distortions, ["A", "a class with quite a long name of its own"]
+    levels, labels = layouts.figures(PAPER)[number].distortions, ["A", "a class with quite a long name of its own"]
     predictions = {}
     if number == 1:
         guesses = [[["A", 0.756], ["B", 0.2]], [["B", 0.5], ["C", 0.125]]]

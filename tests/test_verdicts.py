@@ -11,7 +11,7 @@ from scipy import stats
 
 from contrastive_inversion import papers
 from contrastive_inversion.base.errors import UserError
-from contrastive_inversion.ledger import cells, printed, spreads, verdicts
+from contrastive_inversion.ledger import cells, layouts, printed, spreads, verdicts
 from contrastive_inversion.ledger.estimates import Estimate, over_trainings, standard_error
 from contrastive_inversion.ledger.quantities import parse
 from contrastive_inversion.ledger.spreads import Part, Spread
@@ -363,19 +363,19 @@ def test_a_study_that_is_not_comparable_judges_no_cell():
     assert verdicts.of_table([CELL], [Estimate(60, 0.1, 10)], small) == [Judgement("not comparable")]
 
 
-def layouts(about_table_1):
+def tables_yaml(about_table_1):
     return f"1: {{title: First, rows: Distortion{about_table_1}}}\n"
 
 
 def test_a_layout_that_is_not_comparable_switches_off_its_table_s_verdicts(tmp_path):
-    study = study_but("paper", tmp_path, files={"tables.yaml": layouts(", comparable: false")})
+    study = study_but("paper", tmp_path, files={"tables.yaml": tables_yaml(", comparable: false")})
     assert verdicts.of_table([CELL], [Estimate(60, 0.1, 10)], study) == [Judgement("not comparable")]
     assert verdicts.of_table(TABLE_10[:1], [Estimate(60, 0.1, 10)], STUDY) == [Judgement("not comparable")]
 
 
 def test_a_note_switches_off_no_verdict(tmp_path):
-    study = study_but("paper", tmp_path, files={"tables.yaml": layouts(", notes: [{text: Odd.}]")})
-    assert printed.notes_of(1, study) == ["Odd."]
+    study = study_but("paper", tmp_path, files={"tables.yaml": tables_yaml(", notes: [{text: Odd.}]")})
+    assert layouts.notes_of(1, study) == ["Odd."]
     assert verdicts.of_table([CELL], [Estimate(60, 0.1, 10)], study)[0].verdict == "worse"
 
 

@@ -13,7 +13,7 @@ try:
     from contrastive_inversion.base.errors import UserError
     from contrastive_inversion.base.job import file_of
     from contrastive_inversion.base.settings import checked
-    from contrastive_inversion.ledger import plan, printed
+    from contrastive_inversion.ledger import layouts, plan
     from contrastive_inversion.run import costs, doctor, fresh, jobs, ready, rendered, slurm
 except ImportError as error:
     sys.exit(

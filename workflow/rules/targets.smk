@@ -15,7 +15,7 @@ def name_target(name, title, path):
 
 
 for number, path in zip(STUDY.settings.tables, study_tables(STUDY)):
-    name_target(f"table_{number}", printed.tables(STUDY.paper)[number].title, path)
+    name_target(f"table_{number}", layouts.tables(STUDY.paper)[number].title, path)
 
 for number, path in zip(STUDY.settings.figures, study_figures(STUDY, ["pdf"])):
-    name_target(f"figure_{number}", printed.figures(STUDY.paper)[number].title, path)
+    name_target(f"figure_{number}", layouts.figures(STUDY.paper)[number].title, path)

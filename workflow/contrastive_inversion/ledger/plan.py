@@ -18,7 +18,7 @@ from contrastive_inversion.base.canonical import canonical, digest
 from contrastive_inversion.base.errors import UserError, nearest
 from contrastive_inversion.base.recipe import Recipe
 from contrastive_inversion.base.settings import checked, explained, worst
-from contrastive_inversion.ledger import printed, quantities, statements
+from contrastive_inversion.ledger import layouts, printed, quantities, statements
 from contrastive_inversion.ledger.paper import JobKind, Paper, Product
 from contrastive_inversion.ledger.quantities import Probe, Quantity
 from contrastive_inversion.ledger.study import Study
@@ -28,7 +28,7 @@ from contrastive_inversion.ledger.study import Study
 def of_table(number: int, study: Study[Any]) -> list[Quantity]:
     """The quantities of a table's cells, and those by which claims go in their place."""
     quantities = [cell.quantity for cell in printed.cells_of(number, study.paper)]
-    standing_in = [printed.by_other_metric(quantity, study) for quantity in quantities]
+    standing_in = [layouts.by_other_metric(quantity, study) for quantity in quantities]
     return with_data([*quantities, *standing_in], study)
 
 
@@ -40,13 +40,13 @@ def with_data(wanted: Iterable[Quantity], study: Study[Any]) -> list[Quantity]:
 @functools.cache
 def of_figure(number: int, study: Study[Any]) -> list[Quantity]:
     """The quantities of a figure's curves; a gallery has none."""
-    layout = printed.figures(study.paper)[number]
+    layout = layouts.figures(study.paper)[number]
     try:
         points = [
-            printed.curve_point(template, level, printed.metric_of(layout, study))
+            layouts.curve_point(template, level, layouts.metric_of(layout, study))
             for panel in layout.panels
             for template in panel.curves.values()
-            for level in printed.levels_of(panel, study)
+            for level in layouts.levels_of(panel, study)
         ]
         return with_data(points, study)
     except UserError as error:
@@ -57,8 +57,8 @@ def of_figure(number: int, study: Study[Any]) -> list[Quantity]:
 def asked(study: Study[Any]) -> list[Quantity]:
     """Every quantity that a study's tables, figures and `also` ask for, each once. Raises UserError on a bad one."""
     folder = f"papers/{study.paper.name}/printed"
-    check_numbers("tables", study.settings.tables, printed.tables(study.paper), study)
-    check_numbers("figures", study.settings.figures, printed.figures(study.paper), study)
+    check_numbers("tables", study.settings.tables, layouts.tables(study.paper), study)
+    check_numbers("figures", study.settings.figures, layouts.figures(study.paper), study)
     origins: dict[Quantity, str] = {}
     for number in study.settings.tables:
         origins |= dict.fromkeys(of_table(number, study), f"{folder}/tables.csv, table {number}")
@@ -154,7 +154,7 @@ def behind_table(number: int, study: Study[Any]) -> list[str]:
 
 def behind_figure(number: int, study: Study[Any]) -> list[str]:
     """The products that a figure is made from."""
-    if printed.figures(study.paper)[number].gallery:
+    if layouts.figures(study.paper)[number].gallery:
         return [f"galleries/figure_{number}"]
     return behind(of_figure(number, study), study)
 

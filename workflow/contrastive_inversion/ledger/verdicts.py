@@ -34,7 +34,7 @@ import numpy as np
 from scipy import special
 
 from contrastive_inversion.base.errors import UserError
-from contrastive_inversion.ledger import printed, spreads
+from contrastive_inversion.ledger import layouts, printed, spreads
 from contrastive_inversion.ledger.estimates import Estimate
 from contrastive_inversion.ledger.printed import Cell
 from contrastive_inversion.ledger.spreads import Difference, Part, Pooled
@@ -169,7 +169,7 @@ def chance_of_finding(loss: float, scored: Score, alpha: float) -> float:
 
 def comparable(cell: Cell, study: Study[Any]) -> bool:
     """Whether a printed number and the study's measure the same thing at the same size."""
-    return study.settings.comparable and printed.tables(study.paper)[cell.table].comparable
+    return study.settings.comparable and layouts.tables(study.paper)[cell.table].comparable
 
 
 def scores(cells: Sequence[Cell], estimates: Sequence[Estimate | None], study: Study[Any]) -> dict[int, Score]:

@@ -16,7 +16,7 @@ from contrastive_inversion import __version__, papers
 from contrastive_inversion.base import machine
 from contrastive_inversion.base.errors import UserError
 from contrastive_inversion.base.settings import is_name, one_line, shown
-from contrastive_inversion.ledger import printed
+from contrastive_inversion.ledger import layouts, printed
 from contrastive_inversion.ledger.study import Study
 
 FOLDER = click.Path(path_type=Path, file_okay=False)
@@ -189,7 +189,7 @@ def summary(run: Run, number: int | None) -> None:
     shown = [n for n in run.study.settings.tables if printed.cells_of(n, run.study.paper)]
     number = shown[0] if number is None and shown else number or 0
     check_number("table", number, shown, run)
-    title = printed.tables(run.study.paper)[number].title
+    title = layouts.tables(run.study.paper)[number].title
     print(f"Table {number}: {title}. Study {run.study.name}; in brackets what the paper prints.\n")
     print(tables.terminal(number, run.study, run.results))
     print(f"\nReport page: {(run.results / run.study.name / 'report.html').resolve()}")
@@ -212,7 +212,7 @@ def recipe(run: Run, product: str) -> None:
 @of_study
 def table(run: Run, number: int) -> None:
     """Write table NUMBER (csv, md, tex) from finished measurements."""
-    check_number("table", number, printed.tables(run.study.paper), run)
+    check_number("table", number, layouts.tables(run.study.paper), run)
     render(f"table_{number}", run)
 
 
@@ -221,7 +221,7 @@ def table(run: Run, number: int) -> None:
 @of_study
 def figure(run: Run, number: int) -> None:
     """Draw figure NUMBER (pdf, svg, png) from finished measurements."""
-    check_number("figure", number, printed.figures(run.study.paper), run)
+    check_number("figure", number, layouts.figures(run.study.paper), run)
     render(f"figure_{number}", run)
 
 

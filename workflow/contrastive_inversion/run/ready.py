@@ -11,8 +11,8 @@ from contrastive_inversion.base.errors import UserError, nearest
 from contrastive_inversion.base.recipe import Recipe
 from contrastive_inversion.data.settings import Characters, training_size
 from contrastive_inversion.learn.settings import Training
-from contrastive_inversion.ledger import claims, plan, printed, spreads
-from contrastive_inversion.ledger.printed import FigureLayout
+from contrastive_inversion.ledger import claims, layouts, plan, printed, spreads
+from contrastive_inversion.ledger.layouts import FigureLayout
 from contrastive_inversion.ledger.study import Study, available, study_file
 
 
@@ -34,9 +34,9 @@ def check(study: Study[Any]) -> None:
     check_tables(study)
     check_spreads(study)
     for number in study.settings.tables:
-        printed.notes_of(number, study)
+        layouts.notes_of(number, study)
     for number in study.settings.figures:
-        check_levels(number, printed.figures(study.paper)[number], study)
+        check_levels(number, layouts.figures(study.paper)[number], study)
     study.paper.raw()
     for product, recipe in plan.with_inputs(plan.behind_targets([], study), study).items():
         check_pictures(product, recipe, study)
@@ -66,7 +66,7 @@ def check_exceptions(study: Study[Any]) -> None:
 def check_tables(study: Study[Any]) -> None:
     """Raise UserError for printed numbers of a table without a layout."""
     for cell in printed.cells(study.paper):
-        if cell.table not in printed.tables(study.paper):
+        if cell.table not in layouts.tables(study.paper):
             path = study.paper.printed / "tables.csv"
             raise UserError(f"{path}: table: tables.yaml has no table {cell.table}, of '{cell.quantity}'")
 
@@ -96,7 +96,7 @@ def check_levels(number: int, layout: FigureLayout, study: Study[Any]) -> None:
     curves = layout.panels and all(panel.curves for panel in layout.panels)
     if bool(curves) == bool(layout.gallery) or bool(layout.distortions) != bool(layout.gallery):
         raise UserError(f"{path}: {number}: either `panels` with `curves`, or a `gallery` with its `distortions`")
-    for level in (level for panel in layout.panels for level in printed.levels_of(panel, study)):
+    for level in (level for panel in layout.panels for level in layouts.levels_of(panel, study)):
         try:
             study.paper.position(level)
         except ValueError:

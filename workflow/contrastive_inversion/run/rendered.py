@@ -14,7 +14,7 @@ from contrastive_inversion import papers
 from contrastive_inversion.base import files, fingerprint
 from contrastive_inversion.base.canonical import canonical, digest
 from contrastive_inversion.base.errors import UserError
-from contrastive_inversion.ledger import plan, printed
+from contrastive_inversion.ledger import layouts, plan, printed
 from contrastive_inversion.ledger.study import Study
 from contrastive_inversion.run.fresh import Results
 
@@ -157,8 +157,8 @@ class Target:
 
 def of_table(number: int, study: Study[Any]) -> Iterator[Any]:
     """What a table shows besides measurements."""
-    layout = printed.tables(study.paper)[number]
-    yield number, study.settings.measured, layout, printed.notes_of(number, study)
+    layout = layouts.tables(study.paper)[number]
+    yield number, study.settings.measured, layout, layouts.notes_of(number, study)
     listed = printed.cells_of(number, study.paper)
     yield listed, [study.paper.level_label(cell.quantity.distortion, study) for cell in listed if layout.levels]
     if number in study.paper.tables:
@@ -167,10 +167,10 @@ def of_table(number: int, study: Study[Any]) -> Iterator[Any]:
 
 def of_figure(number: int, study: Study[Any]) -> Iterator[Any]:
     """What a figure shows besides measurements; of the published values those of its dashed curves."""
-    layout, other = printed.figures(study.paper)[number], papers.study(study.settings.published)
+    layout, other = layouts.figures(study.paper)[number], papers.study(study.settings.published)
     yield number, study.settings.measured, layout
     yield [study.paper.level_label(level, study) for level in layout.distortions]
-    yield [[printed.levels_of(panel, study) for panel in layout.panels], plan.of_figure(number, study)]
+    yield [[layouts.levels_of(panel, study) for panel in layout.panels], plan.of_figure(number, study)]
     yield [printed.value(quantity, other.paper) for quantity in plan.of_figure(number, other)]
 
 
@@ -178,7 +178,7 @@ def of_cells(study: Study[Any]) -> Iterator[Any]:
     """What cells.csv shows besides measurements."""
     yield study.settings.measured, study.settings.comparable, study.settings.training_spread
     for number in study.settings.tables:
-        yield number, printed.tables(study.paper)[number].comparable, printed.cells_of(number, study.paper)
+        yield number, layouts.tables(study.paper)[number].comparable, printed.cells_of(number, study.paper)
 
 
 def of_claims(study: Study[Any]) -> Iterator[Any]:
@@ -194,4 +194,4 @@ def of_everything(study: Study[Any]) -> Iterator[Any]:
 
     paper = study.paper
     yield study.name, study.settings, study.said, paper.sentences, claims.of_paper(paper)
-    yield printed.cells(paper), printed.tables(paper), printed.figures(paper), paper.raw()
+    yield printed.cells(paper), layouts.tables(paper), layouts.figures(paper), paper.raw()

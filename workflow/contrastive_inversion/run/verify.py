@@ -6,7 +6,7 @@ from typing import Any
 
 from contrastive_inversion.base.errors import UserError
 from contrastive_inversion.base.job import file_of
-from contrastive_inversion.ledger import plan, printed
+from contrastive_inversion.ledger import layouts, plan
 from contrastive_inversion.ledger.measurements import Measurements
 from contrastive_inversion.ledger.study import Study
 from contrastive_inversion.run import fresh
@@ -35,7 +35,7 @@ def broken_chain(study: Study[Any], results: Path) -> list[str]:
 
 def lacks_images(number: int, study: Study[Any], results: Path) -> bool:
     """Whether a figure shows images that are not there; they are no measurements and need not be kept."""
-    if not printed.figures(study.paper)[number].gallery:
+    if not layouts.figures(study.paper)[number].gallery:
         return False
     return not all((results / study.name / file_of(p)).exists() for p in plan.behind_figure(number, study))
 

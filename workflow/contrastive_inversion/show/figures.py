@@ -19,10 +19,10 @@ from contrastive_inversion import papers
 from contrastive_inversion.base import files
 from contrastive_inversion.base.canonical import digest
 from contrastive_inversion.base.job import file_of
-from contrastive_inversion.ledger import plan, printed
+from contrastive_inversion.ledger import layouts, plan, printed
 from contrastive_inversion.ledger.estimates import Estimate
+from contrastive_inversion.ledger.layouts import FigureLayout, Panel
 from contrastive_inversion.ledger.measurements import Measurements
-from contrastive_inversion.ledger.printed import FigureLayout, Panel
 from contrastive_inversion.ledger.quantities import Quantity
 from contrastive_inversion.ledger.study import Study
 
@@ -48,7 +48,7 @@ METADATA: dict[str, dict[str, Any]] = {
 
 def write(number: int, study: Study[Any], results: Path, figures: Path) -> None:
     """Draw figure_<number>.{pdf,svg,png} of a study. Raises UserError if a measurement is missing or unsound."""
-    layout = printed.figures(study.paper)[number]
+    layout = layouts.figures(study.paper)[number]
     with sns.axes_style("whitegrid"), plt.rc_context(STYLE):
         drawing = gallery(number, study, results) if layout.gallery else curves(layout, study, results)
         for ending, metadata in METADATA.items():
@@ -60,7 +60,7 @@ def write(number: int, study: Study[Any], results: Path, figures: Path) -> None:
 def curves(layout: FigureLayout, study: Study[Any], results: Path) -> Figure:
     """The panels of a figure, in rows of so many columns."""
     measured = Measurements(study, results)
-    metric = printed.metric_of(layout, study)
+    metric = layouts.metric_of(layout, study)
     columns = layout.columns or len(layout.panels)
     rows = -(-len(layout.panels) // columns)
     drawing, axes = plt.subplots(rows, columns, figsize=(5.2 * columns, 3.9 * rows), squeeze=False)
@@ -92,7 +92,7 @@ def unpublished(layout: FigureLayout, study: Study[Any]) -> list[str]:
     """The names of a figure's curves of which no point was published."""
     other = papers.study(study.settings.published)
     value = functools.partial(printed.value, paper=other.paper)
-    metric = str(printed.setting_of(study, layout.metric))
+    metric = str(layouts.setting_of(study, layout.metric))
     return [
         f"{name} ({panel.title})"
         for panel in layout.panels
@@ -104,8 +104,8 @@ def unpublished(layout: FigureLayout, study: Study[Any]) -> list[str]:
 def points(template: str, panel: Panel, metric: str, study: Study[Any], value: Value) -> Curve:
     """(x, Estimate) along a curve, without levels that have no value; a template without {x} is constant."""
     valued = [
-        (study.paper.position(level), value(printed.curve_point(template, level, metric)))
-        for level in printed.levels_of(panel, study)
+        (study.paper.position(level), value(layouts.curve_point(template, level, metric)))
+        for level in layouts.levels_of(panel, study)
     ]
     return [(x, estimate) for x, estimate in valued if estimate is not None]
 
@@ -132,8 +132,8 @@ def band(estimate: Estimate) -> float:
 
 def finish(axis: Axes, panel: Panel, metric: str, study: Study[Any]) -> None:
     """A panel's title, scale and legend."""
-    levels = printed.levels_of(panel, study)
-    quantity = printed.curve_point(next(iter(panel.curves.values())), levels[0], metric)
+    levels = layouts.levels_of(panel, study)
+    quantity = layouts.curve_point(next(iter(panel.curves.values())), levels[0], metric)
     axis.set_title(panel.title)
     axis.set_ylabel(study.paper.metric(quantity.metric).label)
     if panel.log:
@@ -150,7 +150,7 @@ def gallery(number: int, study: Study[Any], results: Path) -> Figure:
     product = f"galleries/figure_{number}"
     recipe_hash = digest(plan.recipe(product, study))
     tensors, record = files.load(results / study.name / file_of(product), recipe_hash, framework="np")
-    layout, labels, guesses = printed.figures(study.paper)[number], record["labels"], record["predictions"]
+    layout, labels, guesses = layouts.figures(study.paper)[number], record["labels"], record["predictions"]
     levels = ["clean", *layout.distortions]
     heights = [1.9 + LINE * lines_below(guesses.get(level, {})) for level in levels]
     size = (1.9 * len(labels), sum(heights))

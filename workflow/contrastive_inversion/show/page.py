@@ -9,7 +9,7 @@ import jinja2
 
 from contrastive_inversion import papers
 from contrastive_inversion.base import files
-from contrastive_inversion.ledger import claims, measured_spreads, printed, verdicts
+from contrastive_inversion.ledger import claims, layouts, measured_spreads, verdicts
 from contrastive_inversion.ledger.measurements import Measurements
 from contrastive_inversion.ledger.study import Study, differences
 from contrastive_inversion.show import drawings, provenance, shown_claims, shown_tables
@@ -100,7 +100,7 @@ def drawn_figures(study: Study[Any], results: Path, folder: Path) -> list[Part]:
 
 def figure_of(number: int, study: Study[Any], path: Path, here: Path) -> Part:
     """A figure within the page, so that this needs no other file, and links to its files from the page's folder."""
-    layout = printed.figures(study.paper)[number]
+    layout = layouts.figures(study.paper)[number]
     beside = study.settings.measured and not layout.gallery
     link = os.path.relpath(path.with_suffix(""), here)
     return {

@@ -7,7 +7,7 @@ from typing import Any
 
 from contrastive_inversion import papers
 from contrastive_inversion.base.job import file_of
-from contrastive_inversion.ledger import claims, plan, printed, quantities, shift, verdicts
+from contrastive_inversion.ledger import claims, layouts, plan, printed, quantities, shift, verdicts
 from contrastive_inversion.ledger.estimates import Estimate
 from contrastive_inversion.ledger.measurements import Measurements
 from contrastive_inversion.ledger.printed import Cell
@@ -77,8 +77,8 @@ def family(count: int) -> str | None:
 
 def table_of(number: int, study: Study[Any], measured: Measurements, other: Measurements | None) -> Part:
     """A table: its columns, and per row the cells with their verdicts and provenance."""
-    layout, notes = printed.tables(study.paper)[number], printed.notes_of(number, study)
-    heading, *columns = printed.headings(number, study).values()
+    layout, notes = layouts.tables(study.paper)[number], layouts.notes_of(number, study)
+    heading, *columns = layouts.headings(number, study).values()
     table: Part = {"number": number, "title": layout.title, "heading": heading, "notes": notes, "shift": None}
     if number in study.paper.tables:
         frame = study.paper.tables[number](study)

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from contrastive_inversion.base import files
-from contrastive_inversion.ledger import printed
+from contrastive_inversion.ledger import layouts, printed
 from contrastive_inversion.ledger.estimates import Estimate
 from contrastive_inversion.ledger.measurements import Measurements
 from contrastive_inversion.ledger.printed import Cell
@@ -51,7 +51,7 @@ def shown(estimate: Estimate | None, cell: Cell, study: Study[Any]) -> Estimate 
 def row_title(row: str, cells: Row, study: Study[Any]) -> str:
     """A row's heading; where the print does not name its levels, the study's own."""
     cell = next(iter(cells.values()))
-    if not (printed.tables(study.paper)[cell.table].levels and study.settings.measured):
+    if not (layouts.tables(study.paper)[cell.table].levels and study.settings.measured):
         return row
     return study.paper.level_label(cell.quantity.distortion, study)
 
@@ -77,13 +77,13 @@ def best_of(group: Sequence[Cell], ours: Estimates) -> set[Quantity]:
 def best_cells(number: int, ours: Estimates, study: Study[Any]) -> set[Quantity]:
     """The quantities to print in bold, where the paper does so."""
     rows = list(printed.rows_of(number, study.paper).values())
-    bold = [best_of(group, ours) for group in groups(rows, printed.tables(study.paper)[number].best)]
+    bold = [best_of(group, ours) for group in groups(rows, layouts.tables(study.paper)[number].best)]
     return set().union(*bold)
 
 
 def grid(number: int, study: Study[Any], text: Callable[[Cell], str]) -> pd.DataFrame:
     """A DataFrame of strings, one per cell as `text(cell)` gives it, with the paper's headings."""
-    heads = printed.headings(number, study)
+    heads = layouts.headings(number, study)
     first = next(iter(heads.values()))
     lines = [
         {first: row_title(row, cells, study)} | {heads[column]: text(cell) for column, cell in cells.items()}
@@ -111,7 +111,7 @@ def frames(number: int, study: Study[Any], results: Path, marks: Sequence[Marks]
 def write(number: int, study: Study[Any], results: Path) -> None:
     """Write table_<number>.{csv,md,tex} of a study. Raises UserError if a measurement is missing or unsound."""
     plain, marked, latex = frames(number, study, results, [("", ""), ("**", "**"), (r"\textbf{", "}")])
-    title, notes = printed.tables(study.paper)[number].title, printed.notes_of(number, study)
+    title, notes = layouts.tables(study.paper)[number].title, layouts.notes_of(number, study)
     path = results / study.name / "tables" / f"table_{number}"
     files.write_text(path.with_suffix(".csv"), plain.to_csv(index=False, lineterminator="\n"))
     files.write_text(path.with_suffix(".md"), as_markdown(marked, f"Table {number}: {title}", notes))

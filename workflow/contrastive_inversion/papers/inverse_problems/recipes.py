@@ -11,7 +11,7 @@ from contrastive_inversion.data.recipes import split_of
 from contrastive_inversion.data.settings import Pictures
 from contrastive_inversion.distort.names import Specification, specification
 from contrastive_inversion.learn.settings import Network, Published, Training, Weights
-from contrastive_inversion.ledger import plan, printed
+from contrastive_inversion.ledger import layouts, plan
 from contrastive_inversion.ledger.quantities import Head, Probe, Quantity, heads_of
 from contrastive_inversion.ledger.study import Study
 from contrastive_inversion.papers.inverse_problems import names
@@ -369,8 +369,8 @@ def constants_of(study: OurStudy, name: str) -> Constants | None:
 
 def gallery_probes(study: OurStudy, encoder: str, data: str) -> set[Probe]:
     """The probes that a gallery shows predictions of."""
-    layouts = printed.figures(study.paper)
-    shown = {d for n in study.settings.figures if layouts[n].gallery == "predictions" for d in layouts[n].distortions}
+    drawn = [layouts.figures(study.paper)[number] for number in study.settings.figures]
+    shown = {level for layout in drawn if layout.gallery == "predictions" for level in layout.distortions}
     match = names.STUDENT.fullmatch(encoder)
     if not match or match["loss"] or data != "imagenet100" or match["distortion"] not in shown:
         return set()
@@ -379,10 +379,10 @@ def gallery_probes(study: OurStudy, encoder: str, data: str) -> set[Probe]:
 
 def galleries(study: OurStudy, name: str) -> Recipe:
     """The images of a gallery, with what models take them for where its figure shows that."""
-    layouts = {f"figure_{n}": layout for n, layout in printed.figures(study.paper).items() if layout.gallery}
-    if name not in layouts:
-        raise UserError(f"there is no gallery '{name}'{nearest(name, layouts)}")
-    s, layout, needed = study.settings, layouts[name], ["images/imagenet100"]
+    known = {f"figure_{n}": layout for n, layout in layouts.figures(study.paper).items() if layout.gallery}
+    if name not in known:
+        raise UserError(f"there is no gallery '{name}'{nearest(name, known)}")
+    s, layout, needed = study.settings, known[name], ["images/imagenet100"]
     if layout.gallery == "predictions":
         for d in layout.distortions:
             needed += [f"encoders/student-{d}", f"heads/student-{d}/imagenet100", f"encoders/baseline-{d}"]
