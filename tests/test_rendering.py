@@ -543,7 +543,7 @@ def test_figures_lie_in_the_page(one_figure, tmp_path):
 
 
 def test_the_page_of_published_numbers_says_what_was_not_published():
-    of_masks, of_noise = figures.unpublished(printed.figures(PUBLISHED.paper)[5], PUBLISHED)
+    of_masks, of_noise = figures.unpublished(layouts.figures(PUBLISHED.paper)[5], PUBLISHED)
     assert of_masks.startswith("Supervised baseline (Trained on masks") and "noise" in of_noise
     path = Path("figure_5.png")
     with pytest.MonkeyPatch.context() as patch:
@@ -554,8 +554,8 @@ def test_the_page_of_published_numbers_says_what_was_not_published():
 def test_a_difference_is_that_of_the_two_numbers_that_are_shown():
     """0.9175 stands as 0.918, beside 0.918."""
     cell = next(cell for cell in TABLE_6 if cell.value == "0.918")
-    assert page.delta(Estimate(0.9175, None, 1), cell) == "+0.000"
-    assert page.delta(Estimate(0.9165, None, 1), cell) == "−0.001"
+    assert shown_tables.delta(Estimate(0.9175, None, 1), cell) == "+0.000"
+    assert shown_tables.delta(Estimate(0.9165, None, 1), cell) == "−0.001"
 
 
 def test_a_claim_of_which_an_earlier_one_has_every_reading_is_said_before(hand_made, tmp_path):
