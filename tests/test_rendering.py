@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -273,10 +274,19 @@ def test_a_panel_has_our_curves_and_behind_them_the_published(one_figure, tmp_pa
 
 def test_a_cell_on_fewer_images_than_others_of_its_data_set_says_so():
     cells = printed.cells_of(8, PAPER)[:3]
-    assert shown_tables.fewer(cells, [Estimate(1, None, 1, images=n) for n in (20, 800, 800)]) == [20, None, None]
-    assert shown_tables.fewer(cells, [None, Estimate(1, None, 1), Estimate(1, None, 1, images=5)]) == [None, None, None]
+    assert tables.fewer(cells, [Estimate(1, None, 1, images=n) for n in (20, 800, 800)]) == [20, None, None]
+    assert tables.fewer(cells, [None, Estimate(1, None, 1), Estimate(1, None, 1, images=5)]) == [None, None, None]
     cells = [replace(cells[0], quantity=replace(cells[0].quantity, data=data)) for data in ("a", "b")]
-    assert shown_tables.fewer(cells, [Estimate(1, None, 1, images=n) for n in (20, 800)]) == [None, None]
+    assert tables.fewer(cells, [Estimate(1, None, 1, images=n) for n in (20, 800)]) == [None, None]
+
+
+def test_files_of_a_table_say_which_columns_are_of_fewer_images(tmp_path):
+    """Of the kept demo, whose Deep Decoder restored 20 of 800 test images."""
+    shutil.copytree(Path(__file__).resolve().parent.parent / "results/reference/demo", tmp_path / "demo")
+    tables.write(8, papers.study("demo"), tmp_path)
+    for ending in ("md", "tex"):
+        text = (tmp_path / f"demo/tables/table_8.{ending}").read_text()
+        assert "Inpainting: on 20 test images, fewer than the rest." in text and "Ours: on" not in text
 
 
 def test_a_band_is_of_trainings_where_there_are_several():

@@ -30,7 +30,7 @@ from contrastive_inversion.base.errors import UserError
 from contrastive_inversion.ledger import joint, measured_spreads, plan, quantities, spreads
 from contrastive_inversion.ledger.estimates import Estimate
 from contrastive_inversion.ledger.joint import LEVEL, Contrast, quantile
-from contrastive_inversion.ledger.measurements import Measurements
+from contrastive_inversion.ledger.measurements import Measurements, most_images
 from contrastive_inversion.ledger.paper import Paper
 from contrastive_inversion.ledger.quantities import Quantity
 from contrastive_inversion.ledger.spreads import Part, Pooled
@@ -162,14 +162,6 @@ def drawn(
             parts = uncertain(quantity, estimate, most[quantity.data], study, measured)
         for number, part in enumerate(parts):
             yield quantity, number, part
-
-
-def most_images(known: Mapping[Quantity, Estimate]) -> Mapping[str, int]:
-    """The most test images of each data set that some quantities are measured on; 0 where none says."""
-    most: dict[str, int] = {}
-    for quantity, estimate in known.items():
-        most[quantity.data] = max(most.get(quantity.data, 0), estimate.images or 0)
-    return most
 
 
 def uncertain(quantity: Quantity, estimate: Estimate, images: int, study: Study[Any], measured: Pooled) -> list[Part]:

@@ -2,6 +2,7 @@
 
 import functools
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -119,3 +120,11 @@ def check(content: Any, path: Path, recipe_hash: str | None = None) -> None:
         raise UserError(
             f"{path}: altered since it was measured (its content hash does not match); delete it and run snakemake"
         )
+
+
+def most_images(known: Mapping[Quantity, Estimate]) -> Mapping[str, int]:
+    """The most test images of each data set that some quantities are measured on; 0 where none says."""
+    most: dict[str, int] = {}
+    for quantity, estimate in known.items():
+        most[quantity.data] = max(most.get(quantity.data, 0), estimate.images or 0)
+    return most

@@ -7,7 +7,7 @@ from typing import Any
 
 from contrastive_inversion import papers
 from contrastive_inversion.base.job import file_of
-from contrastive_inversion.ledger import claims, layouts, plan, printed, quantities, shift, verdicts
+from contrastive_inversion.ledger import layouts, plan, printed, quantities, shift, verdicts
 from contrastive_inversion.ledger.estimates import Estimate
 from contrastive_inversion.ledger.measurements import Measurements
 from contrastive_inversion.ledger.printed import Cell
@@ -101,15 +101,8 @@ def shown_cells(
     flips = verdicts.flips(listed, estimates, study)
     return {
         c: cell_of(c, each, flip, measured, other) | {"few": few}
-        for (c, each), flip, few in zip(judged, flips, fewer(listed, estimates), strict=True)
+        for (c, each), flip, few in zip(judged, flips, tables.fewer(listed, estimates), strict=True)
     }
-
-
-def fewer(listed: Sequence[Cell], estimates: Sequence[Estimate | None]) -> list[int | None]:
-    """The test images of cells that have fewer than others of their table on the same data set; None for the others."""
-    pairs = [(cell.quantity, each) for cell, each in zip(listed, estimates, strict=True)]
-    most = claims.most_images({quantity: each for quantity, each in pairs if each})
-    return [each.images if each and each.images and each.images < most[q.data] else None for q, each in pairs]
 
 
 def tested(listed: Sequence[Cell], study: Study[Any], measured: Measurements) -> Part:

@@ -12,7 +12,7 @@ import pandas as pd
 from contrastive_inversion.base import files
 from contrastive_inversion.ledger import layouts, printed
 from contrastive_inversion.ledger.estimates import Estimate
-from contrastive_inversion.ledger.measurements import Measurements
+from contrastive_inversion.ledger.measurements import Measurements, most_images
 from contrastive_inversion.ledger.printed import Cell
 from contrastive_inversion.ledger.quantities import Quantity
 from contrastive_inversion.ledger.study import Study
@@ -108,10 +108,29 @@ def frames(number: int, study: Study[Any], results: Path, marks: Sequence[Marks]
     return [grid(number, study, functools.partial(text, before=before, after=after)) for before, after in marks]
 
 
+def fewer(listed: Sequence[Cell], estimates: Sequence[Estimate | None]) -> list[int | None]:
+    """The test images of cells that have fewer than others of their table on the same data set; None for the others."""
+    pairs = [(cell.quantity, each) for cell, each in zip(listed, estimates, strict=True)]
+    most = most_images({quantity: each for quantity, each in pairs if each})
+    return [each.images if each and each.images and each.images < most[q.data] else None for q, each in pairs]
+
+
+def notes_on_images(number: int, study: Study[Any], measured: Measurements) -> list[str]:
+    """A sentence on each column that has numbers of fewer test images than others of the table."""
+    listed, few = printed.cells_of(number, study.paper), dict[str, set[int]]()
+    for cell, count in zip(listed, fewer(listed, [measured.of(cell.quantity) for cell in listed]), strict=True):
+        if count:
+            few.setdefault(cell.column, set()).add(count)
+    return [
+        f"{column}: on {', '.join(map(str, sorted(few[column])))} test images, fewer than the rest." for column in few
+    ]
+
+
 def write(number: int, study: Study[Any], results: Path) -> None:
     """Write table_<number>.{csv,md,tex} of a study. Raises UserError if a measurement is missing or unsound."""
     plain, marked, latex = frames(number, study, results, [("", ""), ("**", "**"), (r"\textbf{", "}")])
-    title, notes = layouts.tables(study.paper)[number].title, layouts.notes_of(number, study)
+    title, measured = layouts.tables(study.paper)[number].title, Measurements(study, results)
+    notes = [*layouts.notes_of(number, study), *notes_on_images(number, study, measured)]
     path = results / study.name / "tables" / f"table_{number}"
     files.write_text(path.with_suffix(".csv"), plain.to_csv(index=False, lineterminator="\n"))
     files.write_text(path.with_suffix(".md"), as_markdown(marked, f"Table {number}: {title}", notes))
