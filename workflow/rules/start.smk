@@ -6,7 +6,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from shlex import quote
 
-sys.path.insert(0, os.path.normpath(f"{workflow.current_basedir}/.."))  # the package need not be installed, only its libraries
+# the package need not be installed, only its libraries
+sys.path.insert(0, os.path.normpath(f"{workflow.current_basedir}/.."))
 try:
     from contrastive_inversion import papers
     from contrastive_inversion.base import machine
