@@ -234,7 +234,9 @@ def accept(finished: Results, products: Iterable[str], because: str) -> list[str
         raise UserError("--because: say why the change leaves these products as good as they are")
     wanted, changes = set(products), finished.all_changes()
     if unchanged := sorted(wanted - {change.product for change in changes}):
-        raise UserError(f"{unchanged[0]}: no finished product of study {finished.study.name} whose code has changed")
+        raise UserError(
+            f"{unchanged[0]}: no finished product of study {finished.study.name} that changed code is behind"
+        )
     changes = [change for change in changes if not wanted or change.product in wanted]
     accepted.add(finished.root, [
         Accepted(
