@@ -92,11 +92,10 @@ def grid(number: int, study: Study[Any], text: Callable[[Cell], str]) -> pd.Data
     return pd.DataFrame(lines)
 
 
-def frames(number: int, study: Study[Any], results: Path, marks: Sequence[Marks]) -> list[pd.DataFrame]:
+def frames(number: int, study: Study[Any], measured: Measurements, marks: Sequence[Marks]) -> list[pd.DataFrame]:
     """A table's strings, once with each of some marks around its best values; a table that is no grid has none."""
     if number in study.paper.tables:
         return [study.paper.tables[number](study)] * len(marks)
-    measured = Measurements(study, results)
     listed = printed.cells_of(number, study.paper)
     ours = {cell.quantity: shown(measured.of(cell.quantity), cell, study) for cell in listed}
     best = best_cells(number, ours, study)
@@ -128,8 +127,8 @@ def notes_on_images(number: int, study: Study[Any], measured: Measurements) -> l
 
 def write(number: int, study: Study[Any], results: Path) -> None:
     """Write table_<number>.{csv,md,tex} of a study. Raises UserError if a measurement is missing or unsound."""
-    plain, marked, latex = frames(number, study, results, [("", ""), ("**", "**"), (r"\textbf{", "}")])
-    title, measured = layouts.tables(study.paper)[number].title, Measurements(study, results)
+    measured, title = Measurements(study, results), layouts.tables(study.paper)[number].title
+    plain, marked, latex = frames(number, study, measured, [("", ""), ("**", "**"), (r"\textbf{", "}")])
     notes = [*layouts.notes_of(number, study), *notes_on_images(number, study, measured)]
     path = results / study.name / "tables" / f"table_{number}"
     files.write_text(path.with_suffix(".csv"), plain.to_csv(index=False, lineterminator="\n"))
