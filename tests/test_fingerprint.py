@@ -62,10 +62,14 @@ def registry(of):
 """,
     "tools.py": """
 def used():
-    return (HERE / "list.txt").read_text()
+    text: Unread = (HERE / "list.txt").read_text()
+    return text
 
 def words():
     return 1
+
+class Unread:
+    x = 1
 
 HERE = 1
 """,

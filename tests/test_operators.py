@@ -7,9 +7,9 @@ from torchvision.transforms.functional import gaussian_blur, rgb_to_grayscale
 
 from calls import Calls
 from contrastive_inversion.base import rng
-from contrastive_inversion.distort import colour
+from contrastive_inversion.distort import colour, repeated
 from contrastive_inversion.distort.names import operations
-from contrastive_inversion.distort.operators import corrupt, masked
+from contrastive_inversion.distort.operators import corrupt, kept
 
 IDS = torch.tensor([11, 4, 8, 200, 1, 0])
 JITTER = {"op": "jitter", "brightness": 0.4, "contrast": 0.4, "saturation": 0.4, "hue": 0.1}
@@ -37,8 +37,8 @@ def noise(low, high=None):
     return {"op": "noise", "sigma": [low, high or low]}
 
 
-def distorted(images, *ops, ids=IDS, epoch=0, seed=1, purpose="test", repeated=None):
-    return corrupt(images, operations(*ops), seed, purpose, ids, epoch, repeated)
+def distorted(images, *ops, ids=IDS, epoch=0, seed=1, purpose="test"):
+    return corrupt(images, operations(*ops), seed, purpose, ids, epoch)
 
 
 def uniforms(images, stream, epoch=0):
@@ -97,14 +97,14 @@ def test_masks_hide_exactly_the_paper_count_of_pixels_in_all_channels(fraction, 
 )
 def test_counts_are_rounded_down_but_for_binary_noise(fraction, count):
     words = torch.arange(100).flip(0)[None]
-    hidden = masked(torch.ones(1, 1, 4, 25), torch.tensor([fraction], dtype=torch.float64), words) == 0
+    hidden = ~kept(torch.tensor([fraction], dtype=torch.float64), words)
     assert hidden.flatten().tolist() == [False] * (100 - count) + [True] * count  # the smallest words
 
 
 def test_equal_words_hide_the_pixels_that_come_first():
     fractions = torch.tensor([0.25, 0.5], dtype=torch.float64)
-    hidden = masked(torch.ones(2, 3, 4, 4), fractions, torch.full((2, 16), 2**32 - 1)) == 0
-    assert hidden.flatten(2).tolist() == [[[i < count for i in range(16)]] * 3 for count in (4, 8)]
+    hidden = ~kept(fractions, torch.full((2, 16), 2**32 - 1))
+    assert hidden.tolist() == [[i < count for i in range(16)] for count in (4, 8)]
 
 
 def test_masks_keep_what_they_do_not_hide(images):
@@ -239,17 +239,22 @@ def test_a_step_applies_with_its_probability_and_to_other_images_in_another_epoc
 # --- what the authors' generator repeated ---------------------------------------------------------------------------
 
 
+PLACE = torch.tensor([0, 1, 2, 0, 1, 2])
+
+
+def distorted_alike(images, op):
+    return repeated.corrupt(images, operations(op), 1, "test", IDS, 5, PLACE)
+
+
 @pytest.mark.parametrize("name", ["mask", "masks"])
-def test_repeated_masks_are_those_of_the_other_ids_and_epoch(images, name):
-    repeated = torch.tensor([0, 1, 2, 0, 1, 2])
-    found = distorted(images, DRAWN[name], epoch=5, repeated=(repeated, 7))
-    assert torch.equal(found, distorted(images, DRAWN[name], ids=repeated, epoch=7))
+def test_repeated_masks_hang_on_the_place_alone(images, name):
+    found = distorted_alike(images, DRAWN[name])
+    assert torch.equal(found, distorted(images, DRAWN[name], ids=PLACE, epoch=0))
 
 
 def test_repeated_levels_of_noise_scale_noise_that_does_not_repeat(images):
-    repeated = torch.tensor([0, 1, 2, 0, 1, 2])
-    added = distorted(torch.zeros_like(images), DRAWN["noises"], epoch=5, repeated=(repeated, 7))
-    sigma = 0.1 + 0.2 * rng.uniform(1, 1, "test/0/noise/parameter", repeated, 7)
+    added = distorted_alike(torch.zeros_like(images), DRAWN["noises"])
+    sigma = 0.1 + 0.2 * rng.uniform(1, 1, "test/0/noise/parameter", PLACE, 0)
     normals = rng.normal(3 * 64 * 48, 1, "test/0/noise", IDS, 5)
     assert torch.allclose(added.flatten(1).double(), sigma * normals.double(), atol=1e-6)
 
@@ -257,5 +262,4 @@ def test_repeated_levels_of_noise_scale_noise_that_does_not_repeat(images):
 @pytest.mark.parametrize("name", ["blurs", "jitter", "sometimes"])
 def test_nothing_else_repeats(images, name):
     """Nor does which images a step applies to."""
-    repeated = torch.zeros_like(IDS), 7
-    assert torch.equal(distorted(images, DRAWN[name], repeated=repeated), distorted(images, DRAWN[name]))
+    assert torch.equal(distorted_alike(images, DRAWN[name]), distorted(images, DRAWN[name], epoch=5))

@@ -14,6 +14,7 @@ from contrastive_inversion.base.errors import UserError
 from contrastive_inversion.data import store
 from contrastive_inversion.distort.names import operations
 from contrastive_inversion.distort.operators import corrupt
+from contrastive_inversion.learn import networks
 from contrastive_inversion.learn.checkpoints import Checkpoint, KeptRows
 from contrastive_inversion.learn.linear_heads import Fit, LinearHead, labelled, stratified
 from contrastive_inversion.learn.settings import Schedule
@@ -406,6 +407,25 @@ def test_representations_are_compared_with_what_another_encoder_makes_of_the_und
     assert row["values"][1] == pytest.approx(np.mean(by_hand), abs=1e-6) and len(set(row["values"])) == 3
     (row,) = rows_of(job, level("clean", [beside], ["cosine"]), encoder="teacher")
     assert row["values"] == [pytest.approx(1)] * len(row["values"])
+
+
+def test_the_other_encoder_embeds_the_same_undistorted_images_once_for_all_levels(job, monkeypatch):
+    tiny.encoder(job.root, "student")
+    tiny.encoder(job.root, "teacher")
+    job.inputs["encoders/teacher"] = tiny.HASH
+    read, load = [], networks.load
+    monkeypatch.setattr(networks, "load", lambda source: read.append(source.path.stem) or load(source))
+    beside = {"head": "beside teacher", "encoder": "teacher"}
+    levels = [level(f"gn{sigma}", [beside], ["cosine"], distortion=noise_of(sigma)) for sigma in (10, 50)]
+    few = level("gn30", [beside], ["cosine"], distortion=noise_of(30), images=3)
+    rows = rows_of(job, *levels, few, encoder="student")
+    assert read == ["student", "teacher", "teacher"]  # once for all images, once for three
+    alone = [row for each in (*levels, few) for row in rows_of(job, each, encoder="student")]
+    assert rows == alone and rows[0]["values"] != rows[1]["values"]
+
+
+def noise_of(percent):
+    return operations({"op": "noise", "sigma": [percent / 100] * 2})
 
 
 def test_a_probe_s_head_is_read_from_the_file_of_its_encoder(job):

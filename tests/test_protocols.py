@@ -12,12 +12,13 @@ import torch
 import tiny
 from contrastive_inversion import papers
 from contrastive_inversion.base.job import Job
+from contrastive_inversion.distort import repeated
 from contrastive_inversion.distort.names import operations
 from contrastive_inversion.distort.operators import corrupt
 from contrastive_inversion.learn import networks
 from contrastive_inversion.learn.loop import ahead
 from contrastive_inversion.learn.settings import Training
-from contrastive_inversion.learn.views import distorted_for_training, repeated_draws
+from contrastive_inversion.learn.views import distorted_for_training
 from contrastive_inversion.ledger import plan
 
 
@@ -115,13 +116,12 @@ def test_repeated_draws_are_those_of_every_worker_and_epoch():
 
 def test_repeated_draws_count_a_worker_s_batches():
     for number, first in ((0, 0), (2, 0), (3, 4), (11, 12)):
-        ids, epoch = repeated_draws(tiny.step(torch.arange(50, 56), 9, number), LOADER, torch.device("cpu"))
-        assert (ids - first).tolist() == [0, 1, 2, 3, 0, 1] and epoch == 0
+        place = repeated.places(6, number, LOADER.workers, LOADER.batch, torch.device("cpu"))
+        assert (place - first).tolist() == [0, 1, 2, 3, 0, 1]
 
 
 def test_distortions_are_drawn_where_the_images_lie():
     step, elsewhere = tiny.step(torch.arange(6), device="meta"), torch.device("meta")
-    assert repeated_draws(step, LOADER, elsewhere)[0].device == elsewhere
     noisy = distorted_for_training(torch.ones(6, 1, 8, 8, device=elsewhere), SPEC[1:], 1, step, LOADER)
     assert noisy.device == elsewhere
 

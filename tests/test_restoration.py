@@ -1,5 +1,6 @@
 """Non-local means against scikit-image, Deep Decoder against ordinary modules, and the job that restores a store."""
 
+import functools
 import json
 
 import pytest
@@ -106,7 +107,7 @@ def test_a_network_is_replaced_when_its_loss_falls_by_half_a_percent():
     before = {name: tensor.clone() for name, tensor in decoders.items()}
     x = rng.uniform(16, 1, "x", IDS).view(3, 4, 4)
     target, mask = torch.rand(3, 3, 4, 4, dtype=torch.float64), torch.ones(3, 1, 4, 4, dtype=torch.float64)
-    crept = restoration.fitted(decoders, [x] * 3, target, mask, 1e-6, lambda: None)
+    crept = restoration.fitted(restoration.decode, decoders, [x] * 3, target, mask, 1e-6, lambda: None)
     assert all(torch.equal(crept[name], before[name]) for name in before)
 
 
@@ -160,6 +161,15 @@ def test_a_longer_fit_is_closer_to_the_known_pixels(masked):
         return ((output - image) * mask).square().mean()
 
     assert error(150) < 0.5 * error(2)
+
+
+def test_a_compiled_decoder_is_the_same(masked, monkeypatch):
+    """As one graph; a backend that only traces stands in for a compiler, which would take minutes."""
+    image, mask = masked
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="eager", fullgraph=True))
+    found = restoration.deep_decoder(image, mask, IDS, 1, **SETTINGS, compiled=True)
+    torch.compiler.reset()
+    assert torch.equal(found, restoration.deep_decoder(image, mask, IDS, 1, **SETTINGS))
 
 
 def test_non_local_means_is_scikit_image_s_with_the_authors_parameters():
@@ -250,6 +260,19 @@ def test_masked_images_are_inpainted_with_their_masks_or_the_first_one_s(restore
     assert content["images"].shape == (1, 25, 3, 8, 8) and facts == {"images_restored": 25}
     assert torch.allclose(content["images"][0], expected, atol=1e-5)
     assert progress["state"] == "finished" and progress["epochs"] == 6
+
+
+@pytest.mark.parametrize("precision", ["fp32", "tf32"])
+def test_a_fit_multiplies_in_the_precision_that_is_set(restore, precision, monkeypatch):
+    seen = []
+
+    def fit(masked, *others, **how):
+        seen.append((torch.backends.cuda.matmul.allow_tf32, how["compiled"]))
+        return masked
+
+    monkeypatch.setattr(restored, "deep_decoder", fit)
+    restore(MASK, **SHORT, precision=precision, compile=precision == "tf32")
+    assert seen == [(precision == "tf32",) * 2] and not torch.backends.cuda.matmul.allow_tf32
 
 
 @pytest.mark.parametrize(

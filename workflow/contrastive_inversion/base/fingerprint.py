@@ -157,9 +157,12 @@ class Clear(ast.NodeTransformer):
         return ast.Raise()
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
-        """Type hints go."""
+        """Type hints go, those of its variables too."""
         node.returns = node.type_comment = None
-        return self.generic_visit(node)
+        self.generic_visit(node)
+        for inner in ast.walk(node):
+            vars(inner).pop("hint", None)
+        return node
 
     def visit_arg(self, node: ast.arg) -> ast.AST:
         """Type hints go."""

@@ -24,44 +24,56 @@ class Draws(NamedTuple):
     epoch: int
 
 
-def corrupt(
-    images: Tensor, spec: Specification, seed: int, purpose: str, ids: Tensor, epoch: int = 0,
-    repeated: tuple[Tensor, int] | None = None,
-) -> Tensor:  # fmt: skip
+def corrupt(images: Tensor, spec: Specification, seed: int, purpose: str, ids: Tensor, epoch: int = 0) -> Tensor:
     """Distort images by a specification (see `names`).
 
     images: float32 (B, C, H, W) in [0, 1]; ids: int64 (B,), the images' own numbers; epoch: epoch or
-    instantiation. repeated: (ids, epoch) for what that code drew from NumPy's global generator, which repeated
-    itself (see docs/PROTOCOL.md). Returns float32 (B, C, H, W); noise is not clipped.
+    instantiation. Returns float32 (B, C, H, W); noise is not clipped.
     """
     for position, op in enumerate(spec):
         draws = Draws(seed, f"{purpose}/{position}/{op.op}", ids, epoch)
-        numpy_draws = draws._replace(ids=repeated[0], epoch=repeated[1]) if repeated else draws
-        distorted = applied(images, op, draws, numpy_draws)
-        if op.probability is not None:
-            applies = rng.uniform(1, seed, f"{draws.stream}/applies", ids, epoch)[:, 0] < op.probability
-            distorted = torch.where(applies[:, None, None, None], distorted, images)
-        images = distorted
+        images = where_it_applies(images, distorted(images, op, draws, parameters(images, op, draws)), op, draws)
     return images
 
 
-def applied(images: Tensor, op: Operation, draws: Draws, numpy_draws: Draws) -> Tensor:
-    """Images after one operation. numpy_draws: of masks and the levels of noise (see `repeated` of `corrupt`)."""
+def parameters(images: Tensor, op: Operation, draws: Draws) -> Tensor:
+    """What an operation draws before it looks at an image: of a mask the pixels that it keeps, bool (B, H * W); of noise
+    and blur the levels, float64 (B,); of jitter its factors and order, (B, 8); of grey nothing.
+    """
     match op:
         case Mask():
-            words = rng.words(images.shape[2:].numel(), *numpy_draws)
-            return masked(images, between(op.fraction, numpy_draws), words)
-        case Noise():
-            sigma = between(op.sigma, numpy_draws).float()
-            return images + sigma[:, None, None, None] * rng.normal(images[0].numel(), *draws).view(images.shape)
-        case Blur():
-            sigma = between(op.sigma, draws)
-            return blurred(images, op.kernel, sigma[:1] if op.sigma[0] == op.sigma[1] else sigma)
+            return kept(between(op.fraction, draws), rng.words(images.shape[2:].numel(), *draws))
+        case Noise() | Blur():
+            return between(op.sigma, draws)
         case Jitter():
-            return colour.jittered(images, op, rng.uniform(8, *draws))
+            return rng.uniform(8, *draws)
+        case Grey():
+            return torch.empty(0)
+
+
+def distorted(images: Tensor, op: Operation, draws: Draws, drawn: Tensor) -> Tensor:
+    """Images (B, C, H, W) after one operation with the parameters that were drawn for it."""
+    match op:
+        case Mask():
+            return images * drawn.view(-1, 1, *images.shape[2:]).to(images.dtype)  # (B, H * W) -> (B, 1, H, W)
+        case Noise():
+            normals = rng.normal(images[0].numel(), *draws).view(images.shape)
+            return images + drawn.float()[:, None, None, None] * normals
+        case Blur():
+            return blurred(images, op.kernel, drawn[:1] if op.sigma[0] == op.sigma[1] else drawn)
+        case Jitter():
+            return colour.jittered(images, op, drawn)
         case Grey():
             grey = images.mean(dim=1, keepdim=True) if op.mean else colour.luma(images)
             return grey.expand_as(images)
+
+
+def where_it_applies(images: Tensor, changed: Tensor, op: Operation, draws: Draws) -> Tensor:
+    """The changed images where an operation that has a probability applies, else the others."""
+    if op.probability is None:
+        return changed
+    applies = rng.uniform(1, draws.seed, f"{draws.stream}/applies", draws.ids, draws.epoch)[:, 0] < op.probability
+    return torch.where(applies[:, None, None, None], changed, images)
 
 
 def between(bounds: list[float], draws: Draws) -> Tensor:
@@ -72,8 +84,8 @@ def between(bounds: list[float], draws: Draws) -> Tensor:
     return low + (high - low) * rng.uniform(1, *draws._replace(stream=f"{draws.stream}/parameter"))[:, 0]
 
 
-def masked(images: Tensor, fractions: Tensor, words: Tensor) -> Tensor:
-    """Set exactly floor(fraction * H * W) pixels of each image to 0, the same ones in all channels.
+def kept(fractions: Tensor, words: Tensor) -> Tensor:
+    """The pixels of each image that a mask leaves, bool (B, H * W): all but exactly floor(fraction * H * W).
 
     fractions: (B,) in [0, 1]; words: int64 (B, H * W) in [0, 2**32), the pixels with the smallest of them are hidden.
     """
@@ -81,10 +93,9 @@ def masked(images: Tensor, fractions: Tensor, words: Tensor) -> Tensor:
     # the tiny addend keeps 0.29 * 100, say, from falling below 29
     count = (fractions * pixels + 1e-9).long()
     # the pixel's index breaks ties, so that every rank is distinct and the count exact
-    rank = (words << 20) | torch.arange(pixels, device=images.device)
+    rank = (words << 20) | torch.arange(pixels, device=words.device)
     threshold = in_order(rank).gather(1, (count - 1).clamp(min=0)[:, None])
-    keep = (rank > threshold) | (count == 0)[:, None]
-    return images * keep.view(-1, 1, *images.shape[2:]).to(images.dtype)  # (B, H*W) -> (B, 1, H, W)
+    return (rank > threshold) | (count == 0)[:, None]
 
 
 def in_order(rows: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ NOISE_DECAY, NOISE_PERIOD = 0.7, 500  # of the noise on the Deep Decoder's input
 WORTH_KEEPING = 1.005  # the best network is replaced when the loss falls by more than 0.5 %
 # B networks by layer: `0.weight` (B, out, in), `0.scale` and `0.shift` (B, k, 1), ...; the last has a weight alone
 Decoders = dict[str, Tensor]
+Decode = Callable[[Tensor, Decoders], Tensor]
 Done = Callable[[], object]  # called after each part of the work
 
 
@@ -42,7 +43,7 @@ def non_local_means(
 
 def deep_decoder(
     masked: Tensor, mask: Tensor, ids: Tensor, seed: int, *, channels: int, upsamplings: int, steps: int, lr: float,
-    input_noise: float, done: Done = lambda: None,
+    input_noise: float, compiled: bool = False, done: Done = lambda: None,
 ) -> Tensor:  # fmt: skip
     """Fit one untrained decoder to the known pixels of each image; all images at once, each exactly as if alone.
 
@@ -53,7 +54,7 @@ def deep_decoder(
 
     masked: (B, 3, S, S); mask: (B, 1, S, S) of 0 and 1; ids: int64 (B,), the images' numbers, which fix their
     initial weights; all three lie on the device that computes. input_noise: deviation of the noise on the input, at
-    first; done: called after each step.
+    first; compiled: the decoder's passes by torch's compiler; done: called after each step.
     Returns (B, 3, S, S), the output of each image's best network.
     """
     side = masked.shape[-1] // 2**upsamplings
@@ -61,7 +62,7 @@ def deep_decoder(
     start = 0.1 * draws.to(masked.dtype).view(-1, channels, side * side)
     decoders = initial_decoders(ids, channels, upsamplings, seed, masked.dtype)
     inputs = noisy_inputs(start, input_noise, steps, ids, seed)
-    best = fitted(decoders, inputs, masked, mask, lr, done)
+    best = fitted(torch.compile(decode) if compiled else decode, decoders, inputs, masked, mask, lr, done)
     with torch.no_grad():
         return decode(start, best)
 
@@ -88,13 +89,13 @@ def noisy_inputs(start: Tensor, deviation: float, steps: int, ids: Tensor, seed:
 
 
 def fitted(
-    decoders: Decoders, inputs: Iterable[Tensor], masked: Tensor, mask: Tensor, lr: float, done: Done
+    forward: Decode, decoders: Decoders, inputs: Iterable[Tensor], masked: Tensor, mask: Tensor, lr: float, done: Done
 ) -> Decoders:
     """The decoders that came closest to the known pixels, of all steps of Adam from the given ones, one per input."""
     optimizer = torch.optim.Adam([p.requires_grad_() for p in decoders.values()], lr=lr)
     best, best_losses = decoders, masked.new_full((len(masked),), float("inf"))
     for x in inputs:
-        losses = F.mse_loss(decode(x, decoders) * mask, masked * mask, reduction="none").mean(dim=(1, 2, 3))  # (B,)
+        losses = F.mse_loss(forward(x, decoders) * mask, masked * mask, reduction="none").mean(dim=(1, 2, 3))  # (B,)
         better = best_losses > WORTH_KEEPING * losses.detach()
         best, best_losses = chosen(better, decoders, best), torch.where(better, losses.detach(), best_losses)
         optimizer.zero_grad(set_to_none=True)

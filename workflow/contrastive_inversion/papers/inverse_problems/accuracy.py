@@ -39,7 +39,7 @@ def measure(recipe: Accuracy, job: Job) -> tuple[list[dict[str, Any]], dict[str,
     for position in range(len(kept.parts), len(recipe.levels)):
         level = recipe.levels[position]
         linear = {h.head: weights_of(h, own, recipe, job) for h in level.heads if not beside(h)}
-        others = {h.head: tests.undistorted(level, str(h.encoder)) for h in level.heads if beside(h)}
+        others = {h.head: tests.undistorted(level.images, str(h.encoder)) for h in level.heads if beside(h)}
         kept.add(rows_of(level, encoder, linear, others, tests))
         progress.advance(position, 1)
     progress.close()
@@ -72,8 +72,8 @@ def rows_of(
             values.setdefault((head, "cosine"), []).append(F.cosine_similarity(embeddings, clean).mean().item())
     over = "severities" if level.severities else "instantiations"
     return [
-        {"head": head, "distortion": level.name, "metric": metric, "over": over, "values": found, "images": len(labels)}
-        for (head, metric), found in values.items()
+        {"head": head, "distortion": level.name, "metric": metric, "over": over, "values": each, "images": len(labels)}
+        for (head, metric), each in values.items()
     ]
 
 
@@ -93,6 +93,7 @@ class Tests:
     def __init__(self, recipe: Accuracy, job: Job) -> None:
         self.recipe, self.job = recipe, job
         self.read_once: dict[int | None, list[tuple[torch.Tensor, torch.Tensor]]] = {}
+        self.embedded_once: dict[tuple[int | None, str], torch.Tensor] = {}
 
     @functools.cached_property
     def data(self) -> store.Split:
@@ -115,11 +116,14 @@ class Tests:
         labels, views = self.views_of(level)
         return labels, (outputs.over(view, encoder, self.job.device) for view in views)
 
-    def undistorted(self, level: Level, encoder: str) -> torch.Tensor:
-        """What another encoder makes of a level's images before they are distorted: float32 (N, dim)."""
-        model, _, _ = networks.load(self.job.input(f"encoders/{encoder}"))
-        networks.placed(model, self.recipe.settings.precision, self.job)
-        return outputs.over(self.distorted(self.clean(level.images), [], 0), model, self.job.device)
+    def undistorted(self, count: int | None, encoder: str) -> torch.Tensor:
+        """What another encoder makes of so many images before they are distorted: float32 (N, dim)."""
+        if (count, encoder) not in self.embedded_once:
+            model, _, _ = networks.load(self.job.input(f"encoders/{encoder}"))
+            networks.placed(model, self.recipe.settings.precision, self.job)
+            clean = self.distorted(self.clean(count), [], 0)
+            self.embedded_once[count, encoder] = outputs.over(clean, model, self.job.device)
+        return self.embedded_once[count, encoder]
 
     def restored(self, blocks: Iterable[str], encoder: networks.Encoder) -> tuple[torch.Tensor, Iterable[torch.Tensor]]:
         """`embedded` of restored images, one view per instantiation; no more than a block is in memory."""

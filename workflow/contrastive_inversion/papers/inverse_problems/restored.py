@@ -14,6 +14,7 @@ from contrastive_inversion.base.job import Job, Progress
 from contrastive_inversion.data import batches, store
 from contrastive_inversion.distort.operators import corrupt
 from contrastive_inversion.distort.restoration import deep_decoder, non_local_means
+from contrastive_inversion.learn import networks
 from contrastive_inversion.papers.inverse_problems.recipes import Denoising, Inpainting, Restoration
 from contrastive_inversion.papers.inverse_problems.settings import DeepDecoder
 
@@ -39,11 +40,22 @@ def inpaint(recipe: Inpainting, job: Job) -> tuple[dict[str, Tensor], dict[str, 
     """Masked images after Deep Decoder fits: `images` float32 (1, N, 3, S, S) and `labels` (N,)."""
     data, index = block_of(recipe, recipe.settings.images, job)
     clean = batches.test_batch(data, index, recipe.images)
-    # the authors' script fitted what the first image's mask leaves
-    known = torch.zeros_like(index) if recipe.settings.mask == "stale" else index
-    mask = distorted(torch.ones_like(clean), known, data, recipe)[:, :1]  # (N, 1, S, S), 0 where a pixel is missing
+    mask = MASKS[recipe.settings.mask](clean, index, data, recipe)
     views = inpainted(distorted(clean, index, data, recipe), mask, index, recipe.settings, recipe.seed, job)
     return {"images": views[None], "labels": data.labels[index]}, {"images_restored": len(index)}
+
+
+def own_mask(clean: Tensor, index: Tensor, data: store.Split, recipe: Inpainting) -> Tensor:
+    """Which pixels a fit knows: (N, 1, S, S), 0 where one is missing."""
+    return distorted(torch.ones_like(clean), index, data, recipe)[:, :1]
+
+
+def stale_mask(clean: Tensor, index: Tensor, data: store.Split, recipe: Inpainting) -> Tensor:
+    """`own_mask` of the first test image for every image, which the authors' script never replaced."""
+    return own_mask(clean, torch.zeros_like(index), data, recipe)
+
+
+MASKS = {"own": own_mask, "stale": stale_mask}
 
 
 def block_of(recipe: Restoration, count: int | None, job: Job) -> tuple[store.Split, Tensor]:
@@ -66,8 +78,9 @@ def inpainted(masked: Tensor, mask: Tensor, ids: Tensor, settings: DeepDecoder, 
     groups = list(zip(masked.split(together), mask.split(together), ids.split(together), strict=True))
     progress = Progress(job, settings.steps * len(groups), 1)
     how = settings.model_dump(include={"channels", "upsamplings", "steps", "lr", "input_noise"})
-    how |= {"seed": seed, "done": lambda: progress.advance(progress.done, 1)}
-    restored = [deep_decoder(*(each.to(job.device) for each in group), **how).cpu() for group in groups]
+    how |= {"seed": seed, "compiled": settings.compile, "done": lambda: progress.advance(progress.done, 1)}
+    with networks.ROUNDINGS[settings.precision]():
+        restored = [deep_decoder(*(each.to(job.device) for each in group), **how).cpu() for group in groups]
     progress.close()
     return torch.cat(restored)
 

@@ -171,6 +171,8 @@ class DeepDecoder(Settings):
         None, description="test images that are restored; all where not set"
     )
     blocks: Blocks = Field(1, exclude=True, description=IN_BLOCKS)
+    precision: Literal["fp32", "tf32"] = Field("fp32", description="of the fits, on a GPU")
+    compile: bool = Field(False, description="compile the decoder")
     mask: Literal["own", "stale"] = Field("own", description="that a fit knows: its image's own, or the first image's")
 
 

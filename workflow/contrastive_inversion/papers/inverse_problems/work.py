@@ -113,7 +113,7 @@ def inpaint(recipe: Inpainting, behind: Behind) -> Work:
     image, picture = OUTPUTS_KEPT * 4 * layers / GB, 12 * size**2 / GB
     host = {"write": images * picture, "hash": images * picture}
     return Work(
-        device={"decode_fp32": images * settings.steps * step},
+        device={f"decode_{settings.precision}": images * settings.steps * step},
         host=total(host, reading(recipe.test, "test", int(images), behind)),
         gpu_gb=min(images, FITTED_TOGETHER) * image, image_gb=image, ram_gb=1 + 4 * images * picture,
         kept_gb=images * picture,
@@ -124,7 +124,7 @@ def measure(recipe: Accuracy, behind: Behind) -> Work:
     """Every view of every level embedded once; undistorted pictures are cropped once and lie on the device as bytes."""
     network, size = network_of(recipe.encoder, behind), recipe.images.image_size
     images = split_size(recipe.test, recipe.split, behind)
-    seen = sum(views_of(level, recipe, images, behind) + compared(level, images) for level in recipe.levels)
+    seen = sum(views_of(level, recipe, images, behind) for level in recipe.levels) + compared(recipe.levels, images)
     drawn = {level.images or images for level in recipe.levels if not (level.restored or level.severities)}
     stored = images * sum(len(level.severities or []) for level in recipe.levels)
     feed = reading(recipe.test, "test", sum(drawn) + stored, behind)
@@ -132,9 +132,15 @@ def measure(recipe: Accuracy, behind: Behind) -> Work:
     return dataclasses.replace(work, gpu_gb=work.gpu_gb + sum(drawn) * 3 * size**2 / GB)
 
 
-def compared(level: Level, images: int) -> int:
-    """How many images other encoders embed for a level, undistorted, to compare representations with theirs."""
-    return sum(head.key is None and head.encoder is not None for head in level.heads) * (level.images or images)
+def compared(levels: list[Level], images: int) -> int:
+    """How many images other encoders embed, undistorted and once, to compare representations with theirs."""
+    beside = {
+        (level.images or images, head.encoder)
+        for level in levels
+        for head in level.heads
+        if head.key is None and head.encoder is not None
+    }
+    return sum(count for count, _ in beside)
 
 
 def views_of(level: Level, recipe: Accuracy, images: int, behind: Behind) -> int:
