@@ -112,7 +112,7 @@ def network(encoder, folder):
     recipe = plan.recipe_of(product, STUDY)
     head = next(h for level in recipe.levels for h in level.heads if h.head == HEADS[encoder])
     assert isinstance(head, Head)
-    model = distances.model_of(head, True, recipe, Job(product, folder, "", recipe.inputs))
+    model = distances.model_of(recipe.encoder, head, True, recipe, Job(product, folder, "", recipe.inputs))
     data = store.split(Input(folder / "images/cifar10.safetensors"), "test")
     index = data.spread(20 * IMAGES)
     images, labels = batches.test_batch(data, index, Pictures(image_size=32, crop="random")), data.labels[index]

@@ -329,6 +329,31 @@ def test_pgd_walks_straight_to_a_plane_and_stops_behind_it(linear, loss):
     assert torch.allclose(found.images[found.success], expected, atol=1e-6)
 
 
+def test_a_transferred_attack_moves_along_the_source_s_normal_to_the_radius_and_is_judged_by_the_model(linear):
+    """On a plane whose normal has the cosine c with the source's, what lies nearer than c times the radius is wrong."""
+    source, images, _, _ = linear
+    model = Linear(seed=5).eval()
+    across = model.w - (model.w @ source.w) * source.w
+    model.w.copy_(0.6 * source.w + 0.8 * across / across.norm())
+    model.b.copy_(-model.w.sum() / 2)
+    labels, away = model(images).argmax(dim=1), model.score(images).abs()
+    agreed = labels == source(images).argmax(dim=1)
+    found = attacks.transferred(model, source, images, labels, epsilon=0.1, steps=40, step=0.01)
+    reached = agreed & (away < 0.6 * 0.1)
+    assert 0 < reached.sum() < agreed.sum() and torch.equal(found.success[agreed], reached[agreed])
+    assert torch.allclose(found.distance[found.success], torch.tensor(0.1, dtype=torch.float64))
+
+
+def test_a_transferred_attack_leaves_clean_errors_alone_and_checks_both_models(wrong_first):
+    model, images, labels = wrong_first
+    found = attacks.transferred(model, model, images, labels, epsilon=0.5)
+    assert found.clean_error[:10].all() and (found.distance[:10] == 0).all() and not found.success[:10].any()
+    training = Linear().train()
+    for pair in ((model, training), (training, model)):
+        with pytest.raises(ValueError, match="training mode"):
+            attacks.transferred(*pair, images, labels)
+
+
 def test_pgd_stays_in_the_box(linear):
     model, images, labels, _ = linear
     dark = (images - 0.45).clamp(0, 1)

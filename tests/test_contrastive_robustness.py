@@ -206,25 +206,32 @@ def test_attacks_run_as_described_or_as_the_published_code_had_them():
     plb = attacks.proximal_log_barrier(model, images, labels, "l2", seed=7, ids=ids, **PLB)
     start = attacks.random_start(images, 0.5, "l2", 7, ids)
     linf = attacks.pgd(model, images, labels, **PGD | LINF)
+    source = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(48, 3)).eval()
+    transferred = attacks.transferred(model, source, images, labels, **PGD)
     for settings, expected, other in (
         (Pgd(**PGD), pgd, misplaced), (Pgd(**PGD, misplaced=True), misplaced, pgd),
         (Pgd(**PGD, random_start=True), attacks.pgd(model, images, labels, start=start, **PGD), pgd),
-        (Pgd(**PGD | LINF), linf, pgd),
+        (Pgd(**PGD | LINF), linf, pgd), (Pgd(**PGD, transferred=True), transferred, pgd),
         (Plb(**PLB), plb, pgd), (Plb(**PLB, keep_best=False), published_attacks.losing_best(plb, images), plb),
     ):  # fmt: skip
-        found = distances.attacked(model, images, labels, ids, settings, 7)
+        found = distances.attacked(model, source, images, labels, ids, settings, 7)
         assert torch.equal(found.distance, expected.distance) and torch.equal(found.images, expected.images)
         assert not torch.equal(found.distance, other.distance)
-    assert not torch.equal(distances.attacked(model, images, labels, ids, Plb(**PLB), 8).distance, plb.distance)
-    assert not torch.equal(distances.attacked(model, images, labels, ids + 1, Plb(**PLB), 7).distance, plb.distance)
+    assert not torch.equal(distances.attacked(model, model, images, labels, ids, Plb(**PLB), 8).distance, plb.distance)
+    assert not torch.equal(
+        distances.attacked(model, model, images, labels, ids + 1, Plb(**PLB), 7).distance, plb.distance
+    )
 
 
 def test_checks_differ_from_the_study_s_pgd_alone():
     attacked = papers.study("simclr-authors").settings.attacks
     assert attacked.named("pgd").misplaced and attacked.named("plb") is attacked.plb
     assert attacked.named("pgd-long") == Pgd(epsilon=0.5, steps=100, step=0.02, loss="margin")
-    for wrong in ({"norm": "linf", "epsilon": 1.5}, {"misplaced": True, "random_start": True}):
-        with pytest.raises(ValueError, match="above 1, the box|neither another norm nor random starts"):
+    for wrong in (
+        {"norm": "linf", "epsilon": 1.5}, {"misplaced": True, "random_start": True},
+        {"misplaced": True, "transferred": True}, {"random_start": True, "transferred": True},
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match="above 1, the box|no other norm, random start or transfer|begins at the"):
             Pgd.model_validate(PGD | wrong)
 
 
@@ -371,21 +378,21 @@ def test_attacks_see_the_features_that_the_study_says(workplace, measured, monke
         clean.append(model)
         return over(tested, model, device)
 
-    def spied(model, images, labels, ids, attack, seed):
+    def spied(model, source, images, labels, ids, attack, seed):
         under_attack.append((model.normalised, ids.tolist(), seed))
         assert torch.equal(labels, test.labels[ids]) and torch.equal(images, workplace.pixels()[ids])
-        return attacked(model, images, labels, ids, attack, seed)
+        return attacked(model, source, images, labels, ids, attack, seed)
 
     monkeypatch.setattr(distances, "attacked", spied)
     monkeypatch.setattr(outputs, "over", seen)
     measured(seed=9, features=features, batch=4)
     ids = torch.linspace(0, 31, 8).round().long().tolist()  # spread over the classes
-    assert under_attack == [(features == "normalised", part, 9) for part in (ids[:4], ids[4:])] * 6
+    assert under_attack == [(features == "normalised", part, 9) for part in (ids[:4], ids[4:])] * 7
     assert len(clean) == 3 and all(model.normalised for model in clean)  # one for each share of the labels
 
 
 def test_an_attack_that_always_fails_moves_nothing_within_the_box(measured, monkeypatch):
-    def failed(model, images, labels, *rest):
+    def failed(model, source, images, labels, *rest):
         wrong = torch.arange(len(images)) % 4 == 0
         return attacks.Adversarial(images, torch.where(wrong, 0, float("inf")), wrong, wrong & False, wrong & False)
 
@@ -428,6 +435,51 @@ def test_the_supervised_penalty_has_the_study_s_scale(workplace):
         added[scale] = workplace.loss("supervised-lambda10", study) - workplace.loss("supervised", study)
     assert added["per_image"] == pytest.approx(48 * added["summed"], rel=0.01)
     assert abs(added["mean_loss"]) < added["summed"] / 20
+
+
+# --- an attack by another model's gradients -------------------------------------------------------------------------
+
+
+def test_a_transferred_attack_is_made_on_the_other_family_s_model_of_the_same_penalty_and_seed(tiny):
+    expected = {
+        "supervised-lambda1-seed2": ("contrastive-lambda1-seed2", "probe 100% on clean"),
+        "contrastive": ("supervised", "own"),
+    }
+    for encoder, (other, head) in expected.items():
+        recipe = plan.recipe_of(f"measurements/{encoder}/cifar10", tiny)
+        sources = {level.name: level.source for level in recipe.levels if level.source}
+        assert list(sources) == ["pgd-transfer"] and sources["pgd-transfer"].encoder == f"encoders/{other}"
+        assert (sources["pgd-transfer"].head.head, recipe.inputs.keys() >= {f"encoders/{other}"}) == (head, True)
+        assert (f"heads/{other}/cifar10" in recipe.inputs) == (head != "own")
+
+
+@pytest.mark.parametrize(
+    ("quantity", "said"),
+    [
+        ("supervised-labels10 | own | cifar10 | pgd-transfer | all@0.5", "has none of its penalty"),
+        ("finetuned | own | cifar10 | pgd-transfer | all@0.5", "has none of its penalty"),
+        ("supervised | own | cifar10 | pgd-transfer | all@0.5", "which nothing else in the study asks for"),
+    ],
+)
+def test_a_transfer_from_a_model_that_is_not_there_is_refused(workplace, quantity, said):
+    study = workplace.study(tables=[], figures=[], also=[quantity])
+    with pytest.raises(UserError, match=said):
+        plan.recipe_of(f"measurements/{quantity.split(' | ')[0]}/cifar10", study)
+
+
+def test_a_model_is_shown_what_was_made_on_the_other(workplace, tiny, monkeypatch):
+    """The source is the other family's network, and the model that of the measurement."""
+    product, seen, made = "measurements/supervised-lambda1/cifar10", [], attacks.transferred
+    workplace.make(product, tiny)
+
+    def spied(model, source, *rest, **told):
+        seen.append((model.normalised, source.normalised))
+        return made(model, source, *rest, **told)
+
+    monkeypatch.setattr(attacks, "transferred", spied)
+    recipe = plan.recipe_of(product, tiny)
+    distances.measure(recipe, Job(product, workplace.folder / tiny.name, "", recipe.inputs))
+    assert seen == [(False, True)]  # classifiers see raw features, probes those of unit length
 
 
 # --- the second training seed ---------------------------------------------------------------------------------------

@@ -180,6 +180,28 @@ def pgd(
     return moved(images, delta, right, clean_error, norm)
 
 
+def transferred(
+    model: Model, source: Model, images: Tensor, labels: Tensor, *, norm: str = "l2", epsilon: float = 0.5,
+    steps: int = 20, step: float = 0.05, loss: str = "margin",
+) -> Adversarial:  # fmt: skip
+    """PGD on another model, `source`, and what it does to a model whose own gradients nobody asked for.
+
+    It takes all its steps with every image, wrong or not: what just fools the source seldom fools another. Where it
+    finds more than an attack by the model's own gradients does, those gradients are masked.
+    Returns an Adversarial of the model. Raises ValueError as `pgd` does.
+    """
+    for each in (model, source):
+        check(each, images, labels)
+    check_radius(epsilon, images, norm)
+    delta = torch.zeros_like(images)
+    for _ in range(steps):
+        delta = delta + stride(source, images + delta, labels, loss, step, norm)
+        delta = projected(delta, images, epsilon, norm)
+    clean_error = misclassified(model, images, labels)
+    delta = torch.where(broadcast(clean_error, images), 0, delta)
+    return moved(images, delta, ~misclassified(model, images + delta, labels), clean_error, norm)
+
+
 def random_start(images: Tensor, epsilon: float, norm: str, seed: int, ids: Tensor) -> Tensor:
     """A random step of length epsilon, in l2 or linf, for each image: (N, C, H, W), drawn by its number in ids."""
     draws = rng.normal(images[0].numel(), seed, "pgd/start", ids).view_as(images).to(images.dtype)

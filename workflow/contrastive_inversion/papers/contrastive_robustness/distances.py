@@ -31,27 +31,32 @@ def measure(recipe: Distances, job: Job) -> tuple[list[Row], Row]:
     parts = [(level, head) for level in recipe.levels for head in level.heads]
     for level, head in parts[len(kept.parts) :]:
         normalised = level.settings is None or recipe.settings.features == "normalised"
-        model = model_of(head, normalised, recipe, job).to(job.device)
+        model = model_of(recipe.encoder, head, normalised, recipe, job)
         if level.settings is None:
             found = [clean_row(model, data, recipe, job)]
         else:
-            found = attacked_rows(model, data, level.metrics, level.settings, recipe, job)
+            other = level.source
+            source = model_of(other.encoder, other.head, normalised, recipe, job) if other else model
+            found = attacked_rows(model, source, data, level.metrics, level.settings, recipe, job)
         kept.add([{"head": head.head, "distortion": level.name} | row for row in found])
     return kept.rows, {}
 
 
-def model_of(head: Head, normalised: bool, recipe: Distances, job: Job) -> Model:
-    """The classifier that a head's text names: a network trained end to end, or an encoder with a probe."""
-    source = job.input(recipe.encoder)
+def model_of(encoder_of: str, head: Head, normalised: bool, recipe: Distances, job: Job) -> Model:
+    """The classifier that a head's text names, on the job's device: a network trained end to end, or with a probe.
+
+    encoder_of: the product that holds its encoder.
+    """
+    source = job.input(encoder_of)
     if head.key is None:
         tensors, record = store.load(source)
-        return load_model(tensors, Network.model_validate(record["recipe"]["network"]))
+        return load_model(tensors, Network.model_validate(record["recipe"]["network"])).to(job.device)
     encoder, _, _ = networks.load(source)
     tensors, _ = store.load(job.input(f"heads/{head.encoder}/{recipe.classes_of}"))
     weight, bias = tensors[f"{head.key}.weight"], tensors[f"{head.key}.bias"]
     linear = nn.Linear(weight.shape[1], weight.shape[0])
     linear.load_state_dict({"weight": weight, "bias": bias})
-    return Model(encoder, linear, normalised).eval().requires_grad_(False)
+    return Model(encoder, linear, normalised).eval().requires_grad_(False).to(job.device)
 
 
 def clean_row(model: Model, data: store.Split, recipe: Distances, job: Job) -> Row:
@@ -62,13 +67,13 @@ def clean_row(model: Model, data: store.Split, recipe: Distances, job: Job) -> R
 
 
 def attacked_rows(
-    model: Model, data: store.Split, wanted: list[str], attack: Pgd | Plb, recipe: Distances, job: Job
+    model: Model, source: Model, data: store.Split, wanted: list[str], attack: Pgd | Plb, recipe: Distances, job: Job
 ) -> list[Row]:
-    """One row per metric, and one with every image's own distance behind them."""
+    """One row per metric, and one with every image's own distance behind them; source: the model that is attacked."""
     chosen, found = data.spread(recipe.settings.images), []
     progress = Progress(job, 1, len(chosen))
     for index, images in batches.test_batches(data, recipe.images, recipe.settings.batch, job, chosen):
-        found.append(attacked(model, images, data.labels.to(job.device)[index], index, attack, recipe.seed))
+        found.append(attacked(model, source, images, data.labels.to(job.device)[index], index, attack, recipe.seed))
         progress.advance(0, len(index))
     progress.close()
     distances = torch.cat([each.distance for each in found]).cpu()  # (N,)
@@ -78,10 +83,14 @@ def attacked_rows(
     return [{"over": "images", "images": len(chosen)} | row for row in [*rows, raw(distances, wrong)]]
 
 
-def attacked(model: Model, images: Tensor, labels: Tensor, ids: Tensor, attack: Pgd | Plb, seed: int) -> Adversarial:
-    """One attack on one batch, as described or with the published code's mistake."""
+def attacked(
+    model: Model, source: Model, images: Tensor, labels: Tensor, ids: Tensor, attack: Pgd | Plb, seed: int
+) -> Adversarial:
+    """One attack on one batch, as described or with the published code's mistake; source: see `attacks.transferred`."""
     if isinstance(attack, Pgd):
-        told = attack.model_dump(exclude={"misplaced", "random_start", "norm"})
+        told = attack.model_dump(exclude={"misplaced", "random_start", "norm", "transferred"})
+        if attack.transferred:
+            return attacks.transferred(model, source, images, labels, norm=attack.norm, **told)
         if attack.misplaced:
             return published_attacks.pgd_misplaced(model, images, labels, **told)
         start = attacks.random_start(images, attack.epsilon, attack.norm, seed, ids) if attack.random_start else None

@@ -5,6 +5,7 @@ An encoder's name says how it was trained, on what share of the labels in percen
 """
 
 import re
+from dataclasses import replace
 from typing import Any
 
 from contrastive_inversion.base.errors import UserError, nearest
@@ -34,13 +35,32 @@ METRICS = {
 
 
 def check_level(quantity: Quantity, study: Study[Any]) -> None:
-    """Raise UserError for an unknown attack, and for a probe on anything but clean images."""
+    """Raise UserError for an unknown attack, a probe on anything but clean images, and a transfer from no model."""
     probe = quantities.probe_of(quantity, study.paper)
     if probe and probe.distortion != "clean":
         raise UserError("a probe sees clean images here: say 'probe F% on clean'")
     known = (*ATTACKS, *study.settings.attacks.checks)
     if quantity.distortion not in known:
         raise UserError(f"unknown attack '{quantity.distortion}'{nearest(quantity.distortion, known)}")
+    checks = study.settings.attacks.checks
+    if quantity.distortion in checks and study.settings.attacks.named(quantity.distortion).transferred:
+        counterpart(quantity)
+
+
+def counterpart(quantity: Quantity) -> Quantity:
+    """The same of the other family's model of the same penalty and seed, trained on all labels.
+
+    Raises UserError for a model that has none.
+    """
+    contrastive, supervised = CONTRASTIVE.fullmatch(quantity.encoder), SUPERVISED.fullmatch(quantity.encoder)
+    if contrastive:
+        return replace(quantity, encoder=quantity.encoder.replace("contrastive", "supervised"), head="own")
+    if supervised and not supervised["labels"]:
+        name = quantity.encoder.replace("supervised", "contrastive")
+        return replace(quantity, encoder=name, head="probe 100% on clean")
+    raise UserError(
+        f"no other model's attack can be shown to '{quantity.encoder}': it has none of its penalty beside it"
+    )
 
 
 def spread(quantity: Quantity) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 from pydantic import Field
 
+from contrastive_inversion.base.errors import UserError
 from contrastive_inversion.base.recipe import Recipe
 from contrastive_inversion.base.settings import Percent, Settings
 from contrastive_inversion.data.recipes import split_of
@@ -13,6 +14,7 @@ from contrastive_inversion.learn.settings import Network
 from contrastive_inversion.ledger import plan
 from contrastive_inversion.ledger.quantities import Head, Quantity, heads_of
 from contrastive_inversion.ledger.study import Study
+from contrastive_inversion.papers.contrastive_robustness import names
 from contrastive_inversion.papers.contrastive_robustness.settings import (
     Attacks,
     Classify,
@@ -76,13 +78,21 @@ class Heads(Recipe):
     images: Pictures
 
 
+class Source(Settings):
+    """A model that another one's attack is made on: the product that holds its encoder, and its head."""
+
+    encoder: str
+    head: Head
+
+
 class Level(Settings):
-    """Clean images or one attack: its heads, metrics and settings."""
+    """Clean images or one attack: its heads, metrics and settings; source: the head that it attacks in their place."""
 
     name: str
     heads: list[Head]
     metrics: list[str]
     settings: Pgd | Plb | None = None
+    source: Source | None = None
 
 
 class Distances(Recipe):
@@ -174,9 +184,12 @@ def measurements(study: OurStudy, encoder: str, data: str) -> Recipe:
     """Clean accuracy and attacks of an encoder's classifiers."""
     s, wanted = study.settings, plan.measured_of(encoder, data, study)
     levels = [level_of(study, encoder, name, wanted) for name in sorted({q.distortion for q in wanted})]
-    donors = sorted({head.encoder for level in levels for head in level.heads if head.encoder})
+    sources = [level.source for level in levels if level.source]
+    heads = [head for level in levels for head in level.heads] + [source.head for source in sources]
+    donors = sorted({head.encoder for head in heads if head.encoder})
     return Distances.of(
-        f"encoders/{encoder}", f"images/{data}", *(f"heads/{donor}/{data}" for donor in donors), seed=s.seed,
+        f"encoders/{encoder}", f"images/{data}", *(f"heads/{donor}/{data}" for donor in donors),
+        *(source.encoder for source in sources), seed=s.seed,
         encoder=f"encoders/{encoder}", test=f"images/{data}", levels=levels, images=plain(study), classes_of=data,
         settings=attacked(s.attacks, encoder), split=split_of(study, data, s.evaluate.split),
     )  # fmt: skip
@@ -192,8 +205,22 @@ def level_of(study: OurStudy, encoder: str, name: str, wanted: Iterable[Quantity
     if isinstance(settings, Pgd) and not encoder.startswith("contrastive"):
         settings = settings.but(misplaced=False)
     return Level(
-        name=name, heads=heads_of(here, study.paper), metrics=sorted({q.metric for q in here}), settings=settings
-    )
+        name=name, heads=heads_of(here, study.paper), metrics=sorted({q.metric for q in here}), settings=settings,
+        source=source_of(here[0], study) if isinstance(settings, Pgd) and settings.transferred else None,
+    )  # fmt: skip
+
+
+def source_of(quantity: Quantity, study: OurStudy) -> Source:
+    """The model that the attack of a quantity is made on. Raises UserError where the study fits no such probe."""
+    other = names.counterpart(quantity)
+    (head,) = heads_of([other], study.paper)
+    fitted = {probe.key for probe, _ in plan.probes(study).get(other.encoder, [])}
+    if head.key and head.key not in fitted:
+        raise UserError(
+            f"{study.place('also')}: '{quantity}' attacks '{other.encoder} | {other.head}', which nothing else in the "
+            "study asks for: add a quantity of it"
+        )
+    return Source(encoder=f"encoders/{other.encoder}", head=head)
 
 
 def attacked(settings: Attacks, encoder: str) -> Attacked:

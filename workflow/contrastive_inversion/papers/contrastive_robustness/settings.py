@@ -137,6 +137,9 @@ class Pgd(Settings):
     step: Positive = Field(description="length of a step")
     loss: Literal["ce", "margin"] = Field(description="that is raised: cross-entropy, or the margin of the logits")
     random_start: bool = Field(False, description="begin at a random point at the largest distance")
+    transferred: bool = Field(
+        False, description="images are made on the other family's model of the same penalty, and shown to this one"
+    )
     misplaced: bool = Field(
         False, description="gradients land on other images, as in the published code: of probes, on L2 alone"
     )
@@ -146,8 +149,10 @@ class Pgd(Settings):
         """Refuse what no attack does: misplaced gradients in another norm, and a radius beyond the box."""
         if self.norm == "linf" and self.epsilon > 1:
             raise refused(f"{self.epsilon:g} is above 1, the box, in linf", "epsilon")
-        if self.misplaced and (self.norm != "l2" or self.random_start):
-            raise refused("the published code has neither another norm nor random starts", "misplaced")
+        if self.misplaced and (self.norm != "l2" or self.random_start or self.transferred):
+            raise refused("the published code has no other norm, random start or transfer", "misplaced")
+        if self.transferred and self.random_start:
+            raise refused("a transferred attack begins at the image", "random_start")
         return self
 
 
