@@ -12,10 +12,10 @@ import torch
 from PIL import Image
 from scipy.io import savemat
 
-from contrastive_inversion.data import classes
+from contrastive_inversion.data import imagenet_classes
 from contrastive_inversion.distort import names
 
-WNIDS = classes.wnids("imagenet100_wnids.txt")
+WNIDS = imagenet_classes.wnids("imagenet100_wnids.txt")
 
 
 def photo(path, size=(60, 40), mode="RGB", kind="JPEG", **options):

@@ -19,7 +19,7 @@ from contrastive_inversion.data.settings import Pictures
 from contrastive_inversion.distort import attacks, published_attacks
 from contrastive_inversion.learn import architectures, losses, networks, outputs, pulse
 from contrastive_inversion.ledger import claims, layouts, plan, printed, quantities
-from contrastive_inversion.papers.contrastive_robustness import classifiers, distances, pretraining, probes, raw
+from contrastive_inversion.papers.contrastive_robustness import attack_distances, classifiers, pretraining, probes, raw
 from contrastive_inversion.papers.contrastive_robustness.settings import Pgd, Plb
 from contrastive_inversion.run import jobs
 
@@ -153,16 +153,20 @@ def test_a_classifier_is_read_back_as_it_was():
 def test_a_distance_counts_as_the_metric_says():
     found = torch.tensor([0.0, 0.1, 0.2, 0.4, float("inf")])
     wrong = torch.tensor([True, False, False, False, False])
-    assert distances.value("all@0.2", found, wrong, 0.5) == pytest.approx(60)
-    assert distances.value("printed@0.2", found, wrong, 0.5) == pytest.approx(200 / 3)
-    assert distances.value("median", found, wrong, 0.5) == pytest.approx(0.2)
-    assert distances.value("failed", found, wrong, 0.5) == 25
+    assert attack_distances.value("all@0.2", found, wrong, 0.5) == pytest.approx(60)
+    assert attack_distances.value("printed@0.2", found, wrong, 0.5) == pytest.approx(200 / 3)
+    assert attack_distances.value("median", found, wrong, 0.5) == pytest.approx(0.2)
+    assert attack_distances.value("failed", found, wrong, 0.5) == 25
     failures = torch.full((5,), float("inf"))
-    assert distances.value("median", failures, wrong, 0.5) == 0.5  # at least
-    assert distances.value("failed", failures, wrong, 0.5) == 100
-    assert distances.value("printed@0.2", failures, wrong, 0.5) == 0
+    assert attack_distances.value("median", failures, wrong, 0.5) == 0.5  # at least
+    assert attack_distances.value("failed", failures, wrong, 0.5) == 100
+    assert attack_distances.value("printed@0.2", failures, wrong, 0.5) == 0
     everything = torch.ones_like(wrong)
-    assert distances.value("median", found, everything, 0.5) == distances.value("failed", found, everything, 0.5) == 0
+    assert (
+        attack_distances.value("median", found, everything, 0.5)
+        == attack_distances.value("failed", found, everything, 0.5)
+        == 0
+    )
 
 
 @pytest.mark.parametrize("counted", ["all", "printed"])
@@ -170,8 +174,8 @@ def test_a_threshold_on_the_grid_of_steps_is_within_itself(counted):
     """PGD's strides add up to a threshold but for the last digits of float32, on either side of it."""
     found = torch.tensor([0.05]).cumsum(0) + torch.tensor([-3e-8, 0, 3e-8])
     assert (found <= 0.05).any() and (found > 0.05).any()
-    assert distances.value(f"{counted}@0.05", found, torch.zeros(3, dtype=torch.bool), 0.5) == 100
-    assert distances.value(f"{counted}@0.0499", found, torch.zeros(3, dtype=torch.bool), 0.5) == 0
+    assert attack_distances.value(f"{counted}@0.05", found, torch.zeros(3, dtype=torch.bool), 0.5) == 100
+    assert attack_distances.value(f"{counted}@0.0499", found, torch.zeros(3, dtype=torch.bool), 0.5) == 0
 
 
 @pytest.mark.parametrize("metric", ["median", "all@0.5", "printed@0.5"])
@@ -182,10 +186,10 @@ def test_a_standard_error_is_that_of_two_hundred_resamples(metric):
     found = torch.where(wrong, 0, 1.5 * torch.rand(60, generator=generator))
     random = np.random.default_rng(0)
     draws = [random.integers(0, 60, 60) for _ in range(200)]
-    expected = np.std([distances.value(metric, found[rows], wrong[rows], 55) for rows in draws], ddof=1)
-    row = distances.estimated(metric, found, wrong, 55)
+    expected = np.std([attack_distances.value(metric, found[rows], wrong[rows], 55) for rows in draws], ddof=1)
+    row = attack_distances.estimated(metric, found, wrong, 55)
     assert row["se"] == expected > 0
-    assert row["values"] == [distances.value(metric, found, wrong, 55)]
+    assert row["values"] == [attack_distances.value(metric, found, wrong, 55)]
 
 
 PGD = {"epsilon": 0.5, "steps": 3, "step": 0.2, "loss": "ce"}
@@ -214,12 +218,14 @@ def test_attacks_run_as_described_or_as_the_published_code_had_them():
         (Pgd(**PGD | LINF), linf, pgd), (Pgd(**PGD, transferred=True), transferred, pgd),
         (Plb(**PLB), plb, pgd), (Plb(**PLB, keep_best=False), published_attacks.losing_best(plb, images), plb),
     ):  # fmt: skip
-        found = distances.attacked(model, source, images, labels, ids, settings, 7)
+        found = attack_distances.attacked(model, source, images, labels, ids, settings, 7)
         assert torch.equal(found.distance, expected.distance) and torch.equal(found.images, expected.images)
         assert not torch.equal(found.distance, other.distance)
-    assert not torch.equal(distances.attacked(model, model, images, labels, ids, Plb(**PLB), 8).distance, plb.distance)
     assert not torch.equal(
-        distances.attacked(model, model, images, labels, ids + 1, Plb(**PLB), 7).distance, plb.distance
+        attack_distances.attacked(model, model, images, labels, ids, Plb(**PLB), 8).distance, plb.distance
+    )
+    assert not torch.equal(
+        attack_distances.attacked(model, model, images, labels, ids + 1, Plb(**PLB), 7).distance, plb.distance
     )
 
 
@@ -363,7 +369,7 @@ def measured(workplace, tiny):
     def measure(seed=1, **changes):
         recipe = plan.recipe_of(product, tiny)
         changed = recipe.model_copy(update={"seed": seed, "settings": recipe.settings.but(**changes)})
-        return distances.measure(changed, Job(product, workplace.folder / tiny.name, "", recipe.inputs))[0]
+        return attack_distances.measure(changed, Job(product, workplace.folder / tiny.name, "", recipe.inputs))[0]
 
     return measure
 
@@ -371,7 +377,7 @@ def measured(workplace, tiny):
 @pytest.mark.parametrize("features", ["normalised", "raw"])
 def test_attacks_see_the_features_that_the_study_says(workplace, measured, monkeypatch, features):
     """Clean images are classified by features of unit length in any case."""
-    attacked, over, under_attack, clean = distances.attacked, outputs.over, [], []
+    attacked, over, under_attack, clean = attack_distances.attacked, outputs.over, [], []
     test = workplace.split("test")
 
     def seen(tested, model, device):
@@ -383,7 +389,7 @@ def test_attacks_see_the_features_that_the_study_says(workplace, measured, monke
         assert torch.equal(labels, test.labels[ids]) and torch.equal(images, workplace.pixels()[ids])
         return attacked(model, source, images, labels, ids, attack, seed)
 
-    monkeypatch.setattr(distances, "attacked", spied)
+    monkeypatch.setattr(attack_distances, "attacked", spied)
     monkeypatch.setattr(outputs, "over", seen)
     measured(seed=9, features=features, batch=4)
     ids = torch.linspace(0, 31, 8).round().long().tolist()  # spread over the classes
@@ -396,7 +402,7 @@ def test_an_attack_that_always_fails_moves_nothing_within_the_box(measured, monk
         wrong = torch.arange(len(images)) % 4 == 0
         return attacks.Adversarial(images, torch.where(wrong, 0, float("inf")), wrong, wrong & False, wrong & False)
 
-    monkeypatch.setattr(distances, "attacked", failed)
+    monkeypatch.setattr(attack_distances, "attacked", failed)
     rows = {row["metric"]: row for row in measured() if row["distortion"] == "pgd"}
     assert rows["median"]["values"] == [0.5] and rows["failed"]["values"] == [100]
     assert rows["all@0.25"]["values"] == [25]
@@ -478,7 +484,7 @@ def test_a_model_is_shown_what_was_made_on_the_other(workplace, tiny, monkeypatc
 
     monkeypatch.setattr(attacks, "transferred", spied)
     recipe = plan.recipe_of(product, tiny)
-    distances.measure(recipe, Job(product, workplace.folder / tiny.name, "", recipe.inputs))
+    attack_distances.measure(recipe, Job(product, workplace.folder / tiny.name, "", recipe.inputs))
     assert seen == [(False, True)]  # classifiers see raw features, probes those of unit length
 
 

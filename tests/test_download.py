@@ -17,7 +17,7 @@ import pytest
 from contrastive_inversion import papers
 from contrastive_inversion.base import machine
 from contrastive_inversion.base.errors import UserError
-from contrastive_inversion.data import classes, download, readers, sources
+from contrastive_inversion.data import download, imagenet_classes, readers, sources
 from contrastive_inversion.data.settings import DATA_SET
 from contrastive_inversion.run import cli
 
@@ -210,7 +210,7 @@ def test_an_archive_cannot_write_outside_of_its_folder(tmp_path):
     assert not (tmp_path.parent / "escaped").exists()
 
 
-WNIDS = classes.wnids("imagenet100_wnids.txt")
+WNIDS = imagenet_classes.wnids("imagenet100_wnids.txt")
 OTHER = "n99999999"
 
 

@@ -189,7 +189,7 @@ CODE_EDITS = {
         ["encoders/student-*"], [],
     ),
     "the teacher's training": (
-        "papers/inverse_problems/teacher.py", "", "\n\ntrain = None\n", ["encoders/teacher"], [],
+        "papers/inverse_problems/clip_training.py", "", "\n\ntrain = None\n", ["encoders/teacher"], [],
     ),
     "galleries": ("papers/inverse_problems/samples.py", "", "\n\nmake = None\n", ["galleries/*"], []),
     "error bands doubled": ("show/figures.py", "m + sign * e", "m + 2 * sign * e", [], ["figure_*", "report"]),
@@ -450,7 +450,7 @@ def test_products_of_before_code_was_recorded_are_kept(results, sources):
     path = results / "smoke" / file_of("encoders/teacher")
     content, record = files.load(path)
     files.save(path, content, {key: value for key, value in record.items() if key != "made_by"})
-    sources.edit("papers/inverse_problems/teacher.py", "", "\n\ntrain = None\n")
+    sources.edit("papers/inverse_problems/clip_training.py", "", "\n\ntrain = None\n")
     assert fresh.Results(papers.study("smoke"), results).all_changes() == []
 
 

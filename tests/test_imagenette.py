@@ -10,7 +10,7 @@ from sklearn.metrics import label_ranking_average_precision_score
 
 from contrastive_inversion import papers
 from contrastive_inversion.base.errors import UserError
-from contrastive_inversion.data import classes, work
+from contrastive_inversion.data import imagenet_classes, work
 from contrastive_inversion.learn import metrics, networks
 from contrastive_inversion.ledger import claims, layouts, plan, printed, quantities
 from contrastive_inversion.ledger.measurements import Measurements
@@ -77,11 +77,13 @@ def test_a_data_set_is_left_out_by_name():
 
 
 def test_every_dog_counts_as_the_one_breed_that_imagenette_has():
-    shift = classes.label_shift("imagewoof_shift.csv")
-    assert [each.wnid for each in shift] == classes.wnids("imagewoof_wnids.txt") and len(shift) == 10
-    springer = classes.wnids("imagenette_wnids.txt").index("n02102040")
+    shift = imagenet_classes.label_shift("imagewoof_shift.csv")
+    assert [each.wnid for each in shift] == imagenet_classes.wnids("imagewoof_wnids.txt") and len(shift) == 10
+    springer = imagenet_classes.wnids("imagenette_wnids.txt").index("n02102040")
     assert {(each.label, each.index) for each in shift} == {("English springer", springer)}
-    assert classes.labels_of("imagewoof_shift.csv") == dict.fromkeys(classes.wnids("imagewoof_wnids.txt"), springer)
+    assert imagenet_classes.labels_of("imagewoof_shift.csv") == dict.fromkeys(
+        imagenet_classes.wnids("imagewoof_wnids.txt"), springer
+    )
 
 
 @pytest.mark.parametrize("network", [STUDY.settings.networks.student, STUDY.settings.networks.baseline])

@@ -8,7 +8,7 @@ import pytest
 
 from contrastive_inversion import papers
 from contrastive_inversion.base.errors import UserError
-from contrastive_inversion.data import classes
+from contrastive_inversion.data import imagenet_classes
 from contrastive_inversion.ledger import claims, layouts, plan, printed, quantities
 from contrastive_inversion.ledger.estimates import Estimate
 from contrastive_inversion.show import tables
@@ -70,7 +70,7 @@ def test_the_rule_of_bold_cells_is_that_of_the_print():
 
 
 def test_the_class_lists_are_complete_and_disjoint():
-    lists = [classes.wnids(f"imagenet100{b}_wnids.txt") for b in ("", "b")]
+    lists = [imagenet_classes.wnids(f"imagenet100{b}_wnids.txt") for b in ("", "b")]
     assert [len(set(wnids)) for wnids in lists] == [100, 100]
     assert not set(lists[0]) & set(lists[1])
 

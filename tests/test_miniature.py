@@ -22,7 +22,7 @@ import yaml
 import formats
 from contrastive_inversion import papers
 from contrastive_inversion.base import files
-from contrastive_inversion.data import classes, readers, sources
+from contrastive_inversion.data import imagenet_classes, readers, sources
 from contrastive_inversion.ledger import printed, quantities
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -72,7 +72,11 @@ XRAYS = [(f"{split}{i}.jpeg", ("Normal", "Pnemonia")[i % 2], split) for split in
 
 def write_data(root):
     """Every data set in its published format, some hundred images in all but ImageNet-C."""
-    both = [*formats.WNIDS, *classes.wnids("imagenet100b_wnids.txt"), *classes.labels_of("label_shift.csv")]
+    both = [
+        *formats.WNIDS,
+        *imagenet_classes.wnids("imagenet100b_wnids.txt"),
+        *imagenet_classes.labels_of("label_shift.csv"),
+    ]
     formats.imagenet(root / "imagenet", sorted(set(both)), lambda i: (260 + i % 7, 240 + i % 5))
     formats.imagenet_c(root / "imagenet-c")
     formats.cifar(root / "cifar", images=4)
@@ -118,7 +122,7 @@ def write_archives(root):
     """The archives of the study that needs no registration, as their publishers pack them: {source: file}."""
     for name in ("imagenette", "imagewoof"):
         tree = root / f"{name}2"
-        for i, wnid in enumerate(classes.wnids(f"{name}_wnids.txt")):
+        for i, wnid in enumerate(imagenet_classes.wnids(f"{name}_wnids.txt")):
             for split, count in (("train", 6), ("val", 4)):
                 for k in range(count):
                     formats.photo(tree / split / wnid / f"{wnid}_{k}.JPEG", (260 + i + k, 240 + k))

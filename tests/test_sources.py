@@ -23,7 +23,7 @@ from contrastive_inversion.base import files, machine, rng
 from contrastive_inversion.base.canonical import canonical, digest
 from contrastive_inversion.base.errors import UserError
 from contrastive_inversion.base.job import Input, Job
-from contrastive_inversion.data import batches, classes, crops, packing, prepare, readers, store
+from contrastive_inversion.data import batches, crops, imagenet_classes, packing, prepare, readers, store
 from contrastive_inversion.data import entries as entries_of
 from contrastive_inversion.data.settings import Images, Pictures
 from contrastive_inversion.distort import names
@@ -549,7 +549,9 @@ def test_a_resized_copy_is_refused_with_its_numbers(tmp_path):
             formats.photo(tmp_path / "val" / wnid / f"{i}_{k}.JPEG", (8 + k, 8))
     use(imagenet=tmp_path)
     with pytest.raises(UserError, match="val is a resized copy: of 1000 of its pictures 100% have a shorter side of 8"):
-        readers.some_of_imagenet("imagenet", tmp_path, classes.labels_of("imagenet100_wnids.txt"), {"test": None})
+        readers.some_of_imagenet(
+            "imagenet", tmp_path, imagenet_classes.labels_of("imagenet100_wnids.txt"), {"test": None}
+        )
 
 
 def spoil_missing_class(root):
@@ -625,13 +627,13 @@ def test_a_folder_that_is_not_set_or_not_there_names_the_key(monkeypatch, tmp_pa
 
 
 def test_label_shift_takes_five_classes_and_their_new_labels(imagenet):
-    for wnid in classes.labels_of("label_shift.csv"):
+    for wnid in imagenet_classes.labels_of("label_shift.csv"):
         for i in range(2):
             formats.photo(imagenet / "val" / wnid / f"{i}.JPEG")
     shift = {"classes": "label_shift.csv", "test": 10, "train": None}
     assert sorted({entry.label for entry in entries(**shift)["test"]}) == [8, 21, 40, 53, 68]
     assert readers.class_names(recipe(**shift).settings) == [
-        shown.name for shown in classes.label_shift("label_shift.csv")
+        shown.name for shown in imagenet_classes.label_shift("label_shift.csv")
     ]
 
 

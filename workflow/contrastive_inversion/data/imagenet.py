@@ -51,10 +51,10 @@ def split(key: str, root: Path, name: str, labels: Mapping[str, int]) -> list[En
     """
     place = f"config.yaml: data.{key}: {root}"
     try:
-        found = pictures(root, name, labels)
-        if found is None:
+        listing = pictures(root, name, labels)
+        if listing is None:
             raise UserError(f"{place} {unknown(root, name)}")
-        listed = sorted(found)
+        listed = sorted(listing)
     except OSError as error:
         raise UserError(f"{place}: {error.filename} cannot be read ({error.strerror})") from None
     check_classes(f"{place}: {name}", labels, {picture.wnid for picture in listed})
@@ -94,14 +94,14 @@ def classified(
 
     Raises UserError where classes and images are not of one another.
     """
-    found = list(flat)
-    strange = [picture.name for picture in found if Path(picture.name).stem not in classes]
-    if strange or len(found) != len(classes):
+    listing = list(flat)
+    strange = [picture.name for picture in listing if Path(picture.name).stem not in classes]
+    if strange or len(listing) != len(classes):
         which = f", {strange[0]} without one" if strange else ""
         raise UserError(
-            f"config.yaml: data.imagenet: {place}: {len(classes)} classes for its {len(found)} images{which}"
+            f"config.yaml: data.imagenet: {place}: {len(classes)} classes for its {len(listing)} images{which}"
         )
-    named = (picture._replace(wnid=classes[Path(picture.name).stem]) for picture in found)
+    named = (picture._replace(wnid=classes[Path(picture.name).stem]) for picture in listing)
     return [picture for picture in named if picture.wnid in wnids]
 
 
@@ -169,9 +169,9 @@ def synsets(root: Path) -> dict[int, str]:
     return {int(row[0]): str(row[1]) for row in rows}
 
 
-def check_classes(place: str, wnids: Collection[str], found: Collection[str]) -> None:
+def check_classes(place: str, wnids: Collection[str], present: Collection[str]) -> None:
     """Raise UserError unless every class has images."""
-    absent = [wnid for wnid in wnids if wnid not in found]
+    absent = [wnid for wnid in wnids if wnid not in present]
     if absent:
         first = ", ".join(absent[:3]) + (", ..." if len(absent) > 3 else "")
         raise UserError(f"{place} lacks images of {len(absent)} of {len(wnids)} classes ({first})")

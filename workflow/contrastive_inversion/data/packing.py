@@ -72,9 +72,9 @@ class Layout:
 def sizes_of(entries: Sequence[Entry], split: str) -> np.ndarray:
     """The sizes of a split's image files, read in the order in which they lie: int64 (N, 2)."""
     order = sorted(range(len(entries)), key=lambda i: entries[i].place)
-    found = on_all_cores(size_of, [entries[i] for i in order])
+    read = on_all_cores(size_of, [entries[i] for i in order])
     sizes = np.zeros((len(entries), 2), np.int64)
-    for i, size in zip(order, shown(found, f"{split} sizes", len(order)), strict=True):
+    for i, size in zip(order, shown(read, f"{split} sizes", len(order)), strict=True):
         sizes[i] = size
     return sizes
 

@@ -16,14 +16,14 @@ NAME = re.compile(r"(?P<stem>.+)_(?P<wnid>n\d{8})(?P<ending>\.\w+)")
 
 def shards(root: Path, split: str) -> list[Path]:
     """The shards of a split in a folder or its `data`, sorted. Raises UserError where some are missing."""
-    found = sorted(path for folder in (root / "data", root) for path in folder.glob(f"{split}-*-of-*.parquet"))
-    match = SHARD.fullmatch(found[0].name) if found else None
-    if match and len(found) != int(match["count"]):
+    paths = sorted(path for folder in (root / "data", root) for path in folder.glob(f"{split}-*-of-*.parquet"))
+    match = SHARD.fullmatch(paths[0].name) if paths else None
+    if match and len(paths) != int(match["count"]):
         raise UserError(
-            f"config.yaml: data.imagenet: {found[0].parent} has {len(found)} of {int(match['count'])} shards "
+            f"config.yaml: data.imagenet: {paths[0].parent} has {len(paths)} of {int(match['count'])} shards "
             f"{split}-*.parquet; fetch the others"
         )
-    return found
+    return paths
 
 
 def shard(path: Path) -> Any:

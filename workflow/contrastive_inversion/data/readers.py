@@ -14,7 +14,7 @@ import numpy as np
 
 from contrastive_inversion.base import machine
 from contrastive_inversion.base.errors import UserError
-from contrastive_inversion.data import classes, imagenet
+from contrastive_inversion.data import imagenet, imagenet_classes
 from contrastive_inversion.data.entries import Entry, size_of
 from contrastive_inversion.data.imagenet import pictures_in
 from contrastive_inversion.data.settings import CoronaHack, ImageNet, ImageNetC, Imagenette
@@ -87,9 +87,9 @@ def check_original(listed: Sequence[Entry], folder: Path, key: str) -> None:
         sample = sorted(listed, key=lambda entry: entry.place)[:JUDGED]
     else:
         sample = [listed[i] for i in np.linspace(0, len(listed) - 1, min(JUDGED, len(listed))).astype(int)]
-    if found := resized(np.array([size_of(entry) for entry in sample])):
+    if sides := resized(np.array([size_of(entry) for entry in sample])):
         raise UserError(
-            f"config.yaml: data.{key}: {folder} is a resized copy: of {len(sample)} of its pictures {found}; the "
+            f"config.yaml: data.{key}: {folder} is a resized copy: of {len(sample)} of its pictures {sides}; the "
             "study needs the original files"
         )
 
@@ -151,7 +151,7 @@ def entries(settings: InFiles) -> dict[str, list[Entry]]:
     """{split: entries} of a data set that lies in image files. Raises UserError for anything amiss."""
     if isinstance(settings, CoronaHack):
         return coronahack()
-    labels = classes.labels_of(settings.classes)
+    labels = imagenet_classes.labels_of(settings.classes)
     if isinstance(settings, ImageNetC):
         return released_imagenet_c(labels, settings.test)
     key, counts = KEYS[settings.source], {"train": settings.train, "test": settings.test}
@@ -167,7 +167,7 @@ def class_names(settings: InFiles) -> list[str]:
     from timm.data import ImageNetInfo
 
     describe = ImageNetInfo().label_name_to_description
-    return [describe(wnid).split(",")[0] for wnid in classes.labels_of(settings.classes)]
+    return [describe(wnid).split(",")[0] for wnid in imagenet_classes.labels_of(settings.classes)]
 
 
 def archive(source: str) -> dict[str, "torch.Tensor"]:

@@ -8,7 +8,7 @@ from contrastive_inversion.base.errors import UserError
 from contrastive_inversion.base.recipe import Recipe
 from contrastive_inversion.base.settings import Count, Name, Pixels, Settings, Share, Shares, refused
 from contrastive_inversion.data.characters import FIRST, SHIFTED
-from contrastive_inversion.data.classes import wnids
+from contrastive_inversion.data.imagenet_classes import wnids
 
 
 def rising(bounds: list[int]) -> list[int]:

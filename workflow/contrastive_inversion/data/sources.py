@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath
 
 from contrastive_inversion.base import machine
 from contrastive_inversion.base.errors import UserError
-from contrastive_inversion.data import classes, readers
+from contrastive_inversion.data import imagenet_classes, readers
 from contrastive_inversion.data.download import File, fetch, fetch_members, unpack
 from contrastive_inversion.data.settings import DataSet, ImageNetC
 
@@ -114,7 +114,7 @@ def fetch_archive(source: str, root: Path) -> str:
 
 def fetch_imagenet_c(root: Path, class_list: str) -> str:
     """Fetch some classes of the released ImageNet-C, archive by archive; whole archives are read, 66 GB in all."""
-    wnids = classes.labels_of(class_list)
+    wnids = imagenet_classes.labels_of(class_list)
     for name, (md5, corruptions) in IMAGENET_C.items():
         if not all((root / corruption).is_dir() for corruption in corruptions):
             file = File(f"{name}.tar", (f"{ZENODO}/{name}.tar",), "md5", md5)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from contrastive_inversion.base import machine
 from contrastive_inversion.base.recipe import Recipe
 from contrastive_inversion.base.work import GB, Amounts, Work
-from contrastive_inversion.data.classes import labels_of
+from contrastive_inversion.data.imagenet_classes import labels_of
 from contrastive_inversion.data.settings import (
     Archive,
     Characters,

@@ -54,13 +54,13 @@ def gradient(loss_of: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
     with torch.enable_grad():
         images = images.detach().requires_grad_()
         loss = loss_of(images)
-        found = torch.autograd.grad(loss, images, allow_unused=True)[0] if loss.requires_grad else None
-    if found is None:
+        slope = torch.autograd.grad(loss, images, allow_unused=True)[0] if loss.requires_grad else None
+    if slope is None:
         raise ValueError("the model has no gradient in its images: is there a no_grad, detach or rounding inside?")
-    if not found.isfinite().all():
-        count = int((~found.flatten(1).isfinite().all(dim=1)).sum())
+    if not slope.isfinite().all():
+        count = int((~slope.flatten(1).isfinite().all(dim=1)).sum())
         raise ValueError(f"the model's gradient is not finite in {count} of {len(images)} images")
-    return found
+    return slope
 
 
 def margin(logits: Tensor, labels: Tensor) -> Tensor:

@@ -88,7 +88,7 @@ def starts(
     model: Model, images: Tensor, labels: Tensor, noise: float, seed: int, ids: Tensor, wanted: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Noisy images that are misclassified: (N, C, H, W), and for which images one was found: bool (N,)."""
-    u, found = images.clone(), torch.zeros_like(wanted)
+    u, hits = images.clone(), torch.zeros_like(wanted)
     rows = torch.nonzero(wanted)[:, 0]
     for attempt in range(TRIES):
         if not len(rows):
@@ -96,9 +96,9 @@ def starts(
         draws = rng.normal(images[0].numel(), seed, "plb/start", ids[rows], attempt).view_as(images[rows])
         tried = (images[rows] + noise * GROWTH**attempt * draws.to(images.dtype)).clamp(0, 1)
         hit = misclassified(model, tried, labels[rows])
-        u[rows[hit]], found[rows[hit]] = tried[hit], True
+        u[rows[hit]], hits[rows[hit]] = tried[hit], True
         rows = rows[~hit]
-    return u, found
+    return u, hits
 
 
 def nearest(
@@ -115,10 +115,10 @@ def nearest(
         ahead = u - step * barrier_gradient(model, u, y, weight)
         pulled = (x + PROX[norm](ahead - x, pull)).clamp(0, 1)
         u, stuck = backed_up(model, pulled, u, y, back)
-        found = distance(u - x, norm)
-        better = found <= best_distance
+        now = distance(u - x, norm)
+        better = now <= best_distance
         best = torch.where(broadcast(better, x), u, best)
-        best_distance = torch.where(better, found, best_distance)
+        best_distance = torch.where(better, now, best_distance)
         gave_up |= stuck
     return best, gave_up
 
@@ -243,8 +243,8 @@ def moved(images: Tensor, delta: Tensor, right: Tensor, clean_error: Tensor, nor
     """The outcome for images that were moved by delta, and then were right: bool (N,), or not."""
     length = distance(delta, norm)
     broken = ~right & (length > 0)
-    found = torch.where(broken, length, torch.where(clean_error, 0.0, float("inf")))
+    distances = torch.where(broken, length, torch.where(clean_error, 0.0, float("inf")))
     return Adversarial(
-        torch.where(broadcast(broken, images), images + delta, images), found, clean_error, broken & ~clean_error,
+        torch.where(broadcast(broken, images), images + delta, images), distances, clean_error, broken & ~clean_error,
         gave_up=torch.zeros_like(broken),
     )  # fmt: skip

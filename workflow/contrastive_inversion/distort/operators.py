@@ -37,8 +37,10 @@ def corrupt(images: Tensor, spec: Specification, seed: int, purpose: str, ids: T
 
 
 def parameters(images: Tensor, op: Operation, draws: Draws) -> Tensor:
-    """What an operation draws before it looks at an image: of a mask the pixels that it keeps, bool (B, H * W); of noise
-    and blur the levels, float64 (B,); of jitter its factors and order, (B, 8); of grey nothing.
+    """What an operation draws before it looks at an image.
+
+    Of a mask the pixels that it keeps, bool (B, H * W); of noise and blur the levels, float64 (B,); of jitter its
+    factors and order, (B, 8); of grey nothing.
     """
     match op:
         case Mask():

@@ -32,10 +32,10 @@ def polished(model: Model, u: Tensor, x: Tensor, y: Tensor, norm: str, rounds: i
         slope /= broadcast(distance(slope, "l2").clamp(min=1e-12), x)
         normal = MEMORY * normal + (1 - MEMORY) * slope
         at, crossed = first_wrong(model, PATHS[norm](x, normal), y)
-        found = distance(at - x, norm)
-        better = crossed & (found < nearest)
+        now = distance(at - x, norm)
+        better = crossed & (now < nearest)
         best = torch.where(broadcast(better, x), at, best)
-        nearest = torch.where(better, found, nearest)
+        nearest = torch.where(better, now, nearest)
     return best
 
 

@@ -33,14 +33,14 @@ def pgd_misplaced(
     return attacks.moved(images, delta, right, clean_error)
 
 
-def losing_best(found: Adversarial, images: Tensor) -> Adversarial:
+def losing_best(adversarial: Adversarial, images: Tensor) -> Adversarial:
     """What `attacks.proximal_log_barrier` found of some images, but an image of a step that gave up is lost.
 
     Such a step put the original, at distance 0, in the place of the nearest image so far.
     """
     return replace(
-        found,
-        images=torch.where(broadcast(found.gave_up, images), images, found.images),
-        distance=torch.where(found.gave_up, 0, found.distance),
-        success=found.success & ~found.gave_up,
+        adversarial,
+        images=torch.where(broadcast(adversarial.gave_up, images), images, adversarial.images),
+        distance=torch.where(adversarial.gave_up, 0, adversarial.distance),
+        success=adversarial.success & ~adversarial.gave_up,
     )

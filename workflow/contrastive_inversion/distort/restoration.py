@@ -93,13 +93,13 @@ def fitted(
 ) -> Decoders:
     """The decoders that came closest to the known pixels, of all steps of Adam from the given ones, one per input."""
     optimizer = torch.optim.Adam([p.requires_grad_() for p in decoders.values()], lr=lr)
-    best, best_losses = decoders, masked.new_full((len(masked),), float("inf"))
+    best, smallest = decoders, masked.new_full((len(masked),), float("inf"))
     for x in inputs:
-        losses = F.mse_loss(forward(x, decoders) * mask, masked * mask, reduction="none").mean(dim=(1, 2, 3))  # (B,)
-        better = best_losses > WORTH_KEEPING * losses.detach()
-        best, best_losses = chosen(better, decoders, best), torch.where(better, losses.detach(), best_losses)
+        misfit = F.mse_loss(forward(x, decoders) * mask, masked * mask, reduction="none").mean(dim=(1, 2, 3))  # (B,)
+        better = smallest > WORTH_KEEPING * misfit.detach()
+        best, smallest = chosen(better, decoders, best), torch.where(better, misfit.detach(), smallest)
         optimizer.zero_grad(set_to_none=True)
-        losses.sum().backward()  # a sum keeps the images' gradients apart
+        misfit.sum().backward()  # a sum keeps the images' gradients apart
         optimizer.step()
         done()
     return best

@@ -48,10 +48,10 @@ def informed(study: Study[Any], results: Path) -> Study[Any]:
 
 def is_overruled(kind: str, study: Study[Any]) -> bool:
     """Whether a study declares a spread more nearly than it says where measured ones are."""
-    files = list(study.files)
-    if not files or kind not in study.settings.training_spread:
+    layers = list(study.files)
+    if not layers or kind not in study.settings.training_spread:
         return False
-    return files.index(speaker(f"training_spread.{kind}", files)) < files.index(speaker("spreads", files))
+    return layers.index(speaker(f"training_spread.{kind}", layers)) < layers.index(speaker("spreads", layers))
 
 
 def of_study(study: Study[Any], results: Path) -> pd.DataFrame:

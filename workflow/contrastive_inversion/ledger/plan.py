@@ -27,9 +27,9 @@ from contrastive_inversion.ledger.study import Study
 @functools.cache
 def of_table(number: int, study: Study[Any]) -> list[Quantity]:
     """The quantities of a table's cells, and those by which claims go in their place."""
-    quantities = [cell.quantity for cell in printed.cells_of(number, study.paper)]
-    standing_in = [layouts.by_other_metric(quantity, study) for quantity in quantities]
-    return with_data([*quantities, *standing_in], study)
+    printed_here = [cell.quantity for cell in printed.cells_of(number, study.paper)]
+    standing_in = [layouts.by_other_metric(quantity, study) for quantity in printed_here]
+    return with_data([*printed_here, *standing_in], study)
 
 
 def with_data(wanted: Iterable[Quantity], study: Study[Any]) -> list[Quantity]:

@@ -146,10 +146,10 @@ def power(
     """
     if estimates is None:
         estimates = [Estimate(float(c.value), float(c.se) if c.se else None, printed.INSTANTIATIONS) for c in cells]
-    losses = [loss * study.paper.metric(cell.quantity.metric).point for cell in cells]
+    points = [loss * study.paper.metric(cell.quantity.metric).point for cell in cells]
     scored = scores(cells, estimates, study)
     alpha = FALSE_ALARM_RATE / max(len(scored), 1)
-    chances = [chance_of_finding(losses[i], each, alpha) for i, each in scored.items()]
+    chances = [chance_of_finding(points[i], each, alpha) for i, each in scored.items()]
     return float(np.median(chances)) if chances else math.nan
 
 

@@ -110,8 +110,8 @@ def weights_of(study: Study[Any]) -> dict[str, str]:
 
 def costs_of(recipes: Recipes, study: Study[Any], results: Path) -> dict[str, Cost]:
     """What the jobs of some products cost here."""
-    machine = costs.machine_of(study, results)
-    return {product: costs.cost(product, study, machine) for product in recipes}
+    ours = costs.machine_of(study, results)
+    return {product: costs.cost(product, study, ours) for product in recipes}
 
 
 def disk(job_costs: Mapping[str, Cost], study: Study[Any], results: Path) -> str:

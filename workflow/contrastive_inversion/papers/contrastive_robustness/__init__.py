@@ -44,7 +44,9 @@ PAPER = Paper(
             recipes.Finetuning, 1, f"{HERE}.classifiers:finetune", work.finetune, True, "finetuned.batch"
         ),
         "logistic": JobKind(recipes.Heads, 1, f"{HERE}.probes:fit", work.heads),
-        "attack": JobKind(recipes.Distances, 2, f"{HERE}.distances:measure", work.measure, smaller="attacks.batch"),
+        "attack": JobKind(
+            recipes.Distances, 2, f"{HERE}.attack_distances:measure", work.measure, smaller="attacks.batch"
+        ),
     },
     check_level=names.check_level,
     spread=names.spread,

@@ -55,7 +55,7 @@ PAPER = Paper(
         **data.JOBS,
         "transcribe": printed.TRANSCRIBE,
         "weights": JobKind(Weights, 1, "learn.published_weights:read", work.published),
-        "clip": JobKind(recipes.ClipTraining, 1, f"{HERE}.teacher:train", work.of_trained, True, "teacher.batch"),
+        "clip": JobKind(recipes.ClipTraining, 1, f"{HERE}.clip_training:train", work.of_trained, True, "teacher.batch"),
         "supervised": JobKind(
             recipes.SupervisedTraining,
             1,

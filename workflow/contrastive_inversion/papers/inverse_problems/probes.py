@@ -46,8 +46,8 @@ def fit_of(spec: ProbeSpec, settings: Probes) -> Fit:
     period = chosen.period
     if period and chosen is not settings.clean:
         period = period * spec.fraction / 100
-    schedule = Schedule(lr=chosen.lr, schedule=chosen.schedule, period=period)
-    return Fit(torch.optim.Adam, schedule, chosen.epochs, chosen.batch, f"probe/{spec.key}")
+    decay = Schedule(lr=chosen.lr, schedule=chosen.schedule, period=period)
+    return Fit(torch.optim.Adam, decay, chosen.epochs, chosen.batch, f"probe/{spec.key}")
 
 
 def fit(recipe: Heads, job: Job) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:

@@ -349,8 +349,8 @@ def level_of(study: OurStudy, data: str, name: str, wanted: Iterable[Quantity]) 
     here = [q for q in wanted if q.distortion == name]
     level = Level(name=name, heads=heads_of(here, study.paper), metrics=sorted({q.metric for q in here}))
     if method := names.restoration(name):
-        found = restored(study, data, name, method)
-        return level.model_copy(update={"restored": found, "constants": constants_of(study, name)})
+        blocks_of_level = restored(study, data, name, method)
+        return level.model_copy(update={"restored": blocks_of_level, "constants": constants_of(study, name)})
     if names.is_imagenet_c(data, study):
         return level.model_copy(update={"severities": SEVERITIES})
     distortion, others = specification(names.distortion_of(name), study.settings), names.restored_by(name)

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from contrastive_inversion.data import classes
+from contrastive_inversion.data import imagenet_classes
 from contrastive_inversion.data.settings import ImageNet, Imagenette
 from contrastive_inversion.papers.inverse_problems.recipes import OurStudy
 
@@ -24,5 +24,5 @@ def label_shift(study: OurStudy) -> "pd.DataFrame":
         return pd.DataFrame(lines, columns=["Character", "Code point", "New label", "Its code point", "Index"])
     assert isinstance(settings, ImageNet | Imagenette)
     heads = ["ImageNet class", "wnid", "New label", "Its wnid", "Index"]
-    shifted = [(s.name, s.wnid, s.label, s.label_wnid, s.index) for s in classes.label_shift(settings.classes)]
+    shifted = [(s.name, s.wnid, s.label, s.label_wnid, s.index) for s in imagenet_classes.label_shift(settings.classes)]
     return pd.DataFrame(shifted, columns=heads)

@@ -33,12 +33,12 @@ def measure(recipe: Distances, job: Job) -> tuple[list[Row], Row]:
         normalised = level.settings is None or recipe.settings.features == "normalised"
         model = model_of(recipe.encoder, head, normalised, recipe, job)
         if level.settings is None:
-            found = [clean_row(model, data, recipe, job)]
+            rows = [clean_row(model, data, recipe, job)]
         else:
             other = level.source
             source = model_of(other.encoder, other.head, normalised, recipe, job) if other else model
-            found = attacked_rows(model, source, data, level.metrics, level.settings, recipe, job)
-        kept.add([{"head": head.head, "distortion": level.name} | row for row in found])
+            rows = attacked_rows(model, source, data, level.metrics, level.settings, recipe, job)
+        kept.add([{"head": head.head, "distortion": level.name} | row for row in rows])
     return kept.rows, {}
 
 
@@ -70,14 +70,14 @@ def attacked_rows(
     model: Model, source: Model, data: store.Split, wanted: list[str], attack: Pgd | Plb, recipe: Distances, job: Job
 ) -> list[Row]:
     """One row per metric, and one with every image's own distance behind them; source: the model that is attacked."""
-    chosen, found = data.spread(recipe.settings.images), []
+    chosen, parts = data.spread(recipe.settings.images), []
     progress = Progress(job, 1, len(chosen))
     for index, images in batches.test_batches(data, recipe.images, recipe.settings.batch, job, chosen):
-        found.append(attacked(model, source, images, data.labels.to(job.device)[index], index, attack, recipe.seed))
+        parts.append(attacked(model, source, images, data.labels.to(job.device)[index], index, attack, recipe.seed))
         progress.advance(0, len(index))
     progress.close()
-    distances = torch.cat([each.distance for each in found]).cpu()  # (N,)
-    wrong = torch.cat([each.clean_error for each in found]).cpu()  # (N,)
+    distances = torch.cat([each.distance for each in parts]).cpu()  # (N,)
+    wrong = torch.cat([each.clean_error for each in parts]).cpu()  # (N,)
     reached = attack.epsilon if isinstance(attack, Pgd) else distances.nan_to_num(posinf=0).max().item()
     rows = [estimated(metric, distances, wrong, reached) for metric in wanted]
     return [{"over": "images", "images": len(chosen)} | row for row in [*rows, raw(distances, wrong)]]
@@ -96,8 +96,8 @@ def attacked(
         start = attacks.random_start(images, attack.epsilon, attack.norm, seed, ids) if attack.random_start else None
         return attacks.pgd(model, images, labels, norm=attack.norm, start=start, **told)
     told = attack.model_dump(exclude={"keep_best"})
-    found = attacks.proximal_log_barrier(model, images, labels, "l2", seed=seed, ids=ids, **told)
-    return found if attack.keep_best else published_attacks.losing_best(found, images)
+    adversarial = attacks.proximal_log_barrier(model, images, labels, "l2", seed=seed, ids=ids, **told)
+    return adversarial if attack.keep_best else published_attacks.losing_best(adversarial, images)
 
 
 def estimated(metric: str, distances: Tensor, wrong: Tensor, reached: float) -> Row:

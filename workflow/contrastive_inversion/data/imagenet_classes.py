@@ -22,7 +22,7 @@ class Shift:
 
 def wnids(list_name: str) -> list[str]:
     """The classes of a list, sorted: a label is a wnid's position here. Raises UserError for an unknown list."""
-    known = [found.name for found in LISTS.iterdir()]
+    known = [path.name for path in LISTS.iterdir()]
     if list_name not in known:
         raise UserError(f"classes: there is no list '{list_name}'{nearest(list_name, known)}")
     return sorted((LISTS / list_name).read_text().split())
