@@ -10,6 +10,7 @@ from contrastive_inversion.data.settings import (
     Archive,
     Characters,
     CoronaHack,
+    CorruptedPhotographs,
     DataSet,
     Drawn,
     GeneratedImageNetC,
@@ -31,15 +32,13 @@ CLASSES = 100  # of most data sets
 POOL = 1419  # characters, with the fonts of matplotlib 3.11
 SCANS = 1797  # of scikit-learn's digits
 SEVERITIES = 5
-Behind = Mapping[str, Recipe]  # the recipes of a job's inputs, by product
+Behind = Mapping[str, Recipe]  # the recipes of a job's inputs and of theirs, by product
 
 
 def count(settings: DataSet, split: str) -> int:
-    """How many pictures a split of a data set has; of ImageNet-C, each of its levels."""
+    """How many pictures a split of a data set has; of the released ImageNet-C, each of its levels."""
     if settings.source in PUBLISHED:
         return dict(zip(("train", "test"), PUBLISHED[settings.source], strict=True)).get(split, 0)
-    if isinstance(settings, GeneratedImageNetC):
-        return settings.images_per_class * CLASSES
     if settings.source == "digits" and split == "test":
         return SCANS - int(settings.train or 0)
     each = classes_of(settings) if isinstance(settings, Characters) else 1
@@ -47,9 +46,19 @@ def count(settings: DataSet, split: str) -> int:
 
 
 def split_size(product: str, split: str, behind: Behind) -> int:
-    """How many pictures a split of an image store has, `images/cifar10`, say."""
+    """How many pictures a split of an image store has, `images/cifar10`, say; of ImageNet-C, each of its levels."""
     source = behind[product]
-    return count(source.settings, split) if isinstance(source, Images) else 0
+    if not isinstance(source, Images):
+        return 0
+    if isinstance(source.settings, GeneratedImageNetC):
+        return of_a_level(source.settings, behind)
+    return count(source.settings, split)
+
+
+def of_a_level(settings: GeneratedImageNetC, behind: Behind) -> int:
+    """How many pictures each level has of an ImageNet-C that is made from another store's."""
+    source = behind[f"images/{settings.classes_of}"]
+    return settings.images_per_class * (classes_of(source.settings) if isinstance(source, Images) else 0)
 
 
 def classes_of(settings: DataSet) -> int:
@@ -65,8 +74,7 @@ def every_picture(settings: DataSet, behind: Behind) -> int:
     """How many pictures a store holds."""
     levels = len(IMAGENET_C) * SEVERITIES
     if isinstance(settings, GeneratedImageNetC):
-        source = behind[f"images/{settings.classes_of}"]
-        return levels * settings.images_per_class * (classes_of(source.settings) if isinstance(source, Images) else 0)
+        return levels * of_a_level(settings, behind)
     if isinstance(settings, ImageNetC):
         return levels * count(settings, "test")
     return sum(count(settings, split) for split in ("train", "validation", "test"))
@@ -100,7 +108,7 @@ def store(recipe: Images, behind: Behind) -> Work:
         case Characters() | Photographs():
             host["draw"] = pictures
         case GeneratedImageNetC():
-            host["corrupt"] = pictures
+            host["corrupt_photo" if isinstance(recipe, CorruptedPhotographs) else "corrupt"] = pictures
         case ImageNet() | Imagenette() | ImageNetC() | CoronaHack() as settings:
             host["header"] = pictures
             host["decode"] = pictures * is_packed(settings) * bytes_of_picture(recipe) / BYTES_OF_PHOTO

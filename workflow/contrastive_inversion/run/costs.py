@@ -71,7 +71,7 @@ def of_paper(key: str, study: Study[Any]) -> bool:
 def work_of(product: str, study: Study[Any]) -> Work:
     """The work of the job that makes a product."""
     recipe = plan.recipe_of(product, study)
-    behind = {name: plan.recipe_of(name, study) for name in recipe.inputs}
+    behind = plan.with_inputs(recipe.inputs, study)
     return study.paper.jobs[study.paper.kind_of(recipe)].work(recipe, behind)
 
 
