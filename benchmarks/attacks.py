@@ -27,7 +27,7 @@ from contrastive_inversion.data.settings import Pictures
 from contrastive_inversion.distort import attacks, norms
 from contrastive_inversion.ledger import plan
 from contrastive_inversion.ledger.quantities import Head
-from contrastive_inversion.papers.contrastive_robustness import distances
+from contrastive_inversion.papers.contrastive_robustness import attack_distances
 from contrastive_inversion.run import jobs
 
 torch.set_num_threads(1)
@@ -112,7 +112,7 @@ def network(encoder, folder):
     recipe = plan.recipe_of(product, STUDY)
     head = next(h for level in recipe.levels for h in level.heads if h.head == HEADS[encoder])
     assert isinstance(head, Head)
-    model = distances.model_of(recipe.encoder, head, True, recipe, Job(product, folder, "", recipe.inputs))
+    model = attack_distances.model_of(recipe.encoder, head, True, recipe, Job(product, folder, "", recipe.inputs))
     data = store.split(Input(folder / "images/cifar10.safetensors"), "test")
     index = data.spread(20 * IMAGES)
     images, labels = batches.test_batch(data, index, Pictures(image_size=32, crop="random")), data.labels[index]

@@ -163,7 +163,7 @@ CHECKPOINT = 'return content["epoch"], content["history"]'
 # what it is: the file, its text (none: at the end), what it becomes, changed products, what is drawn again
 CODE_EDITS = {
     "masks inverted": (
-        "distort/operators.py", "keep = (rank > threshold)", "keep = (rank <= threshold)",
+        "distort/operators.py", "return (rank > threshold)", "return (rank <= threshold)",
         ["encoders/[sbr]*", "heads/*", "measurements/*", "inpainted/*", "galleries/*"], [],
     ),
     "learning rate halved": (

@@ -27,7 +27,7 @@ from contrastive_inversion.learn import loop, networks
 from contrastive_inversion.learn.loop import Descent, Watch, fit, steps_of
 from contrastive_inversion.learn.settings import Training
 from contrastive_inversion.ledger import plan
-from contrastive_inversion.papers.inverse_problems import baselines, students, teacher
+from contrastive_inversion.papers.inverse_problems import baselines, clip_training, students
 from contrastive_inversion.papers.inverse_problems.recipes import ClipTraining, Distillation, SupervisedTraining
 from contrastive_inversion.run import jobs
 
@@ -457,7 +457,7 @@ def test_sixteen_bits_of_input_are_those_of_the_normalised_images_of_the_student
 
 @pytest.mark.parametrize(
     ("train", "recipe"),
-    [(students.train, distillation), (baselines.train, supervision), (teacher.train, captioned)],
+    [(students.train, distillation), (baselines.train, supervision), (clip_training.train, captioned)],
 )
 def test_a_training_flips_its_pictures_as_its_recipe_says(tmp_path, train, recipe):
     """Always mirrored, pictures train what a store of mirrored pictures trains; and that is something else."""
@@ -508,7 +508,7 @@ def test_a_baseline_s_first_loss_is_the_cross_entropy_of_distorted_images(job):
 
 
 def test_captions_are_the_means_of_their_words():
-    tower = teacher.BagOfWords(["white dog", "black dog", "cat"], 4)
+    tower = clip_training.BagOfWords(["white dog", "black dog", "cat"], 4)
     weight = {word: tower.embedding.weight[i] for i, word in enumerate(("black", "cat", "dog", "white"))}
     expected = torch.stack([weight["cat"], (weight["white"] + weight["dog"]) / 2])
     assert torch.allclose(tower(torch.tensor([2, 0])), expected)
@@ -517,8 +517,8 @@ def test_captions_are_the_means_of_their_words():
 def test_the_caption_loss_is_clip_s_where_captions_are_distinct_and_has_its_closed_form_where_not():
     axes, e = torch.eye(3), math.exp(2)  # what a pair gives whose similarity is 1; others give 1
     both_ways = math.log(1 + 2 / e)
-    assert teacher.clip_loss(5 * axes, axes, torch.arange(3), 0.5).item() == pytest.approx(both_ways)
+    assert clip_training.clip_loss(5 * axes, axes, torch.arange(3), 0.5).item() == pytest.approx(both_ways)
     # two images share the first caption: as rows [2, 0], [2, 0], [0, 2]; as columns each of the two has half of it
     rows, columns = math.log(1 + 1 / e), (math.log(2 + 1 / e) + math.log(1 + 2 / e)) / 2
-    found = teacher.clip_loss(axes[[0, 0, 1]], axes[:2], torch.tensor([0, 0, 1]), 0.5).item()
+    found = clip_training.clip_loss(axes[[0, 0, 1]], axes[:2], torch.tensor([0, 0, 1]), 0.5).item()
     assert found == pytest.approx((rows + columns) / 2)
