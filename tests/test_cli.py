@@ -16,7 +16,7 @@ from ledgers import transcribe
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["table", "1", "--study", "dmeo"], "there is no study 'dmeo'; did you mean 'demo'?"),
+        (["table", "1", "--study", "dmeo"], "--study: there is no study 'dmeo'; did you mean 'demo'?"),
         (["table", "1"], "student-rm50/imagenet100.json: missing; run snakemake to make it"),
         (["recipe", "encoders"], "'encoders' is no product; known: images/{data}, encoders/{encoder}"),
         (["recipe", "encoders/student-rn90"], "unknown distortion 'rn90'; did you mean 'rm90'?"),

@@ -293,6 +293,9 @@ def test_a_quantity_of_which_one_training_is_missing_has_no_value(measured):
         (lambda c: c["rows"][0].update(values=[math.nan]), "holds a value that is not a finite number"),
         (lambda c: c.pop("rows"), "not a measurement file; delete it and run again"),
         (lambda c: c.pop("record"), "not a measurement file; delete it and run again"),
+        (lambda c: forged(c, c["record"].pop("product")), "not a measurement file; delete it and run again"),
+        (lambda c: forged(c, c["rows"][0].pop("head")), "not a measurement file; delete it and run again"),
+        (lambda c: forged(c, c["rows"].append("a row")), "not a measurement file; delete it and run again"),
     ],
 )
 def test_a_file_that_is_not_what_was_measured_is_refused(measured, change, message):
@@ -308,6 +311,11 @@ def test_a_file_that_is_not_what_was_measured_is_refused(measured, change, messa
         Measurements(measured.study, measured.root.parent).of(STUDENT)
     with pytest.raises(UserError, match="not a measurement file"):
         check([1], path, recipe_hash)
+
+
+def forged(content, change):
+    """A file that carries the hash of what it says."""
+    content["record"]["content_hash"] = content_hash(content["rows"], content["record"])
 
 
 def test_the_content_hash_is_over_all_but_itself():

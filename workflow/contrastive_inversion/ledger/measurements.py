@@ -17,6 +17,8 @@ from contrastive_inversion.ledger.estimates import Estimate, over_trainings, sta
 from contrastive_inversion.ledger.quantities import Quantity
 from contrastive_inversion.ledger.study import Study
 
+IN_RECORD = {"product", "code", "device", "seconds", "torch"}
+IN_ROW = {"head", "distortion", "metric"}
 Row = dict[str, Any]
 Record = dict[str, Any]
 
@@ -103,13 +105,19 @@ def content_hash(rows: list[Row], record: Record) -> str:
     return digest(canonical({"rows": rows, "record": said}))
 
 
+def is_measurement(content: Any) -> bool:
+    """Whether something that was read has what every measurement file has: rows, and a record of the job."""
+    if not isinstance(content, dict) or not {"rows", "record"} <= content.keys():
+        return False
+    rows, record = content["rows"], content["record"]
+    if not isinstance(rows, list) or not isinstance(record, dict):
+        return False
+    return IN_RECORD <= record.keys() and all(isinstance(row, dict) and IN_ROW <= row.keys() for row in rows)
+
+
 def check(content: Any, path: Path, recipe_hash: str | None = None) -> None:
     """Raise UserError if a measurement file is not what its study's recipe (None: any) made, untouched since."""
-    if (
-        not isinstance(content, dict)
-        or not {"rows", "record"} <= content.keys()
-        or not isinstance(content["record"], dict)
-    ):
+    if not is_measurement(content):
         raise UserError(f"{path}: not a measurement file; delete it and run again")
     files.check_recipe(path, content["record"], recipe_hash)
     try:

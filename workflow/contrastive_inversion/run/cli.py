@@ -14,7 +14,7 @@ import click
 
 from contrastive_inversion import __version__, papers
 from contrastive_inversion.base import machine
-from contrastive_inversion.base.errors import UserError
+from contrastive_inversion.base.errors import UserError, nearest
 from contrastive_inversion.base.settings import is_name, one_line, shown
 from contrastive_inversion.ledger import layouts, printed
 from contrastive_inversion.ledger.study import Study
@@ -86,6 +86,13 @@ def checked_study(name: str) -> Study[Any]:
     return ready.study(name)
 
 
+def known(name: str) -> str:
+    """The name that an option gives, if a study has it. Raises UserError for another."""
+    if name not in papers.study_names():
+        raise UserError(f"--study: there is no study '{name}'{nearest(name, papers.study_names())}")
+    return name
+
+
 def of_study(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command its Run, from --study, --results and --figures or else from config.yaml."""
 
@@ -102,7 +109,7 @@ def of_study(command: Callable[..., Any]) -> Callable[..., Any]:
         **rest: Any,
     ) -> Any:
         config = config_of()
-        study = (papers.study if within_workflow() else checked_study)(config.study if name is None else name)
+        study = (papers.study if within_workflow() else checked_study)(config.study if name is None else known(name))
         return command(Run(study, results or Path(config.results), figures or Path(config.figures)), **rest)
 
     return wrapped
