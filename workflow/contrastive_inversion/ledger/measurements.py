@@ -112,7 +112,7 @@ def is_measurement(content: Any) -> bool:
     rows, record = content["rows"], content["record"]
     if not isinstance(rows, list) or not isinstance(record, dict):
         return False
-    return IN_RECORD <= record.keys() and all(isinstance(row, dict) and IN_ROW <= row.keys() for row in rows)
+    return record.keys() >= IN_RECORD and all(isinstance(row, dict) and row.keys() >= IN_ROW for row in rows)
 
 
 def check(content: Any, path: Path, recipe_hash: str | None = None) -> None:
