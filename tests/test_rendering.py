@@ -287,6 +287,8 @@ def test_files_of_a_table_say_which_columns_are_of_fewer_images(tmp_path):
     for ending in ("md", "tex"):
         text = (tmp_path / f"demo/tables/table_8.{ending}").read_text()
         assert "Inpainting: on 20 test images, fewer than the rest." in text and "Ours: on" not in text
+    head = (tmp_path / "demo/tables/table_8.csv").read_text().splitlines()[0]
+    assert "Inpainting (20 images)" in head and head.count("images)") == 1
 
 
 def test_a_band_is_of_trainings_where_there_are_several():

@@ -114,23 +114,25 @@ def fewer(listed: Sequence[Cell], estimates: Sequence[Estimate | None]) -> list[
     return [each.images if each and each.images and each.images < most[q.data] else None for q, each in pairs]
 
 
-def notes_on_images(number: int, study: Study[Any], measured: Measurements) -> list[str]:
-    """A sentence on each column that has numbers of fewer test images than others of the table."""
+def few_images(number: int, study: Study[Any], measured: Measurements) -> dict[str, str]:
+    """How many test images numbers of a column are of, by column, where others of the table are of more."""
     listed, few = printed.cells_of(number, study.paper), dict[str, set[int]]()
     for cell, count in zip(listed, fewer(listed, [measured.of(cell.quantity) for cell in listed]), strict=True):
         if count:
             few.setdefault(cell.column, set()).add(count)
-    return [
-        f"{column}: on {', '.join(map(str, sorted(few[column])))} test images, fewer than the rest." for column in few
-    ]
+    return {column: ", ".join(map(str, sorted(counts))) for column, counts in few.items()}
 
 
 def write(number: int, study: Study[Any], results: Path) -> None:
     """Write table_<number>.{csv,md,tex} of a study. Raises UserError if a measurement is missing or unsound."""
     measured, title = Measurements(study, results), layouts.tables(study.paper)[number].title
     plain, marked, latex = frames(number, study, measured, [("", ""), ("**", "**"), (r"\textbf{", "}")])
-    notes = [*layouts.notes_of(number, study), *notes_on_images(number, study, measured)]
+    few, heads = few_images(number, study, measured), layouts.headings(number, study)
+    notes = [f"{column}: on {count} test images, fewer than the rest." for column, count in few.items()]
+    notes = [*layouts.notes_of(number, study), *notes]
     path = results / study.name / "tables" / f"table_{number}"
+    # a csv has no place for notes
+    plain = plain.rename(columns={heads[column]: f"{heads[column]} ({count} images)" for column, count in few.items()})
     files.write_text(path.with_suffix(".csv"), plain.to_csv(index=False, lineterminator="\n"))
     files.write_text(path.with_suffix(".md"), as_markdown(marked, f"Table {number}: {title}", notes))
     files.write_text(path.with_suffix(".tex"), as_latex(latex, " ".join([f"{title}.", *notes]), number))
