@@ -67,7 +67,7 @@ LABELS = NETWORK(ATTACKED).argmax(dim=1)  # all are classified correctly
 
 
 def plb(images, labels, ids):
-    attacks.proximal_log_barrier(NETWORK, images, labels, outer=3, inner=5, ids=ids)
+    attacks.proximal_log_barrier(NETWORK, images, labels, outer=3, inner=5, polish=0, ids=ids)
 
 
 def attacked_together():

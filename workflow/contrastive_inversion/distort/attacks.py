@@ -27,8 +27,9 @@ BACKTRACKS = 10  # 0.05 ** 10 is below float32's resolution
 # How strongly the proximal step pulls to the original: the authors' 1, in L2 a pure contraction within the unit ball.
 # In L1 a 1 would set every entry of [0, 1] to the original's.
 STRENGTH = {"l0": 1.0, "l1": 0.01, "l2": 1.0, "linf": 1.0}
-# Walks after PLB: alone it lies farther than the best attacks, in L-infinity by half and more (benchmarks/README.md).
-POLISH = {"l0": 40, "l1": 40, "l2": 0, "linf": 40}
+# Rounds of PLB that are worth their time where walks follow; the report ran 30 of them and no walks.
+ROUNDS = {"l0": 2, "l1": 15, "l2": 2, "linf": 2}
+WALKS = 40  # after PLB, which alone lies farther than the best attacks (benchmarks/README.md)
 
 
 @dataclass(frozen=True)
@@ -51,16 +52,16 @@ class Adversarial:
 
 
 def proximal_log_barrier(
-    model: Model, images: Tensor, labels: Tensor, norm: str = "l2", *, outer: int = 30, inner: int = 30,
+    model: Model, images: Tensor, labels: Tensor, norm: str = "l2", *, outer: int | None = None, inner: int = 30,
     step: float = 0.1, barrier: float = 0.1, decay: float = 0.75, back: float = 0.05, strength: float | None = None,
-    start_noise: float = 0.01, seed: int = 0, ids: Tensor | None = None, polish: int | None = None,
+    start_noise: float = 0.01, seed: int = 0, ids: Tensor | None = None, polish: int = WALKS,
 ) -> Adversarial:  # fmt: skip
     """The nearest misclassified image that PLB finds for each image, in the norm l0, l1, l2 or linf.
 
-    outer, inner: rounds and steps in each; step: of the gradient; barrier, decay: its weight is barrier * decay**k in
-    round k; back: share of a step that backing up keeps; strength: of the proximal step (see STRENGTH); start_noise:
-    deviation of the first start; ids: int64 (N,), the images' numbers, which fix their starts in any batch; polish:
-    walks to the boundary afterwards (see POLISH and `polishing`), 0 for the published algorithm.
+    outer, inner: rounds (see ROUNDS) and steps in each; step: of the gradient; barrier, decay: its weight is
+    barrier * decay**k in round k; back: share of a step that backing up keeps; strength: of the proximal step (see
+    STRENGTH); start_noise: deviation of the first start; ids: int64 (N,), the images' numbers, which fix their starts
+    in any batch; polish: walks to the boundary afterwards (see `polishing`). The published one is outer=30, polish=0.
     Returns an Adversarial. Raises ValueError for another norm, and for what `check` and `gradient` refuse.
     """
     check(model, images, labels)
@@ -69,12 +70,12 @@ def proximal_log_barrier(
     ids = torch.arange(len(images), device=images.device) if ids is None else ids
     clean_error = misclassified(model, images, labels)
     u, started = starts(model, images, labels, start_noise, seed, ids, ~clean_error)
-    weights = [barrier * decay**k for k in range(outer) for _ in range(inner)] if started.any() else []
+    rounds = ROUNDS[norm] if outer is None else outer
+    weights = [barrier * decay**k for k in range(rounds) for _ in range(inner)] if started.any() else []
     pull = STRENGTH[norm] if strength is None else strength
     x, y = images[started], labels[started]
     best, gave_up = nearest(model, u[started], x, y, norm, weights, step, pull, back)
-    rounds = (POLISH[norm] if polish is None else polish) if started.any() else 0
-    best = polished(model, best, x, y, norm, rounds)
+    best = polished(model, best, x, y, norm, polish if started.any() else 0)
     result = Adversarial(
         images.clone(), torch.where(clean_error, 0, images.new_tensor(torch.inf)), clean_error, started,
         gave_up=torch.zeros_like(started),
