@@ -206,7 +206,19 @@ def wait_for_earlier_run(needed):
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 
+def look_for_jobs_only_when_one_ends():
+    """Without Snakemake's own limit of 100 new jobs a second: one that was asked for stays.
+
+    With a limit, Snakemake 9 looks for jobs to start once a second more for every job that has ended. After hundreds of
+    jobs, that keeps a core busy (benchmarks/README.md).
+    """
+    limit = workflow.scheduler.job_rate_limiter
+    if limit and (limit.max_jobs, limit.timespan) == (100, 1):
+        workflow.scheduler.job_rate_limiter = None
+
+
 onstart:
+    look_for_jobs_only_when_one_ends()
     needed = list(workflow.dag.needrun_jobs())
     stop_refused_by_slurm(needed)
     stop_without_torch(needed)
