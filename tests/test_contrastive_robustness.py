@@ -80,6 +80,16 @@ def test_stored_distances_are_as_sure_as_their_images_make_them():
     assert (failed.mean, failed.se) == (0.5, 0)
 
 
+def test_the_far_end_of_the_farthest_curve_is_known_at_its_quantiles_and_its_largest_distance():
+    """Of 396 distances 23.7 % lie beyond 1, and up to 3.0192."""
+    farthest = "contrastive-lambda10 | probe 100% on clean | cifar10 | plb | printed@{}"
+    ends = [published(farthest.format(x)) for x in (1, 1.44, 1.76, 3.02)]
+    assert ends == [pytest.approx(100 - 23.74), 90, 95, 100]
+    assert printed.value(quantities.parse(farthest.format(3)), PAPER) is None
+    nearer = "contrastive | probe 100% on clean | cifar10 | plb | printed@{}"
+    assert published(nearer.format(1)) < 100 and published(nearer.format(1.44)) == 100
+
+
 def test_claims_by_the_stored_distances():
     """The report's own panel (f) denies that contrastive training gains more than regularisation."""
     judged = {

@@ -9,6 +9,7 @@ from contrastive_inversion.ledger.printed import number, read_csv, reading
 from contrastive_inversion.ledger.quantities import Quantity
 
 DISTANCES = Path(__file__).parent / "printed" / "distances.csv"
+FARTHER = (1.44, 1.5, 1.76, 2, 3, 3.02)  # distances beyond the last at which the summary counts
 EPSILON = 0.5  # of the report's PGD: what a median is at least where most attacks failed
 
 
@@ -36,9 +37,17 @@ def metrics_of(row: dict[str, str]) -> list[tuple[str, float, float]]:
     counted = {"positive_only(Fig2)": "printed", "all_attacked_incl_clean_errors": "all"}.get(row["denominator"])
     if counted:
         shares = {float(key.removeprefix("mis@")): number(row[key]) for key in row if key.startswith("mis@")}
+        shares |= farther(row) if counted == "printed" else {}
         images = int(row["n_denominator"])
         return [(f"{counted}@{x:g}", round(100 * p, 2), 100 * error_of_share(p, images)) for x, p in shares.items()]
     return [("median", *median(row))] if row["denominator"] == "clean_correct" else []
+
+
+def farther(row: dict[str, str]) -> dict[float, float]:
+    """Shares of positive distances beyond the last that is counted: at quantiles, and all from the largest on."""
+    quantiles = {round(number(row[key]), 2): share for key, share in (("q90", 0.9), ("q95", 0.95))}
+    largest = number(row["max_positive"])
+    return {x: 1.0 if x >= largest else quantiles[x] for x in FARTHER if x >= largest or x in quantiles}
 
 
 def error_of_share(share: float, images: int) -> float:
