@@ -78,7 +78,10 @@ def test_no_bit_of_a_product_s_tensors_or_record_changes_in_silence(tmp_path):
 
 def test_no_bit_of_a_measurement_changes_in_silence(tmp_path):
     path = tmp_path / "x.json"
-    record = {"recipe_hash": "abc", "seed": 3}
+    record = {
+        "recipe_hash": "abc", "seed": 3, "product": "measurements/x", "code": "1", "device": "cpu", "seconds": 2,
+        "torch": "2",
+    }  # fmt: skip
     rows = [{"head": "own", "distortion": "rm90", "metric": "top1", "values": [1.5, 82.96]}]
     jobs.write(Job("measurements/x", tmp_path, "abc"), rows, record)
     (tmp_path / "measurements/x.json").rename(path)

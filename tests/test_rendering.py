@@ -514,7 +514,8 @@ def test_the_page_says_what_holds_and_where_a_study_departs(hand_made, tmp_path)
     assert '<div class="verdicts"><span class="badge readings-differ">readings differ</span>' in row
     assert "a truism, not counted" in text and "<b>1</b> claims<br>" in text and "1 by reading" in text
     assert '“People would fail.”<br><small class="muted">Nobody asked them.</small>' in text
-    assert "<tr><td><code>image_size</code></td><td>48</td><td>224</td></tr>" in text
+    both = '<td><span class="long">48</span></td><td><span class="long">224</span></td>'
+    assert f"<tr><td><code>image_size</code></td>{both}</tr>" in text
     assert "<code>description</code>" not in text
 
 

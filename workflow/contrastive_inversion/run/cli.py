@@ -14,10 +14,10 @@ import click
 
 from contrastive_inversion import __version__, papers
 from contrastive_inversion.base import machine
-from contrastive_inversion.base.errors import UserError, nearest
+from contrastive_inversion.base.errors import UserError
 from contrastive_inversion.base.settings import is_name, one_line, shown
 from contrastive_inversion.ledger import layouts, printed
-from contrastive_inversion.ledger.study import Study
+from contrastive_inversion.ledger.study import Study, study_file
 
 FOLDER = click.Path(path_type=Path, file_okay=False)
 CONFIG = Path("config.yaml")
@@ -88,8 +88,7 @@ def checked_study(name: str) -> Study[Any]:
 
 def known(name: str) -> str:
     """The name that an option gives, if a study has it. Raises UserError for another."""
-    if name not in papers.study_names():
-        raise UserError(f"--study: there is no study '{name}'{nearest(name, papers.study_names())}")
+    study_file(name, papers.folders(), "--study")
     return name
 
 
