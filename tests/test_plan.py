@@ -119,9 +119,8 @@ def test_a_student_takes_its_epochs_times_its_images_times_its_forward_passes(ta
 def test_a_measurement_reads_undistorted_pictures_once_whatever_the_number_of_its_levels():
     study = papers.study("paper")
     work = costs.work_of("measurements/teacher/imagenet100", study)
-    assert work.feed == {
-        "centre": 5000
-    }  # six of eight levels are drawn ten times; what they are beside is embedded once
+    assert work.feed == {"centre": 5000}
+    # six of eight levels are drawn ten times; what they are beside is embedded once
     assert work.device["embed_fp32"] == pytest.approx((6 * 10 + 2 + 1) * 5000 * 19.52 / 1000)
     released = costs.work_of("measurements/baseline-clean/imagenet100c", study).feed
     assert released == dict.fromkeys(("centre", "decode"), 19 * 5 * 5000)

@@ -39,10 +39,10 @@ def check_level(quantity: Quantity, study: Study[Any]) -> None:
     probe = quantities.probe_of(quantity, study.paper)
     if probe and probe.distortion != "clean":
         raise UserError("a probe sees clean images here: say 'probe F% on clean'")
-    known = (*ATTACKS, *study.settings.attacks.checks)
+    checks = study.settings.attacks.checks
+    known = (*ATTACKS, *checks)
     if quantity.distortion not in known:
         raise UserError(f"unknown attack '{quantity.distortion}'{nearest(quantity.distortion, known)}")
-    checks = study.settings.attacks.checks
     if quantity.distortion in checks and study.settings.attacks.named(quantity.distortion).transferred:
         counterpart(quantity)
 
