@@ -27,7 +27,4 @@ rule all:
     default_target: True
     input:
         study_targets(STUDY),
-
-
-localrules:
-    all,
+    localrule: True

@@ -69,3 +69,23 @@ def test_a_deployed_workflow_runs(deployed):
     assert found.returncode == 0 and (deployed / PRODUCT).exists(), found.stderr
     found = snakemake(deployed, "--dry-run", "--config", "study=published")
     assert found.returncode == 0 and re.search(r"^all +1$", found.stdout, re.M), found.stdout + found.stderr
+
+
+RENAMED = """ as other_*
+
+print("local:", *workflow._localrules)
+"""
+
+
+def test_a_workflow_that_renames_our_rules_keeps_them(deployed):
+    """Those that only render stay on a login node; `localrules:` would name rules that are there no more."""
+    snakefile = deployed / "workflow" / "Snakefile"
+    snakefile.write_text(snakefile.read_text().rstrip() + RENAMED)
+    found = snakemake(deployed, "other_all", "--dry-run", "--config", "study=published")
+    assert found.returncode == 0, found.stdout + found.stderr
+    assert re.search(r"^other_measurements +62$", found.stdout, re.M) and "not present" not in found.stderr
+    local = set(re.search(r"^local: (.+)$", found.stdout, re.M)[1].split())
+    assert {f"other_{name}" for name in ("all", "table", "figure", "cells", "claims", "report", "verify")} <= local
+    assert "other_measurements" not in local
+    found = snakemake(deployed, PRODUCT, "--config", "study=published")
+    assert found.returncode == 0 and (deployed / PRODUCT).exists(), found.stdout + found.stderr

@@ -58,6 +58,11 @@ def look_at(product, study):
     return or_stop(finished.out_of_date, product)
 
 
+def describe(rule, text):
+    """Give a rule, which a workflow that uses this one as a module may have renamed, a line for --list-target-rules."""
+    workflow.get_rule(workflow.modifier.modify_rulename(rule)).docstring = text
+
+
 def form_of(rule, product):
     """How the products of a rule are named, their folder before their form."""
     return f"{product.folder or rule}/{product.form}"
@@ -165,9 +170,8 @@ def stop_without_means(needed):
     """Data, weights, disk or memory that this run would need and that are not there stop it before any job."""
     recipes = {}
     for job in made(needed):
-        product = form_of(job.rule.name, PRODUCTS[job.rule.name]).format(**job.wildcards)
         study = study_of(job.wildcards)
-        recipes.setdefault(study, {})[product] = plan.recipe_of(product, study)
+        recipes.setdefault(study, {})[job.params.product] = plan.recipe_of(job.params.product, study)
     problems = [
         problem
         for study, some in recipes.items()

@@ -5,6 +5,7 @@ rule weights:
     """Fetch the published weights that the configured study starts from, to the places config.yaml names."""
     log:
         f"{RESULTS}/{STUDY.name}/logs/weights.log",
+    localrule: True
     conda:
         "../../envs/compute.yaml"
     params:
@@ -17,14 +18,10 @@ rule download:
     """Fetch the data of the configured study to the places config.yaml names; say where the rest comes from."""
     log:
         f"{RESULTS}/{STUDY.name}/logs/download.log",
+    localrule: True
     conda:
         "../../envs/compute.yaml"
     params:
         study=STUDY.name,
     shell:
         "python3 -m contrastive_inversion fetch data --study {params.study} 2>&1 | tee {log:q}"
-
-
-localrules:
-    weights,
-    download,

@@ -28,14 +28,15 @@ def make_rule(name, product):
             disk_mb=of_job(costs.disk_mb, name_of),
             picture_threads=of_job(costs.picture_threads, name_of),
         params:
+            product=lambda wildcards: name_of.format(**wildcards),
             recipe=product_recipe(name_of),
             paper=lambda wildcards: study_of(wildcards).paper.name,
         shell:
-            f"python3 -m contrastive_inversion make {name_of.replace('{', '{wildcards.')}"
+            "python3 -m contrastive_inversion make {params.product}"
             f" --root {quote(RESULTS)}/{{wildcards.study}} --paper {{params.paper}}"
             " --gpus {resources.devices} --threads {resources.picture_threads} --recipe {params.recipe:q} > {log:q} 2>&1"
 
-    workflow.get_rule(name).docstring = product.made
+    describe(name, product.made)
 
 
 for name, product in PRODUCTS.items():

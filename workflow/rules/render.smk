@@ -19,6 +19,7 @@ rule table:
         f"{RESULTS}/{{study}}/logs/tables/table_{{number}}.log",
     benchmark:
         f"{RESULTS}/{{study}}/benchmarks/tables/table_{{number}}.tsv"
+    localrule: True
     conda:
         "../../envs/render.yaml"
     shell:
@@ -42,6 +43,7 @@ rule figure:
         f"{RESULTS}/{{study}}/logs/figures/figure_{{number}}.log",
     benchmark:
         f"{RESULTS}/{{study}}/benchmarks/figures/figure_{{number}}.tsv"
+    localrule: True
     conda:
         "../../envs/render.yaml"
     shell:
@@ -63,6 +65,7 @@ rule cells:
         f"{RESULTS}/{{study}}/logs/cells.log",
     benchmark:
         f"{RESULTS}/{{study}}/benchmarks/cells.tsv"
+    localrule: True
     conda:
         "../../envs/render.yaml"
     shell:
@@ -84,6 +87,7 @@ rule claims:
         f"{RESULTS}/{{study}}/logs/claims.log",
     benchmark:
         f"{RESULTS}/{{study}}/benchmarks/claims.tsv"
+    localrule: True
     conda:
         "../../envs/render.yaml"
     shell:
@@ -100,6 +104,7 @@ rule spreads:
         f"{RESULTS}/{{study}}/logs/spreads.log",
     benchmark:
         f"{RESULTS}/{{study}}/benchmarks/spreads.tsv"
+    localrule: True
     conda:
         "../../envs/render.yaml"
     shell:
@@ -116,6 +121,7 @@ rule report:
         f"{RESULTS}/{{study}}/logs/report.log",
     benchmark:
         f"{RESULTS}/{{study}}/benchmarks/report.tsv"
+    localrule: True
     conda:
         "../../envs/render.yaml"
     params:
@@ -124,20 +130,11 @@ rule report:
         f"python3 -m contrastive_inversion report {TO_STUDY} --figures {quote(FIGURES)} {{params.compare:q}} > {{log:q}} 2>&1"
 
 
-localrules:
-    table,
-    figure,
-    cells,
-    claims,
-    spreads,
-    report,
-    verify,
-
-
 rule verify:
     """Check all measurement files of the configured study and rebuild everything from them alone."""
     log:
         f"{RESULTS}/{STUDY.name}/logs/verify.log",
+    localrule: True
     conda:
         "../../envs/render.yaml"
     params:

@@ -11,7 +11,7 @@ def name_target(name, title, path):
             path,
         localrule: True
 
-    workflow.get_rule(name).docstring = title
+    describe(name, title)
 
 
 for number, path in zip(STUDY.settings.tables, study_tables(STUDY)):
