@@ -26,15 +26,15 @@ def test_a_kept_run_is_sound_and_rebuilds(name, cells, tmp_path, capsys):
     assert "<figcaption>Figure" in page
 
 
-def test_the_kept_spreads_are_those_of_the_kept_trainings(tmp_path):
-    shutil.copytree(REFERENCE / "demo-seeds" / "measurements", tmp_path / "demo-seeds" / "measurements")
-    study = papers.study("demo-seeds")
-    assert verify.problems(study, tmp_path) == []
-    measured_spreads.write(study, tmp_path)
-    assert (
-        measured_spreads.path_of(study.name, tmp_path).read_text() == (REFERENCE / "demo-seeds/spreads.csv").read_text()
-    )
-    assert measured_spreads.informed(papers.study("demo"), tmp_path / "elsewhere").spreads["top1"].df == 48
+@pytest.mark.parametrize(
+    ("study", "reader", "df"), [("demo-seeds", "demo", 48), ("simclr-demo-seeds", "simclr-demo", 26)]
+)
+def test_the_kept_spreads_are_those_of_the_kept_trainings(study, reader, df, tmp_path):
+    shutil.copytree(REFERENCE / study / "measurements", tmp_path / study / "measurements")
+    assert verify.problems(papers.study(study), tmp_path) == []
+    measured_spreads.write(papers.study(study), tmp_path)
+    assert measured_spreads.path_of(study, tmp_path).read_text() == (REFERENCE / study / "spreads.csv").read_text()
+    assert measured_spreads.informed(papers.study(reader), tmp_path / "elsewhere").spreads["top1"].df == df
 
 
 def test_its_classifiers_learned_and_its_attacks_succeeded():
