@@ -33,7 +33,9 @@ figures: []
 also: ["student-rm90 | probe 100% | imagenet100 | rm90 | top1"]
 teacher: {epochs: 8, batch: 32}
 distill: {epochs: 8, batch: 32}
+restore: {deep_decoder: {images: 4, blocks: 2, steps: 60}}
 """
+BLOCKS = [f"inpainted/imagenet100/rm50/{block}" for block in range(2)]
 
 
 @pytest.fixture(scope="module")
@@ -174,6 +176,22 @@ def test_a_job_whose_snakemake_was_killed_is_neither_trained_beside_nor_lost(run
     assert again.wait(timeout=900) == 0
     assert "made already by this recipe" in said() and not orphan.is_running()
     assert content(root) == content(calm)
+
+
+def test_restored_blocks_that_were_killed_are_made_and_those_that_were_not_stay(runs, the_study, tmp_path):
+    first, second = (tmp_path / f"run/results/{NAME}" / file_of(block) for block in BLOCKS)
+    targets = ("--cores", "1", *(f"results/{NAME}/{file_of(block)}" for block in BLOCKS))
+    killed = runs(arguments=targets)
+    assert wait_for(lambda: first.exists() != second.exists() and running(killed), killed)
+    os.killpg(killed.pid, signal.SIGKILL)
+    killed.wait()
+    (kept,) = [path for path in (first, second) if path.exists()]
+    written = kept.stat().st_mtime_ns
+    assert runs(arguments=targets).wait(timeout=300) == 0
+    assert kept.stat().st_mtime_ns == written and left_behind(tmp_path / "run/results") == []
+    for block in BLOCKS:
+        make(block, the_study, tmp_path / "calm")
+    assert content(tmp_path / "run/results" / NAME) == content(tmp_path / "calm")
 
 
 OTHER = "results/published/cells.csv"
