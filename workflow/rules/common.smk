@@ -142,6 +142,15 @@ def of_job(function, product):
     return of_wildcards
 
 
+def gpu_model_of(product):
+    """A resources function: the model that the profile's default resources name, for a job that holds a GPU.
+
+    Slurm's executor plugin takes every job with a model for one of a GPU, so that no default may reach the others.
+    """
+    model = (workflow.resource_settings.default_resources or {}).get("gpu_model")
+    return lambda wildcards: model.raw if model and of_job(costs.gpus, product)(wildcards) else None
+
+
 def cores_of(product):
     """A threads function: a job on this machine claims one core, since picture threads mostly wait for their GPU.
 

@@ -22,6 +22,7 @@ def make_rule(name, product):
         threads: cores_of(name_of)
         resources:
             gpu=lambda wildcards: of_job(costs.gpus, name_of)(wildcards) or None,  # Kubernetes refuses a count of 0
+            gpu_model=gpu_model_of(name_of),
             devices=of_job(costs.gpus, name_of),
             mem_mb=of_job(costs.memory_mb, name_of),
             runtime=of_job(costs.runtime_minutes, name_of),
