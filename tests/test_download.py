@@ -287,6 +287,13 @@ def test_what_cannot_be_had_does_not_keep_the_rest_away(served_sets, tmp_path, m
     assert "data.coronahack: pip install 'contrastive-inversion[kaggle]'" in problems
 
 
+def test_what_a_study_leaves_out_is_not_fetched(served_sets, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "kagglehub", None)
+    assert cli.main(["fetch", "data", "--study", "imagenette-without-xrays"]) == 0
+    fetched = [line.partition(":")[0] for line in capsys.readouterr().out.splitlines()]
+    assert sorted(fetched) == [f"data.{key}" for key in ("cifar", "cifar", "imagenette", "imagewoof", "stl10")]
+
+
 def test_coronahack_comes_through_kagglehub(tmp_path, monkeypatch):
     def arrives(handle, output_dir):
         assert handle == "praveengovi/coronahack-chest-xraydataset"

@@ -177,7 +177,7 @@ def fetch(run: Run, what: str) -> None:
     from contrastive_inversion.run import doctor
 
     if what == "data":
-        sources.fetch_data(run.study.settings.data.values())
+        sources.fetch_data(doctor.data_of(run.study))
         return
     wanted = doctor.weights_of(run.study)
     if not wanted:

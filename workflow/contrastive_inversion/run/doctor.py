@@ -20,7 +20,7 @@ from contrastive_inversion.base.settings import one_line
 from contrastive_inversion.base.work import GB
 from contrastive_inversion.data import readers
 from contrastive_inversion.data.entries import Entry
-from contrastive_inversion.data.settings import Archive, ImageNetC, Images
+from contrastive_inversion.data.settings import Archive, DataSet, ImageNetC, Images
 from contrastive_inversion.learn.settings import Weights
 from contrastive_inversion.ledger import plan
 from contrastive_inversion.ledger.study import Study
@@ -106,6 +106,12 @@ def weights_of(study: Study[Any]) -> dict[str, str]:
     """The published weights that a study starts from: {config.yaml's name: sha256}."""
     recipes = plan.with_inputs(plan.behind_targets([], study), study).values()
     return {r.settings.weights: r.settings.sha256 for r in recipes if isinstance(r, Weights)}
+
+
+def data_of(study: Study[Any]) -> list[DataSet]:
+    """The data sets that a study reads: one that it leaves out, or that no target of it needs, is not among them."""
+    recipes = plan.with_inputs(plan.behind_targets([], study), study).values()
+    return [r.settings for r in recipes if isinstance(r, Images)]
 
 
 def costs_of(recipes: Recipes, study: Study[Any], results: Path) -> dict[str, Cost]:
