@@ -6,6 +6,7 @@ import hashlib
 import http.server
 import io
 import random
+import shutil
 import sys
 import tarfile
 import threading
@@ -294,22 +295,65 @@ def test_what_a_study_leaves_out_is_not_fetched(served_sets, monkeypatch, capsys
     assert sorted(fetched) == [f"data.{key}" for key in ("cifar", "cifar", "imagenette", "imagewoof", "stl10")]
 
 
-def test_coronahack_comes_through_kagglehub(tmp_path, monkeypatch):
-    def arrives(handle, output_dir):
-        assert handle == "praveengovi/coronahack-chest-xraydataset"
-        (Path(output_dir) / "Chest_xray_Corona_Metadata.csv").touch()
+METADATA = "Chest_xray_Corona_Metadata.csv"
 
-    monkeypatch.setitem(sys.modules, "kagglehub", SimpleNamespace(dataset_download=arrives))
+
+def kagglehub_of(*files, then=None):
+    """A kagglehub that unpacks some files, into an empty folder only as the real one does, and may then raise."""
+
+    def download(handle, output_dir):
+        assert handle == "praveengovi/coronahack-chest-xraydataset"
+        Path(output_dir).mkdir(exist_ok=True)
+        assert not list(Path(output_dir).iterdir()), "not empty"
+        for name in files:
+            (Path(output_dir) / name).touch()
+        if then:
+            raise then
+
+    return SimpleNamespace(dataset_download=download)
+
+
+def test_coronahack_comes_through_kagglehub(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "kagglehub", kagglehub_of(METADATA))
     assert sources.fetch_coronahack(tmp_path).endswith("through kagglehub")
     monkeypatch.setitem(sys.modules, "kagglehub", None)  # not asked for what is there
     assert sources.fetch_coronahack(tmp_path).endswith("there already")
 
 
-def test_a_refusal_of_kaggle_is_one_line(tmp_path, monkeypatch):
-    def refuse(handle, output_dir):
-        raise ConnectionError("403 Client Error.\n\nYou don't have permission")
+class Killed(BaseException):
+    """As of `kill -9`: nothing is cleared away."""
 
-    monkeypatch.setitem(sys.modules, "kagglehub", SimpleNamespace(dataset_download=refuse))
+
+@pytest.mark.parametrize("end", [OSError(errno.ENOSPC, "No space left on device"), Killed()], ids=["full", "killed"])
+@pytest.mark.parametrize("linked", [False, True])
+def test_coronahack_is_there_whole_or_not_at_all(tmp_path, monkeypatch, end, linked):
+    root = tmp_path / "coronahack"
+    (tmp_path / "disk" / "x").mkdir(parents=True)
+    root.symlink_to(tmp_path / "disk" / "x") if linked else root.mkdir()
+    monkeypatch.setitem(sys.modules, "kagglehub", kagglehub_of(METADATA, then=end))
+    with monkeypatch.context() as patched, pytest.raises((UserError, Killed)) as error:
+        if isinstance(end, Killed):
+            patched.setattr(shutil, "rmtree", lambda *arguments, **options: None)
+        sources.fetch_coronahack(root)
+    left = {path.name for path in tmp_path.rglob("*")} - {"coronahack", "disk", "x"}
+    assert "\n" not in str(error.value) and not list(root.iterdir()) and (isinstance(end, Killed) or not left)
+    monkeypatch.setitem(sys.modules, "kagglehub", kagglehub_of(METADATA, "1.jpeg"))
+    assert sources.fetch_coronahack(root).endswith("through kagglehub")
+    assert {path.name for path in root.iterdir()} == {METADATA, "1.jpeg"}
+    assert {path.name for path in tmp_path.rglob("*")} == {"coronahack", "disk", "x", METADATA, "1.jpeg"}
+
+
+def test_coronahack_is_not_put_among_other_files(tmp_path, monkeypatch):
+    (tmp_path / "1.jpeg").touch()
+    monkeypatch.setitem(sys.modules, "kagglehub", kagglehub_of(METADATA))
+    with pytest.raises(UserError, match="holds other files, or was not fetched whole: empty it and try again"):
+        sources.fetch_coronahack(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["1.jpeg"]
+
+
+def test_a_refusal_of_kaggle_is_one_line(tmp_path, monkeypatch):
+    refusal = ConnectionError("403 Client Error.\n\nYou don't have permission")
+    monkeypatch.setitem(sys.modules, "kagglehub", kagglehub_of(then=refusal))
     with pytest.raises(
         UserError, match="kagglehub: 403 Client Error. You don't .*fetch kaggle.com/datasets/.* by hand"
     ):

@@ -1,11 +1,13 @@
 """Where the published data and weights are, and how each comes into the place that config.yaml names."""
 
 import functools
+import shutil
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path, PurePosixPath
 
 from contrastive_inversion.base import machine
 from contrastive_inversion.base.errors import UserError
+from contrastive_inversion.base.files import writable
 from contrastive_inversion.data import imagenet_classes, readers
 from contrastive_inversion.data.download import File, fetch, fetch_members, unpack
 from contrastive_inversion.data.settings import DataSet, ImageNetC
@@ -136,9 +138,28 @@ def kept_as(name: str, corruptions: Collection[str], wnids: Collection[str]) -> 
 
 
 def fetch_coronahack(root: Path) -> str:
-    """Fetch CoronaHack through kagglehub, which needs no account for it. Raises UserError without kagglehub."""
+    """Fetch CoronaHack through kagglehub, which needs no account for it: the folder appears whole or not at all.
+
+    Raises UserError for what kagglehub refuses, and for a folder that holds something else.
+    """
     if next(root.rglob("Chest_xray_Corona_Metadata.csv"), None):
         return f"{root}, there already"
+    if any(root.iterdir()):
+        raise machine.wrong("coronahack", root, "holds other files, or was not fetched whole: empty it and try again")
+    place = root.resolve()  # a link itself cannot be replaced by a folder
+    partial = place.with_name(f"{place.name}.part")
+    shutil.rmtree(partial, ignore_errors=True)  # kagglehub does not go on with what a killed run left
+    try:
+        ask_kagglehub(partial)
+        with writable(root):
+            partial.replace(place)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return f"{root}, through kagglehub"
+
+
+def ask_kagglehub(folder: Path) -> None:
+    """Let kagglehub make a folder of CoronaHack. Raises UserError where there is no kagglehub, or with what it says."""
     by_hand = f"or fetch kaggle.com/datasets/{CORONAHACK} by hand; it is {machine.expected('data.coronahack')}"
     try:
         import kagglehub
@@ -147,7 +168,6 @@ def fetch_coronahack(root: Path) -> str:
             f"data.coronahack: pip install 'contrastive-inversion[kaggle]' and try again, {by_hand}"
         ) from None
     try:
-        kagglehub.dataset_download(CORONAHACK, output_dir=str(root))
+        kagglehub.dataset_download(CORONAHACK, output_dir=str(folder))
     except Exception as error:  # kagglehub raises kinds of its own and requests'
         raise UserError(f"data.coronahack: kagglehub: {' '.join(str(error).split())}; try again, {by_hand}") from None
-    return f"{root}, through kagglehub"
