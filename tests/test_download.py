@@ -27,7 +27,8 @@ PACKAGE = Path(papers.__file__).parent.parent
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
-    """Serves files as the first part of an address says: good, altered, short, dripping, stalled, page, whole, gone."""
+    """Serves files as the first part of an address says: good, altered, cut, short, dripping, stalled, page, whole,
+    gone."""
 
     protocol_version = "HTTP/1.1"
 
@@ -42,6 +43,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if start and start >= len(content):
             return self.answer(416, b"")
         content = content.replace(content[:1], bytes([content[0] ^ 1]), 1) if how == "altered" else content
+        content = content[: len(content) // 2] if how == "cut" else content
         rest = content[start:]
         cut = {"short": 0 if start else 1000, "dripping": 70_000, "stalled": 0 if start else 1000}
         if how == "whole":
@@ -192,12 +194,12 @@ def test_an_archive_that_is_not_as_published_leaves_nothing(tmp_path, content):
     assert [path.name for path in tmp_path.iterdir()] == ["x.tgz"]
 
 
+def full(*arguments, **options):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
 def test_a_disk_that_fills_while_unpacking_leaves_nothing(tmp_path, monkeypatch):
     (tmp_path / "x.tgz").write_bytes(tar({"folder/x": CONTENT}))
-
-    def full(*arguments, **options):
-        raise OSError(errno.ENOSPC, "No space left on device")
-
     monkeypatch.setattr(tarfile.TarFile, "extractall", full)
     with pytest.raises(UserError, match="folder: the disk is full"):
         download.unpack(tmp_path / "x.tgz", "folder")
@@ -237,11 +239,29 @@ def test_imagenet_c_is_read_over_the_network_and_its_classes_are_kept(imagenet_c
     assert len(list(tmp_path.iterdir())) == 19 and sum(start == 0 for _, start in imagenet_c.asked) == 5
 
 
-def test_of_an_altered_archive_nothing_is_kept(imagenet_c, tmp_path, monkeypatch):
-    monkeypatch.setattr(sources, "ZENODO", f"{imagenet_c.url}/altered")
-    with pytest.raises(UserError, match="noise.tar cannot be fetched .*; nothing of it was kept, try again"):
+@pytest.mark.parametrize(
+    ("way", "why"),
+    [
+        ("altered", "bad checksum"),
+        ("cut", "its md5 is .*, published is "),
+        ("short", "the connection ended early after 1,000 of [0-9,]* bytes"),
+        ("stalled", "stalled after 1,000 of [0-9,]* bytes"),
+        ("gone", "the server says 404 Not Found"),
+        ("page", "a web page instead of the file"),
+    ],
+)
+def test_of_an_archive_that_does_not_come_as_published_nothing_is_kept(imagenet_c, tmp_path, monkeypatch, way, why):
+    monkeypatch.setattr(sources, "ZENODO", f"{imagenet_c.url}/{way}")
+    with pytest.raises(UserError, match=f"noise.tar cannot be fetched .*{why}.*; nothing of it was kept, try") as error:
         sources.fetch_imagenet_c(tmp_path, "imagenet100_wnids.txt")
-    assert list(tmp_path.iterdir()) == []
+    assert "\n" not in str(error.value) and list(tmp_path.iterdir()) == []
+
+
+def test_a_disk_that_fills_under_an_archive_of_imagenet_c_leaves_nothing(imagenet_c, tmp_path, monkeypatch):
+    monkeypatch.setattr(download, "open", full, raising=False)
+    with pytest.raises(UserError, match="the disk is full; free some space and run again") as error:
+        sources.fetch_imagenet_c(tmp_path, "imagenet100_wnids.txt")
+    assert "\n" not in str(error.value) and list(tmp_path.iterdir()) == []
 
 
 def test_the_archives_hold_every_corruption():
