@@ -1,13 +1,13 @@
 """What is said before anything runs: the doctor's lines, and the workflow's refusal."""
 
 import time
-from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 import formats
 from contrastive_inversion import papers
-from contrastive_inversion.base import machine
+from contrastive_inversion.base import gpus, machine
 from contrastive_inversion.base.errors import UserError
 from contrastive_inversion.ledger import plan
 from contrastive_inversion.run import cli, doctor
@@ -20,7 +20,7 @@ def images_of(name):
 
 
 def amiss(recipes):
-    return doctor.problems(recipes, papers.study("paper"), Path("results"), here=False)
+    return [check.text for check in doctor.of_files(recipes, thorough=False) if not check.ok]
 
 
 def export(**places):
@@ -61,6 +61,16 @@ def test_only_what_a_target_needs_is_asked_for():
     assert len(plan.with_inputs(plan.behind_targets([], study), study)) > 150
     with pytest.raises(UserError, match="study paper has no target 'table_15'; did you mean 'table_"):
         plan.behind_targets(["table_15"], study)
+
+
+@pytest.mark.parametrize(("here", "said"), [(True, ["disk", "RAM"]), (False, ["disk"])])
+def test_a_cluster_s_jobs_have_its_disk_but_not_the_login_node_s_memory(tmp_path, monkeypatch, here, said):
+    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda folder: SimpleNamespace(free=1e6))
+    monkeypatch.setattr(machine, "ram_gb", lambda: 0.5)
+    monkeypatch.setattr(gpus, "installed", lambda: [])
+    product, study = "encoders/resnet100", papers.study("paper")
+    found = doctor.problems({product: plan.recipe_of(product, study)}, study, tmp_path, here)
+    assert [problem.partition(":")[0] for problem in found] == said
 
 
 def test_a_data_set_that_is_not_as_published_is_told(imagenet):

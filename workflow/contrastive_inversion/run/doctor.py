@@ -177,7 +177,12 @@ def smaller(product: str, study: Study[Any], memory_gb: float) -> str:
 
 def of_machine(job_costs: Mapping[str, Cost], study: Study[Any], results: Path) -> list[Check]:
     """Checks of disk, RAM and each GPU's memory: all that can be looked at without torch."""
-    checks = [checked("disk", disk, job_costs, study, results), checked("RAM", ram, job_costs, study)]
+    return [checked("disk", disk, job_costs, study, results), *of_memory(job_costs, study)]
+
+
+def of_memory(job_costs: Mapping[str, Cost], study: Study[Any]) -> list[Check]:
+    """Checks of this machine's RAM and of each GPU's memory."""
+    checks = [checked("RAM", ram, job_costs, study)]
     if any(cost.gpu_gb for cost in job_costs.values()):
         checks += [
             checked(f"GPU {card.number}, {card.name}", gpu_memory, job_costs, study, card) for card in gpus.installed()
@@ -250,9 +255,10 @@ def examine(study: Study[Any], targets: Iterable[str], results: Path) -> tuple[l
 def problems(recipes: Recipes, study: Study[Any], results: Path, here: bool) -> list[str]:
     """What is amiss with files, disk and memory for some products, a line each; fast, reads no file.
 
-    here: whether the jobs run on this machine.
+    here: whether the jobs run on this machine. A cluster's have a node's memory, and the disk that is seen from here.
     """
-    checks = of_files(recipes, thorough=False)
+    job_costs = costs_of(recipes, study, results)
+    checks = [*of_files(recipes, thorough=False), checked("disk", disk, job_costs, study, results)]
     if here:
-        checks += of_machine(costs_of(recipes, study, results), study, results)
+        checks += of_memory(job_costs, study)
     return [check.text for check in checks if not check.ok]
