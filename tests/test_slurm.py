@@ -15,6 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+import formats
 from contrastive_inversion import papers
 from contrastive_inversion.base import files
 from contrastive_inversion.base.errors import UserError
@@ -104,6 +105,18 @@ def test_a_chain_of_jobs_ends_in_the_tensors_of_a_local_run(folder, undisturbed)
     assert hashes(folder) == undisturbed
     logs = folder / "the results" / "own" / "logs"
     assert (logs / "heads" / "teacher" / "imagenet100.log").exists()
+
+
+def test_data_at_a_place_of_config_yaml_is_found_on_a_node(folder):
+    """The place is relative to the folder that Snakemake was started in, and has a blank in its name."""
+    settings = "{source: imagenet, classes: imagenet100_wnids.txt, train: 103, test: 100, resize: 256}"
+    (folder / "my studies" / "own.yaml").write_text(f"inherits: smoke\ndata: {{imagenet: {settings}}}\n")
+    with (folder / "config.yaml").open("a") as config:
+        config.write("data: {imagenet: the data/imagenet}\n")
+    formats.imagenet(folder / "the data" / "imagenet")
+    status, output = run(on_slurm(folder, "the results/own/images/imagenet.safetensors"), folder)
+    assert status == 0, output[-5000:]
+    assert set(hashes(folder)) == {"images/imagenet.safetensors"}
 
 
 def wait_for(condition, seconds=900):
