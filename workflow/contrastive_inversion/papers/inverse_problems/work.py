@@ -9,7 +9,7 @@ from contrastive_inversion.base.work import GB, Amounts, Work, total
 from contrastive_inversion.data.work import reading, split_size
 from contrastive_inversion.distort.names import is_deterministic
 from contrastive_inversion.learn.settings import Network, Weights
-from contrastive_inversion.learn.work import distorted, embedding, linear_heads, of_network, training
+from contrastive_inversion.learn.work import BACKWARD, FROZEN, distorted, embedding, linear_heads, of_network, training
 from contrastive_inversion.papers.inverse_problems.recipes import (
     Accuracy,
     ClipTraining,
@@ -44,8 +44,9 @@ def of_trained(recipe: ClipTraining | SupervisedTraining | Distillation, behind:
 
 
 def supervised(recipe: SupervisedTraining, behind: Behind) -> Work:
-    """A classifier; where its trunk is frozen, every step is a forward pass."""
-    return of_trained(recipe, behind, **({"backward": 1} if recipe.settings.frozen else {}))
+    """A classifier; where its trunk is frozen, every step is a forward pass that keeps nothing."""
+    backward, kept = FROZEN if recipe.settings.frozen else (BACKWARD, 1)
+    return of_trained(recipe, behind, backward=backward, kept=kept)
 
 
 def distill(recipe: Distillation, behind: Behind) -> Work:
