@@ -117,6 +117,14 @@ def test_a_student_takes_its_epochs_times_its_images_times_its_forward_passes(ta
     assert work.state_gb == pytest.approx(3 * 4 * 56.3e6 / 1e9, rel=0.01)
 
 
+def test_a_student_holds_the_targets_that_are_kept():
+    product = "encoders/student-gb37"
+    kept, computed = (
+        costs.work_of(product, study_but("paper", distill={"targets": each})).ram_gb for each in ("kept", "computed")
+    )
+    assert kept - computed == pytest.approx(25 * 126_689 * 512 * 4 / 1e9)
+
+
 def test_a_measurement_reads_undistorted_pictures_once_whatever_the_number_of_its_levels():
     study = papers.study("paper")
     work = costs.work_of("measurements/teacher/imagenet100", study)

@@ -50,18 +50,29 @@ def supervised(recipe: SupervisedTraining, behind: Behind) -> Work:
 
 
 def distill(recipe: Distillation, behind: Behind) -> Work:
-    """A student, and beside each step a forward pass of its teacher, unless a job has kept what that gives."""
-    return of_trained(recipe, behind, extra=0 if recipe.sparing else 1)
+    """A student, and beside each step a forward pass of its teacher, unless a job has kept what that gives.
+
+    What is kept is held in memory as a whole: a check of its content reads all of it.
+    """
+    work = of_trained(recipe, behind, extra=0 if recipe.sparing else 1)
+    held = targets_gb(recipe, behind) if recipe.sparing else 0
+    return dataclasses.replace(work, ram_gb=work.ram_gb + held)
 
 
 def targets(recipe: Targets, behind: Behind) -> Work:
     """The teacher's embeddings of all that students see; held whole in memory, and hashed."""
     images, size = split_size(recipe.train, "train", behind) * recipe.settings.epochs, recipe.images.image_size
-    kept = 4e-9 * images * of_network(recipe.network, size).dim
+    kept = targets_gb(recipe, behind)
     feed = reading(recipe.train, "train", images, behind)
     work = embedding(recipe.network, size, images, feed, recipe.settings.batch, recipe.settings.precision)
     host = {"write": kept, "hash": kept}
     return dataclasses.replace(work, host=host, ram_gb=work.ram_gb + 2 * kept, kept_gb=kept)
+
+
+def targets_gb(recipe: Distillation | Targets, behind: Behind) -> float:
+    """What the teacher's embeddings of all that students of a seed see take, in 32 bits."""
+    images = split_size(recipe.train, "train", behind) * recipe.settings.epochs
+    return 4 * images * of_network(recipe.network, recipe.images.image_size).dim / GB
 
 
 def network_of(encoder: str, behind: Behind) -> Network:
