@@ -289,6 +289,18 @@ def test_a_rehearsal_measures_and_the_plan_reads_it(study_of, tmp_path, monkeypa
     assert cost.busy_seconds == pytest.approx(ratio * other.busy_seconds) and "measured here" in cost.origin
 
 
+def test_what_needs_no_device_is_measured_whatever_the_card(tmp_path):
+    kinds = {f"inverse_problems/{kind}": Measured(ratio=7, ram=3, work="") for kind in ("images", "denoise", "distill")}
+    files.write_json(tmp_path / rates.REHEARSED, Rehearsed(device=None, kinds=kinds).model_dump())
+    study = papers.study("paper")
+    here, assumed = costs.machine_of(study, tmp_path), H100
+    for product, times in {"images/cifar10": 7, "denoised/imagenet100/gn10/0": 7, "encoders/student-rm90": 1}.items():
+        found, other = (costs.cost(product, study, each) for each in (here, assumed))
+        assert found.busy_seconds == pytest.approx(times * other.busy_seconds), product
+        assert ("measured here" in found.origin) == (times > 1)
+    assert costs.cost("images/cifar10", study, here).ram_gb == 3 * costs.cost("images/cifar10", study, assumed).ram_gb
+
+
 def test_a_rehearsal_that_is_interrupted_or_fails_leaves_the_old_rates(study_of, tmp_path, monkeypatch):
     study = study_of("tables: []\nfigures: []\nalso: ['resnet100 | own | imagenet100 | clean | top1']", parent="smoke")
     monkeypatch.setattr(rehearsal, "lowered", lambda study, on_gpu: study)
