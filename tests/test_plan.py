@@ -18,7 +18,7 @@ from contrastive_inversion.learn import networks, penalties
 from contrastive_inversion.learn.settings import Network
 from contrastive_inversion.learn.work import LIVE
 from contrastive_inversion.ledger import plan
-from contrastive_inversion.ledger.study import differences
+from contrastive_inversion.ledger.study import changed, differences
 from contrastive_inversion.papers.contrastive_robustness import work
 from contrastive_inversion.run import budget, cli, costs, doctor, jobs, rehearsal
 from contrastive_inversion.run.schedule import Task, timetable
@@ -136,8 +136,8 @@ def test_a_measurement_reads_undistorted_pictures_once_whatever_the_number_of_it
 
 
 def test_sixteen_bits_spare_two_fifths_of_the_hours_and_change_the_precision_alone(tmp_path):
-    changed = differences(papers.study("paper-16bit"), papers.study("paper"))
-    assert {key.rpartition(".")[2] for key, *_ in changed} == {"precision"} and len(changed) == 5
+    found = differences(papers.study("paper-16bit"), papers.study("paper"))
+    assert {key.rpartition(".")[2] for key, *_ in found} == {"precision"} and len(found) == 5
     exact, rounded = (
         sum(cost.gpu_seconds for cost in whole(name, tmp_path)[1].values()) for name in ("paper", "paper-16bit")
     )
@@ -338,25 +338,87 @@ def card(gib):
 def amiss(monkeypatch, tmp_path, *products, **here):
     monkeypatch.setattr(machine, "ram_gb", lambda: here.get("ram", 64))
     monkeypatch.setattr(gpus, "installed", lambda: [card(here.get("gpu", 80))])
-    study = papers.study("paper")
+    study = here.get("study") or papers.study("paper")
     recipes = {product: plan.recipe_of(product, study) for product in products}
     return doctor.problems(recipes, study, tmp_path, here=True)
+
+
+def free(monkeypatch, gigabytes):
+    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda folder: type("Usage", (), {"free": 1e9 * gigabytes}))
 
 
 def test_too_little_of_a_machine_is_refused_with_the_setting_that_would_fit(monkeypatch, tmp_path):
     product = "encoders/resnet100"
     assert amiss(monkeypatch, tmp_path, product) == []
     (line,) = amiss(monkeypatch, tmp_path, product, gpu=24)
-    assert line.startswith("GPU: encoders/resnet100 takes about 38 GB of memory, and NVIDIA A10 has 26 GB; ")
-    batch = int(line.split("with ")[-1].split()[0])
-    study = papers.study("paper")
-    smaller = costs.work_of(product, study)
-    assert 100 < batch < 256 and smaller.gpu_gb - (256 - batch) * smaller.image_gb + costs.CUDA_GB <= 26
+    assert line == (
+        "GPU: encoders/resnet100 takes about 38 GB of memory, and NVIDIA A10 has 26 GB; "
+        "with `resnet100.recompute: true` in the study file it would fit, and the numbers stay the same"
+    )
+    assert amiss(monkeypatch, tmp_path, product, gpu=24, study=study_but("paper", resnet100={"recompute": True})) == []
     (line,) = amiss(monkeypatch, tmp_path, product, ram=4)
-    assert line.startswith("RAM: encoders/resnet100 takes about 5 GB, and this machine has 4 GB")
-    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda folder: type("Usage", (), {"free": 1e8}))
+    assert line.startswith("RAM: encoders/resnet100 takes about 5 GB, and this machine has 4 GB; no setting lets it")
+    free(monkeypatch, 0.1)
     (line,) = amiss(monkeypatch, tmp_path, product)
     assert line.startswith("disk: about 680 MB needed, 100 MB free; free some space, move results, or")
+
+
+@pytest.mark.parametrize(
+    ("name", "product", "gpu", "section"),
+    [
+        ("paper", "encoders/resnet100", 10, "resnet100"),  # too little for exact settings too
+        ("authors", "encoders/baseline-clean", 6, "clean_baseline"),  # frozen: nothing is kept, or computed anew
+        ("authors", "encoders/baseline-rm50", 6, "finetune"),
+        ("simclr", "encoders/contrastive-lambda1", 4, "contrastive"),
+    ],
+)
+def test_a_smaller_batch_comes_last_and_is_called_another_training(name, product, gpu, section, monkeypatch, tmp_path):
+    study = papers.study(name)
+    (line,) = amiss(monkeypatch, tmp_path, product, gpu=gpu, study=study)
+    assert line.endswith(" in the study file it would fit, which is another training")
+    batch = int(line.split(f"with `{section}.batch: ")[1].split("`")[0])
+    fits, more = (changed(study, {section: {"batch": count}}) for count in (batch, batch + 1))
+    assert amiss(monkeypatch, tmp_path, product, gpu=gpu, study=fits) == []
+    assert amiss(monkeypatch, tmp_path, product, gpu=gpu, study=more)
+
+
+def test_fewer_images_at_a_time_change_no_measurement(monkeypatch, tmp_path):
+    study = study_but("paper", evaluate={"batch": 5000})
+    (line,) = amiss(monkeypatch, tmp_path, "measurements/teacher/imagenet100", gpu=24, study=study)
+    assert "with `evaluate.batch: " in line and line.endswith("it would fit, and the numbers stay the same")
+
+
+@pytest.mark.parametrize("product", ["targets/seed1234", "encoders/student-rm90"])
+def test_targets_that_do_not_fit_are_computed_instead(product, monkeypatch, tmp_path):
+    (line,) = amiss(monkeypatch, tmp_path, product, ram=9)
+    assert line.startswith(f"RAM: {product} takes about 1")
+    assert line.endswith(
+        "with `distill.targets: computed` in the study file it would fit, and the numbers stay the same"
+    )
+    computed = study_but("paper", distill={"targets": "computed"})
+    assert amiss(monkeypatch, tmp_path, "encoders/student-rm90", ram=9, study=computed) == []
+
+
+def test_a_disk_that_the_kept_targets_fill_is_told_to_do_without(monkeypatch, tmp_path):
+    products = ("targets/seed1234", "encoders/student-rm90")
+    free(monkeypatch, 5)
+    (line,) = amiss(monkeypatch, tmp_path, *products)
+    assert line.startswith("disk: about 7 GB needed, 5 GB free; set `distill.targets: computed` in the study file, wh")
+    free(monkeypatch, 0.1)  # where that would not do it is not named
+    (line,) = amiss(monkeypatch, tmp_path, *products)
+    assert line.startswith("disk: about 7 GB needed, 100 MB free; free some space, move results, or")
+
+
+def test_what_was_rehearsed_is_what_memory_is_checked_by(monkeypatch, tmp_path, capsys):
+    """A rehearsal of a GPU study on a CPU measures RAM; the check at its end knows it."""
+    kinds = {"inverse_problems/denoise": Measured(ratio=1, ram=1000, work="")}
+    files.write_json(tmp_path / rates.REHEARSED, Rehearsed(device=None, kinds=kinds).model_dump())
+    monkeypatch.setattr(rehearsal, "rehearse", lambda study, results: rates.rehearsed(results))
+    monkeypatch.setattr(machine, "ram_gb", lambda: 1000)
+    (tmp_path / "config.yaml").write_text(f"study: paper\nresults: {tmp_path}\n")
+    monkeypatch.delenv(machine.VARIABLE)
+    assert cli.main(["--config", str(tmp_path / "config.yaml"), "rehearse"]) == 1
+    assert "✗ RAM: denoised/imagenet100/" in capsys.readouterr().out
 
 
 def test_a_folder_that_may_not_be_read_is_a_line(monkeypatch):

@@ -30,8 +30,7 @@ from contrastive_inversion.data.settings import Images, Photos
 from contrastive_inversion.data.work import store
 from contrastive_inversion.learn.settings import Weights
 from contrastive_inversion.ledger import plan
-from contrastive_inversion.ledger import study as studies
-from contrastive_inversion.ledger.study import Study
+from contrastive_inversion.ledger.study import Study, changed
 from contrastive_inversion.run import costs, jobs
 
 MINUTES = 10  # after which no further job is begun
@@ -83,9 +82,7 @@ def lowered(study: Study[Any], on_gpu: bool) -> Study[Any]:
     if study.paper.rehearsal is None:
         raise UserError(f"the paper '{study.paper.name}' does not say what to rehearse (`Paper.rehearsal`)")
     how = LARGE if on_gpu or not study.settings.gpu else SMALL
-    changes = study.paper.rehearsal(study, *how) | {"gpu": int(on_gpu)}
-    said = studies.merged(study.said, changes)
-    return Study(study.name, study.paper, studies.typed(said, study.paper.settings, study.files), said, study.files)
+    return changed(study, study.paper.rehearsal(study, *how) | {"gpu": int(on_gpu)})
 
 
 def in_order(study: Study[Any]) -> list[str]:
