@@ -337,7 +337,10 @@ def card(gib):
 
 def amiss(monkeypatch, tmp_path, *products, **here):
     monkeypatch.setattr(machine, "ram_gb", lambda: here.get("ram", 64))
-    monkeypatch.setattr(gpus, "installed", lambda: [card(here.get("gpu", 80))])
+    monkeypatch.setattr(gpus, "installed", lambda: here.get("cards") or [card(here.get("gpu", 80))])
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if mask := here.get("mask"):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", mask)
     study = here.get("study") or papers.study("paper")
     recipes = {product: plan.recipe_of(product, study) for product in products}
     return doctor.problems(recipes, study, tmp_path, here=True)
@@ -419,6 +422,13 @@ def test_what_was_rehearsed_is_what_memory_is_checked_by(monkeypatch, tmp_path, 
     monkeypatch.delenv(machine.VARIABLE)
     assert cli.main(["--config", str(tmp_path / "config.yaml"), "rehearse"]) == 1
     assert "✗ RAM: denoised/imagenet100/" in capsys.readouterr().out
+
+
+def test_a_card_that_is_hidden_is_no_matter(monkeypatch, tmp_path):
+    small = gpus.Card("1", "GPU-2", "NVIDIA T4", 15, 0.0)
+    for mask, amiss_there in ((None, 1), ("0", 0), ("1", 1), ("GPU-2", 1), ("0,1", 1)):
+        lines = amiss(monkeypatch, tmp_path, "encoders/resnet100", cards=[card(80), small], mask=mask)
+        assert len(lines) == amiss_there and all("NVIDIA T4 has 16 GB" in line for line in lines), mask
 
 
 def test_a_folder_that_may_not_be_read_is_a_line(monkeypatch):

@@ -231,7 +231,7 @@ def of_machine(jobs: Wanted, results: Path) -> list[Check]:
     """Checks of disk, RAM and each GPU's memory: all that can be looked at without torch."""
     checks = [checked("disk", disk, jobs, results), checked("RAM", ram, jobs)]
     if any(cost.gpu_gb for cost in jobs.costs.values()):
-        checks += [checked(f"GPU {card.number}, {card.name}", gpu_memory, jobs, card) for card in gpus.installed()]
+        checks += [checked(f"GPU {card.number}, {card.name}", gpu_memory, jobs, card) for card in gpus.visible()]
     return checks
 
 
