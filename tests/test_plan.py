@@ -1,6 +1,7 @@
 """What a study costs: work from recipes, rates from one file, the schedule, what rules ask for, and the rehearsal."""
 
 import json
+import time
 
 import pytest
 import torch
@@ -315,6 +316,35 @@ def test_a_rehearsal_that_is_interrupted_or_fails_leaves_the_old_rates(study_of,
         with pytest.raises(type(error)):
             rehearsal.rehearse(study, tmp_path)
         assert rates.rehearsed(tmp_path) == old and not list(tmp_path.glob(".rehearsal*"))
+
+
+def test_a_job_that_is_not_done_in_time_is_ended_and_said_not_to_be_measured(study_of, tmp_path, monkeypatch, capsys):
+    study = study_of("tables: []\nfigures: []\nalso: ['resnet100 | own | imagenet100 | clean | top1']", parent="smoke")
+    slow, began = tmp_path / "python", time.monotonic()
+    slow.write_text("#!/bin/sh\nexec sleep 100\n")
+    slow.chmod(0o755)
+    monkeypatch.setattr(rehearsal.sys, "executable", str(slow))
+    monkeypatch.setattr(rehearsal, "lowered", lambda study, on_gpu: study)
+    assert rehearsal.rehearse(study, tmp_path / "results", minutes=0.02).kinds == {}
+    assert time.monotonic() - began < 50
+    said = "images/imagenet100 and what follows are not measured, as 0.02 minutes are over; their rates stay"
+    assert capsys.readouterr().out.splitlines()[-1] == said
+    assert [path.name for path in (tmp_path / "results").iterdir()] == [rates.REHEARSED]
+
+
+def test_a_rehearsal_is_of_one_kind_of_card_the_first_that_is_visible(tmp_path, monkeypatch):
+    cards = [gpus.Card(str(n), f"GPU-{n}", name, 80, 0) for n, name in enumerate(["H100", "A100", "H200", "A100"])]
+    monkeypatch.setattr(gpus, "installed", lambda: cards)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,0,1")
+    stages = []
+
+    def made(product, study, stage):
+        stages.append(stage)
+        raise rehearsal.Late(product)
+
+    monkeypatch.setattr(rehearsal, "made", made)
+    assert rehearsal.rehearse(papers.study("paper"), tmp_path).device == "A100"
+    assert stages[0].environment["CUDA_VISIBLE_DEVICES"] == "GPU-3,GPU-1" and stages[0].card == "A100"
 
 
 def test_pictures_of_a_rehearsal_are_as_large_as_imagenet_s(tmp_path):
