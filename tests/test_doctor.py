@@ -54,6 +54,12 @@ def test_the_demo_needs_nothing(capsys, tmp_path, monkeypatch):
     assert "✗" not in output and "GPUs: none needed" in output
 
 
+def test_a_table_of_no_measurements_needs_nothing(capsys):
+    assert cli.main(["doctor", "table_3", "--study", "paper"]) == 0
+    output = capsys.readouterr().out
+    assert "✗" not in output and "✓ disk and memory: none needed" in output
+
+
 def test_only_what_a_target_needs_is_asked_for():
     study = papers.study("paper")
     named = plan.with_inputs(plan.behind_targets(["figure_11"], study), study)

@@ -229,6 +229,8 @@ def images_that_fit(product: str, jobs: Wanted, which: str, there: float) -> int
 
 def of_machine(jobs: Wanted, results: Path) -> list[Check]:
     """Checks of disk, RAM and each GPU's memory: all that can be looked at without torch."""
+    if not jobs.costs:
+        return [Check(True, "disk and memory: none needed")]
     checks = [checked("disk", disk, jobs, results), checked("RAM", ram, jobs)]
     if any(cost.gpu_gb for cost in jobs.costs.values()):
         checks += [checked(f"GPU {card.number}, {card.name}", gpu_memory, jobs, card) for card in gpus.visible()]
