@@ -451,14 +451,14 @@ def test_a_disk_that_the_kept_targets_fill_is_told_to_do_without(monkeypatch, tm
 
 def test_what_was_rehearsed_is_what_memory_is_checked_by(monkeypatch, tmp_path, capsys):
     """A rehearsal of a GPU study on a CPU measures RAM; the check at its end knows it."""
-    kinds = {"inverse_problems/denoise": Measured(ratio=1, ram=1000, work="")}
+    kinds = {"inverse_problems/supervised": Measured(ratio=1, ram=1000, work="")}
     files.write_json(tmp_path / rates.REHEARSED, Rehearsed(device=None, kinds=kinds).model_dump())
     monkeypatch.setattr(rehearsal, "rehearse", lambda study, results: rates.rehearsed(results))
     monkeypatch.setattr(machine, "ram_gb", lambda: 1000)
     (tmp_path / "config.yaml").write_text(f"study: paper\nresults: {tmp_path}\n")
     monkeypatch.delenv(machine.VARIABLE)
     assert cli.main(["--config", str(tmp_path / "config.yaml"), "rehearse"]) == 1
-    assert "✗ RAM: denoised/imagenet100/" in capsys.readouterr().out
+    assert "✗ RAM: encoders/" in capsys.readouterr().out
 
 
 def test_a_card_that_is_hidden_is_no_matter(monkeypatch, tmp_path):
