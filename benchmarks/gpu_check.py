@@ -37,6 +37,7 @@ IDS = torch.tensor([0, 1, 7, 126_688])
 ROUNDING = {"blur": 1e-5, "embeddings": 1e-3, "losses": 1e-4, "compiled": 1e-3}
 SMALL = Network(architecture="convnet", model="embedding-128/48", mean=[0.5] * 3, std=[0.25] * 3)
 BITS = 2  # last ones of a normal
+MINUTES = 4  # of the rehearsal; the rest takes some three more
 STEPS, INSTANTIATIONS = 16, 10
 WANTED = {
     "distillation step": 5,
@@ -190,7 +191,7 @@ def main(folder: Path = HERE) -> int:
     study, began = papers.study(parser.parse_args().study), time.monotonic()
     if not gpus.installed():
         raise UserError("there is no GPU to check: nvidia-smi lists none")
-    found = rehearsal.rehearse(study, Path("results"))
+    found = rehearsal.rehearse(study, Path("results"), MINUTES)
     held = gpus.acquire(1)
     jobs.prepare_torch()
     card = torch.cuda.get_device_name(0)

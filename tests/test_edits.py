@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -273,6 +274,19 @@ def test_another_version_of_a_library(finished, package, monkeypatch, library, c
 
 
 ON_GPUS = ["encoders/*", "heads/*", "measurements/*", "inpainted/*"]
+
+
+def test_every_file_is_opened_once_to_tell_that_nothing_is_to_be_done(finished, package, monkeypatch):
+    study, opened = papers.study("smoke"), Counter()
+
+    def counted(read):
+        return lambda path, *rest: opened.update([path]) or read(path, *rest)
+
+    for name in ("opened", "read_json"):
+        monkeypatch.setattr(files, name, counted(getattr(files, name)))
+    assert asked(study, finished / "results") == set()
+    products = [finished / "results" / "smoke" / file_of(product) for product in products_of(study)]
+    assert len(products) > 70 and {path: opened[path] for path in products} == dict.fromkeys(products, 1)
 
 
 def test_another_kind_of_device(finished, package, smoke):

@@ -151,6 +151,11 @@ def nvidia_smi(folder, text, status=0):
 
 TWO = r"0, GPU-aaaa-1, 81920, 500, NVIDIA H100, 80GB HBM3\n1, GPU-bbbb-2, [N/A], [N/A], NVIDIA GB10\n"
 
+PARTS = (
+    r"GPU 0: NVIDIA A100-SXM4-40GB (UUID: GPU-aaaa-1)\n"
+    r"  MIG 1g.5gb      Device  0: (UUID: MIG-1111)\n  MIG 2g.10gb     Device  1: (UUID: MIG-2222)\n"
+)
+
 
 @pytest.fixture
 def two_cards(machine, tmp_path, monkeypatch):
@@ -182,6 +187,27 @@ def test_a_mask_means_what_it_means_to_cuda(two_cards, monkeypatch, mask, visibl
         return
     with pytest.raises(UserError, match=f"none is visible.*CUDA_VISIBLE_DEVICES is '{mask}'"):
         gpus.acquire(1)
+
+
+@pytest.mark.parametrize(
+    ("mask", "numbers"),
+    [
+        (None, "01"), ("1", "1"), (" 1, 0 ,", "10"), ("GPU-bbbb", "1"), ("1,GPU-bbbb-2", "1"), ("", ""), ("-1", ""),
+        ("7", ""),
+    ],
+)  # fmt: skip
+def test_the_cards_that_a_job_may_be_given_are_those_of_the_mask(two_cards, monkeypatch, mask, numbers):
+    if mask is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", mask)
+    assert "".join(card.number for card in gpus.visible()) == numbers
+
+
+def test_a_part_of_a_card_is_as_large_as_its_profile_says(two_cards, tmp_path, monkeypatch):
+    program = tmp_path / "two" / "nvidia-smi"
+    program.write_text(program.read_text().replace("exit", f"[ \"$*\" = -L ] && printf '{PARTS}'\nexit"))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "MIG-2222,MIG-3333")
+    (part,) = gpus.visible()
+    assert (part.name, part.gib) == ("NVIDIA A100-SXM4-40GB MIG 2g.10gb", 10)
 
 
 def test_a_card_is_the_same_by_number_by_uuid_and_when_named_twice(two_cards, monkeypatch):

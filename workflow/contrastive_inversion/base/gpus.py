@@ -8,6 +8,7 @@ for its life, so a killed job frees its card and a living one never loses it.
 
 import contextlib
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -39,7 +40,7 @@ class Card:
 
 
 def installed() -> list[Card]:
-    """Every GPU that this process may see, as nvidia-smi lists it; none where there is no nvidia-smi."""
+    """Every GPU of this machine or container, as nvidia-smi lists it; none where there is no nvidia-smi."""
     query = ["nvidia-smi", "--query-gpu=index,uuid,memory.total,memory.used,name", "--format=csv,noheader,nounits"]
     try:
         lines = subprocess.run(query, capture_output=True, text=True, check=True).stdout.splitlines()
@@ -51,6 +52,38 @@ def installed() -> list[Card]:
 
 def gib(mib: str, unknown: float = float("inf")) -> float:
     return int(mib) / 1024 if mib.isdigit() else unknown
+
+
+def visible() -> list[Card]:
+    """The cards and parts of cards that a job may be given, in the order of CUDA_VISIBLE_DEVICES; none where none is.
+
+    nvidia-smi does not mind that mask. What it does not list is left out.
+    """
+    cards = installed()
+    try:
+        devices = visible_devices(cards)
+    except UserError:
+        return []
+    parts = {part.uuid: part for part in (parts_of_cards() if any(map(is_part, devices)) else [])}
+    found = [parts.get(device) if is_part(device) else card_of(device, cards) for device in devices]
+    return list(dict.fromkeys(filter(None, found)))
+
+
+def is_part(device: str) -> bool:
+    """Whether an id is that of a part of a card (MIG)."""
+    return device.startswith("MIG-")
+
+
+def parts_of_cards() -> list[Card]:
+    """The parts that cards are cut into (MIG), each called and as large as its profile says, `MIG 1g.10gb`."""
+    listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=False).stdout
+    parts, name = [], ""
+    for line in listed.splitlines():
+        if whole := re.match(r"GPU \d+: (.+) \(UUID: ", line):
+            name = whole[1]
+        if part := re.match(r"\s+MIG (\S+?(\d+)gb\S*)\s+Device\s+\d+: \(UUID: (MIG-[^)]+)\)", line):
+            parts.append(Card(part[3], part[3], f"{name} MIG {part[1]}", float(part[2]), 0.0))
+    return parts
 
 
 def visible_devices(cards: Sequence[Card]) -> list[str]:
@@ -72,7 +105,7 @@ def visible_devices(cards: Sequence[Card]) -> list[str]:
 
 def names_a_card(device: str, cards: Sequence[Card]) -> bool:
     """Whether an id can be that of a GPU; what is not known here is believed, but for what CUDA takes for no id."""
-    if device.startswith("MIG-"):
+    if is_part(device):
         return True
     if not (device.isdigit() or device.startswith("GPU-")):
         return False
@@ -91,7 +124,7 @@ def lock_name(device: str, cards: Sequence[Card]) -> str:
     """What a device's lock file is called: its card's UUID; where nothing tells that, its id within its Slurm step."""
     if card := card_of(device, cards):
         return card.uuid
-    step = [] if device.startswith("MIG-") else [os.environ.get(f"SLURM_{part}", "") for part in ("JOB_ID", "STEP_ID")]
+    step = [] if is_part(device) else [os.environ.get(f"SLURM_{part}", "") for part in ("JOB_ID", "STEP_ID")]
     return ".".join([*filter(None, step), device.replace("/", "_")])
 
 

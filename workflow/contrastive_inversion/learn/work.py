@@ -9,6 +9,7 @@ BYTES_OF_TRAINED_WEIGHT = 16  # itself, its gradient and Adam's two moments, in 
 RAM_OF_TORCH = 0.6  # GB
 KEPT_BESIDES = 1.1  # workspaces and temporary tensors, of what a backward pass keeps
 LIVE = 0.07  # at once without a backward pass, of what one would keep
+FROZEN = (1, LIVE)  # forward passes that a step through a network is worth which is not trained, and what it keeps
 
 
 def of_network(network: Network, size: int) -> Footprint:
@@ -39,9 +40,10 @@ def training(
     one, seen = of_network(network, size), images * settings.epochs
     kind = precision_of(settings.precision)
     share = 0.5 if kind == "16bit" else 1.0
-    kept_mb = one.recomputed_mb if settings.recompute and one.recomputed_mb else one.kept_mb
+    recompute = settings.recompute and backward > 1  # without a backward pass there is nothing to compute anew
+    kept_mb = one.recomputed_mb if recompute and one.recomputed_mb else one.kept_mb
     image_gb = KEPT_BESIDES * share * views * kept * kept_mb / 1e3
-    flops = seen * ((backward + settings.recompute) * views + extra) * one.gflop / 1e3  # TFLOP
+    flops = seen * ((backward + recompute) * views + extra) * one.gflop / 1e3  # TFLOP
     return Work(
         device={f"train_{kind}": flops, **distorted(views * seen, size)},
         feed=feed,

@@ -75,8 +75,8 @@ class JobKind:
     """A kind of job: the class of its recipes, its version, and the function that runs it, as `module:function`.
 
     version: raised by hand when the function changes what it computes; work: what a job takes, from its recipe and
-    those of its inputs, by product; trains: whether it trains an encoder; smaller: the setting that lowers the memory
-    that it takes.
+    those of its inputs, by product; trains: whether it trains an encoder; sections: of a study's settings, that its
+    `batch` may stand in; sparing: settings, as `section.key: value`, that lower what it takes and change no number.
     """
 
     recipe: type[Recipe]
@@ -84,7 +84,18 @@ class JobKind:
     run: str
     work: Callable[[Any, Mapping[str, Recipe]], Work] = lambda recipe, behind: Work()
     trains: bool = False
-    smaller: str | None = None
+    sections: tuple[str, ...] = ()
+    sparing: tuple[str, ...] = ()
+
+    @property
+    def exact(self) -> list[str]:
+        """Settings that may lower what it takes and change no number."""
+        return [*(f"{section}.recompute: true" for section in self.sections if self.trains), *self.sparing]
+
+    @property
+    def batches(self) -> list[str]:
+        """Settings of how many images it takes at a time."""
+        return [f"{section}.batch" for section in self.sections]
 
 
 @dataclass(frozen=True, eq=False)

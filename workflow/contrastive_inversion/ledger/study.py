@@ -183,6 +183,12 @@ def merged(parent: dict[str, Any], child: dict[str, Any]) -> dict[str, Any]:
     return result
 
 
+def changed(study: "Study[Any]", changes: dict[str, Any]) -> "Study[Any]":
+    """A study with other settings under its own name. Raises UserError for what is not allowed there."""
+    said = merged(study.said, changes)
+    return Study(study.name, study.paper, typed(said, study.paper.settings, study.files), said, study.files)
+
+
 def speaker(key: str, files: Sequence[StudyFile]) -> StudyFile:
     """The first of some files that says anything at a dotted key; the first of all where none does.
 

@@ -16,6 +16,7 @@ from contrastive_inversion.run.schedule import Task, Timetable, timetable
 HOUR = 3600
 MACHINES = ((1, 16), (4, 16), (8, 32))  # GPUs and cores
 LAPTOPS = ((0, 1), (0, 2), (0, 8))
+SIZES = ["GPU, GB", "RAM, GB", "written, GB", "kept, GB"]
 Costs = dict[str, Cost]
 
 
@@ -29,6 +30,10 @@ class Budget:
     def total(self, what: str) -> float:
         """The sum of a part of the costs, such as `gpu_seconds`."""
         return sum(getattr(cost, what) for cost in self.costs.values())
+
+    def peak(self, what: str) -> float:
+        """The largest of a part of the costs, such as `gpu_gb`; 0 where there is no job."""
+        return max((getattr(cost, what) for cost in self.costs.values()), default=0.0)
 
     def on(self, gpus: int, cores: int) -> Timetable:
         """When each job runs on a machine, longest path first."""
@@ -61,20 +66,26 @@ def page(targets: Sequence[str], study: Study[Any], results: Path, card: str | N
 
 def kinds_table(budget: Budget) -> str:
     """A row for each kind of job."""
-    kinds: dict[str, list[Cost]] = {}
-    for cost in budget.costs.values():
-        kinds.setdefault(cost.kind, []).append(cost)
-    rows = [kind_row(kind, jobs) for kind, jobs in kinds.items()]
-    titles = ["kind of job", "jobs", "GPU h", "CPU h", "longest, h", "GPU, GB", "RAM, GB", "written, GB", "kept, GB"]
-    return table([*rows, kind_row("all", list(budget.costs.values()))], titles)
+    kinds: dict[str, Costs] = {}
+    for product, cost in budget.costs.items():
+        kinds.setdefault(cost.kind, {})[product] = cost
+    rows = [kind_row(kind, Budget(jobs, budget.inputs)) for kind, jobs in kinds.items()]
+    titles = ["kind of job", "jobs", "GPU h", "CPU h", "longest, h", *SIZES]
+    return table([*rows, kind_row("all", budget)], titles)
 
 
-def kind_row(name: str, jobs: Sequence[Cost]) -> list[Any]:
-    hours = [sum(cost.gpu_seconds for cost in jobs), sum(cost.cpu_seconds for cost in jobs)]
-    peaks = [max(cost.seconds for cost in jobs) / HOUR]
-    peaks += [max(cost.gpu_gb for cost in jobs), max(cost.ram_gb for cost in jobs)]
-    disk = [sum(cost.written_gb for cost in jobs), sum(cost.kept_gb for cost in jobs)]
-    return [name, len(jobs), *map(rounded, [*(h / HOUR for h in hours), *peaks, *disk])]
+def kind_row(name: str, budget: Budget) -> list[Any]:
+    return [name, len(budget.costs), *map(rounded, [*hours(budget), budget.peak("seconds") / HOUR, *sizes(budget)])]
+
+
+def hours(budget: Budget) -> list[float]:
+    """Of GPUs and of cores."""
+    return [budget.total("gpu_seconds") / HOUR, budget.total("cpu_seconds") / HOUR]
+
+
+def sizes(budget: Budget) -> list[float]:
+    """GB, as in SIZES: of the largest jobs, and on the disk."""
+    return [budget.peak("gpu_gb"), budget.peak("ram_gb"), budget.total("written_gb"), budget.total("kept_gb")]
 
 
 def targets_table(targets: Sequence[str], study: Study[Any], machine: Machine) -> str:
@@ -84,7 +95,7 @@ def targets_table(targets: Sequence[str], study: Study[Any], machine: Machine) -
     rows = [target_row(target, of([target], study, machine), machines) for target in shown]
     rows.append(target_row("all", of(targets, study, machine), machines))
     walls = [counted(gpus, "GPU") if gpus else counted(cores, "core") for gpus, cores in machines]
-    return table(rows, ["target", "jobs", "GPU h", "CPU h", "kept, GB", *walls])
+    return table(rows, ["target", "jobs", "GPU h", "CPU h", *SIZES, *walls])
 
 
 def counted(number: int, thing: str) -> str:
@@ -92,9 +103,8 @@ def counted(number: int, thing: str) -> str:
 
 
 def target_row(name: str, budget: Budget, machines: Iterable[tuple[int, int]]) -> list[Any]:
-    hours = [budget.total("gpu_seconds") / HOUR, budget.total("cpu_seconds") / HOUR]
     walls = [budget.on(gpus, cores).makespan / HOUR for gpus, cores in machines]
-    return [name, len(budget.costs), *map(rounded, [*hours, budget.total("kept_gb"), *walls])]
+    return [name, len(budget.costs), *map(rounded, [*hours(budget), *sizes(budget), *walls])]
 
 
 def table(rows: Sequence[Sequence[Any]], titles: Sequence[str]) -> str:

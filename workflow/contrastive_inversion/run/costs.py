@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -42,15 +42,23 @@ class Cost:
 
 @dataclass(frozen=True, eq=False)
 class Machine:
-    """What a plan is for: a card by its name (None: CPUs), and what a rehearsal found on it, by kind of job."""
+    """What a plan is for: a card by its name (None: CPUs), and what a rehearsal found on it, by kind of job.
+
+    elsewhere: what it found where it had another device, or none: it says something of jobs that need none.
+    """
 
     card: str | None
     measured: Mapping[str, Measured]
+    elsewhere: Mapping[str, Measured] = field(default_factory=dict)
 
     @property
     def speeds(self) -> Speeds:
         """Of its device."""
         return rates.published().device(self.card)
+
+    def found(self, kind: str, by_device: bool) -> Measured | None:
+        """What was measured of a kind of job that a device computes, or a core."""
+        return self.measured.get(kind) or (None if by_device else self.elsewhere.get(kind))
 
 
 @functools.cache
@@ -59,12 +67,9 @@ def machine_of(study: Study[Any], results: Path, card: str | None = None) -> Mac
     rehearsed = rates.rehearsed(results)
     rehearsed_card = rehearsed.device if rehearsed else None
     chosen = (card or rehearsed_card or CARD) if study.settings.gpu and card != "CPU" else None
-    measured = rehearsed.kinds if rehearsed and rehearsed.device == chosen else {}
-    return Machine(chosen, {key.partition("/")[2]: m for key, m in measured.items() if of_paper(key, study)})
-
-
-def of_paper(key: str, study: Study[Any]) -> bool:
-    return key.startswith(f"{study.paper.name}/")
+    known, ours = rehearsed.kinds if rehearsed else {}, f"{study.paper.name}/"
+    found = {key.removeprefix(ours): measured for key, measured in known.items() if key.startswith(ours)}
+    return Machine(chosen, found) if rehearsed_card == chosen else Machine(chosen, {}, found)
 
 
 @functools.cache
@@ -75,11 +80,14 @@ def work_of(product: str, study: Study[Any]) -> Work:
     return study.paper.jobs[study.paper.kind_of(recipe)].work(recipe, behind)
 
 
+def by_device(product: str, study: Study[Any]) -> bool:
+    """Whether a product's job computes on a device, a GPU where there is one; not if it reads a file or copies."""
+    return study.paper.product(product).on_gpu and study.settings.measured and bool(work_of(product, study).device)
+
+
 def gpus(product: str, study: Study[Any], machine: "Machine | None" = None) -> int:
-    """The GPUs that a product's job holds: none where it reads a file or copies numbers."""
-    settings = study.settings
-    takes = study.paper.product(product).on_gpu and settings.measured and work_of(product, study).device
-    return settings.gpu if takes else 0
+    """The GPUs that a product's job holds."""
+    return study.settings.gpu if by_device(product, study) else 0
 
 
 def picture_threads(product: str, study: Study[Any], machine: "Machine | None" = None) -> int:
@@ -91,7 +99,8 @@ def picture_threads(product: str, study: Study[Any], machine: "Machine | None" =
 def cost(product: str, study: Study[Any], machine: Machine) -> Cost:
     """What the job that makes a product costs."""
     kind, work = study.paper.kind_of(plan.recipe_of(product, study)), work_of(product, study)
-    measured, gpu = machine.measured.get(kind), gpus(product, study) if machine.card else 0
+    measured = machine.found(kind, by_device(product, study))
+    gpu = gpus(product, study) if machine.card else 0
     device = on_device(work.device, machine.speeds if gpu else rates.published().device(None))
     feed, host, start = on_core(work.feed), on_core(work.host), on_core({"start": 1})
     threads = picture_threads(product, study) if gpu else 1

@@ -9,8 +9,11 @@ import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from math import ceil
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from contrastive_inversion.base import files, gpus, machine
 from contrastive_inversion.base.errors import UserError
@@ -23,9 +26,10 @@ from contrastive_inversion.data.entries import Entry
 from contrastive_inversion.data.settings import Archive, DataSet, ImageNetC, Images
 from contrastive_inversion.learn.settings import Weights
 from contrastive_inversion.ledger import plan
-from contrastive_inversion.ledger.study import Study
+from contrastive_inversion.ledger.paper import JobKind
+from contrastive_inversion.ledger.study import Study, changed
 from contrastive_inversion.run import costs
-from contrastive_inversion.run.costs import Cost
+from contrastive_inversion.run.costs import Cost, Machine
 
 PACKAGES = ("torch", "torchvision", "open_clip_torch", "snakemake", "pillow", "numpy")
 JOBS_AT_ONCE = 8  # whose checkpoints lie on the disk together
@@ -104,32 +108,73 @@ def of_files(recipes: Recipes, thorough: bool = True) -> list[Check]:
 
 def weights_of(study: Study[Any]) -> dict[str, str]:
     """The published weights that a study starts from: {config.yaml's name: sha256}."""
-    recipes = plan.with_inputs(plan.behind_targets([], study), study).values()
+    recipes = everything(study).values()
     return {r.settings.weights: r.settings.sha256 for r in recipes if isinstance(r, Weights)}
 
 
 def data_of(study: Study[Any]) -> list[DataSet]:
     """The data sets that a study reads: one that it leaves out, or that no target of it needs, is not among them."""
-    recipes = plan.with_inputs(plan.behind_targets([], study), study).values()
-    return [r.settings for r in recipes if isinstance(r, Images)]
+    return [r.settings for r in everything(study).values() if isinstance(r, Images)]
 
 
-def costs_of(recipes: Recipes, study: Study[Any], results: Path) -> dict[str, Cost]:
-    """What the jobs of some products cost here."""
-    ours = costs.machine_of(study, results)
-    return {product: costs.cost(product, study, ours) for product in recipes}
+@dataclass(frozen=True)
+class Wanted:
+    """Jobs of a study, each with what it costs on a machine."""
+
+    study: Study[Any]
+    machine: Machine
+    costs: Mapping[str, Cost]
+
+    def under(self, setting: str) -> "Wanted | None":
+        """The same, where the study has another setting, `section.key: value`; None where it refuses that one.
+
+        Jobs that it spares are left out.
+        """
+        section, _, said = setting.partition(".")
+        try:
+            study = changed(self.study, {section: yaml.safe_load(said)})
+        except UserError:
+            return None
+        spared = everything(self.study).keys() - everything(study).keys()
+        return wanted(self.costs.keys() - spared, study, self.machine)
+
+    def remedy(self, settings: Iterable[str], fits: Callable[["Wanted"], bool]) -> str | None:
+        """The first of some settings with which these jobs fit."""
+        return next((each for each in settings if (other := self.under(each)) and fits(other)), None)
+
+    def kind(self, product: str) -> JobKind:
+        """The kind of job that makes a product."""
+        return self.study.paper.jobs[self.costs[product].kind]
 
 
-def disk(job_costs: Mapping[str, Cost], study: Study[Any], results: Path) -> str:
+def wanted(products: Iterable[str], study: Study[Any], ours: Machine) -> Wanted:
+    """The jobs that make some products, and what they cost on a machine."""
+    return Wanted(study, ours, {product: costs.cost(product, study, ours) for product in products})
+
+
+def everything(study: Study[Any]) -> Recipes:
+    """All products of a study."""
+    return plan.with_inputs(plan.behind_targets([], study), study)
+
+
+def disk(jobs: Wanted, results: Path) -> str:
     """Look whether the disk has room for what is not there yet. Raises UserError with the remedy where it has not."""
-    absent = [cost for product, cost in job_costs.items() if not (results / study.name / file_of(product)).exists()]
-    at_once = sorted((cost.scratch_gb for cost in absent), reverse=True)[:JOBS_AT_ONCE]
-    needed = sum(cost.kept_gb for cost in absent) + sum(at_once)
     free = shutil.disk_usage(nearest_folder(results)).free / GB
-    told = f"about {size(needed)} needed, {size(free)} free"
-    if free < needed:
-        raise UserError(f"disk: {told}; free some space, move results, or set store: jpeg in config.yaml")
+    told = f"about {size(absent_gb(jobs, results))} needed, {size(free)} free"
+    if absent_gb(jobs, results) > free:
+        exact = dict.fromkeys(chain.from_iterable(jobs.kind(product).exact for product in jobs.costs))
+        setting = jobs.remedy(exact, lambda other: absent_gb(other, results) <= free)
+        spared = f"set `{setting}` in the study file, where the numbers stay the same, " if setting else ""
+        raise UserError(f"disk: {told}; {spared}free some space, move results, or set store: jpeg in config.yaml")
     return told
+
+
+def absent_gb(jobs: Wanted, results: Path) -> float:
+    """What jobs will write whose products are not there, with the checkpoints of those that run at once."""
+    folder = results / jobs.study.name
+    absent = [cost for product, cost in jobs.costs.items() if not (folder / file_of(product)).exists()]
+    at_once = sorted((cost.scratch_gb for cost in absent), reverse=True)[:JOBS_AT_ONCE]
+    return sum(cost.kept_gb for cost in absent) + sum(at_once)
 
 
 def size(gigabytes: float) -> str:
@@ -142,58 +187,64 @@ def nearest_folder(path: Path) -> Path:
     return next(folder for folder in [path, *path.absolute().parents] if folder.exists())
 
 
-def ram(job_costs: Mapping[str, Cost], study: Study[Any]) -> str:
+def ram(jobs: Wanted) -> str:
     """Look whether every job fits into the machine's RAM. Raises UserError with the remedy for one that does not."""
-    product, cost = max(job_costs.items(), key=lambda item: item[1].ram_gb)
-    there = machine.ram_gb()
-    if cost.ram_gb > there:
-        raise UserError(
-            f"RAM: {product} takes about {size(cost.ram_gb)}, and this machine has {size(there)}"
-            + smaller(product, study, there - (cost.ram_gb - costs.work_of(product, study).gpu_gb))
-        )
-    return f"{size(there)}, the largest job takes about {size(cost.ram_gb)}"
+    return memory(jobs, "ram_gb", machine.ram_gb(), "RAM: {} takes about {}, and this machine has {}")
 
 
-def gpu_memory(job_costs: Mapping[str, Cost], study: Study[Any], card: gpus.Card) -> str:
+def gpu_memory(jobs: Wanted, card: gpus.Card) -> str:
     """Look whether every job fits into a GPU's memory. Raises UserError with the remedy for one that does not."""
-    product, cost = max(job_costs.items(), key=lambda item: item[1].gpu_gb)
-    there = card.gib * 2**30 / GB
-    if cost.gpu_gb > there:
-        raise UserError(
-            f"GPU: {product} takes about {size(cost.gpu_gb)} of memory, and {card.name} has {size(there)}"
-            + smaller(product, study, there - costs.CUDA_GB)
-        )
-    return f"{size(there)}, the largest job takes about {size(cost.gpu_gb)}"
+    refusal = f"GPU: {{}} takes about {{}} of memory, and {card.name} has {{}}"
+    return memory(jobs, "gpu_gb", card.gib * 2**30 / GB, refusal)
 
 
-def smaller(product: str, study: Study[Any], memory_gb: float) -> str:
-    """The setting that lets a job fit into some memory, as the end of a sentence."""
-    work, kind = costs.work_of(product, study), study.paper.jobs[study.paper.kind_of(plan.recipe_of(product, study))]
-    if kind.smaller is None or not work.image_gb:
-        return "; no setting makes it smaller: use a larger machine"
-    fits = int((memory_gb - work.gpu_gb) / work.image_gb + work.batch)
-    return f"; with {fits} in {kind.smaller} it would fit" if fits > 0 else "; no batch fits: use a larger machine"
+def memory(jobs: Wanted, which: str, there: float, refusal: str) -> str:
+    """Look whether the largest job fits into what is there of a memory, by a cost's name for it."""
+    product = max(jobs.costs, key=lambda each: getattr(jobs.costs[each], which))
+    taken = getattr(jobs.costs[product], which)
+    if taken > there:
+        remedy = smaller(product, jobs, which, there)
+        raise UserError(f"{refusal.format(product, size(taken), size(there))}; {remedy}")
+    return f"{size(there)}, the largest job takes about {size(taken)}"
 
 
-def of_machine(job_costs: Mapping[str, Cost], study: Study[Any], results: Path) -> list[Check]:
+def smaller(product: str, jobs: Wanted, which: str, there: float) -> str:
+    """The setting that lets a job fit into some memory, in words: one that changes no number where there is one."""
+
+    def fits(other: Wanted) -> bool:
+        return product not in other.costs or getattr(other.costs[product], which) <= there
+
+    kind, images = jobs.kind(product), images_that_fit(product, jobs, which, there)
+    alone = Wanted(jobs.study, jobs.machine, {product: jobs.costs[product]})
+    setting = alone.remedy([*kind.exact, *(f"{batch}: {images}" for batch in kind.batches)], fits)
+    if setting is None:
+        return "no setting lets it fit: use a larger machine"
+    exact = setting in kind.exact or not kind.trains
+    meaning = "and the numbers stay the same" if exact else "which is another training"
+    return f"with `{setting}` in the study file it would fit, {meaning}"
+
+
+def images_that_fit(product: str, jobs: Wanted, which: str, there: float) -> int:
+    """How many images at a time let a job fit into some memory; 0 where their number is not what fills it."""
+    work, taken = costs.work_of(product, jobs.study), getattr(jobs.costs[product], which)
+    planned = getattr(costs.cost(product, jobs.study, Machine(jobs.machine.card, {})), which)
+    image_gb = work.image_gb * taken / planned
+    return work.batch - ceil((taken - there) / image_gb) if image_gb else 0
+
+
+def of_machine(jobs: Wanted, results: Path) -> list[Check]:
     """Checks of disk, RAM and each GPU's memory: all that can be looked at without torch."""
-    return [checked("disk", disk, job_costs, study, results), *of_memory(job_costs, study)]
-
-
-def of_memory(job_costs: Mapping[str, Cost], study: Study[Any]) -> list[Check]:
-    """Checks of this machine's RAM and of each GPU's memory."""
-    checks = [checked("RAM", ram, job_costs, study)]
-    if any(cost.gpu_gb for cost in job_costs.values()):
-        checks += [
-            checked(f"GPU {card.number}, {card.name}", gpu_memory, job_costs, study, card) for card in gpus.installed()
-        ]
+    if not jobs.costs:
+        return [Check(True, "disk and memory: none needed")]
+    checks = [checked("disk", disk, jobs, results), checked("RAM", ram, jobs)]
+    if any(cost.gpu_gb for cost in jobs.costs.values()):
+        checks += [checked(f"GPU {card.number}, {card.name}", gpu_memory, jobs, card) for card in gpus.visible()]
     return checks
 
 
-def of_study(study: Study[Any], results: Path) -> list[Check]:
-    """Checks of memory and disk for the whole of a study."""
-    recipes = plan.with_inputs(plan.behind_targets([], study), study)
-    return of_machine(costs_of(recipes, study, results), study, results)
+def of_study(study: Study[Any], ours: Machine, results: Path) -> list[Check]:
+    """Checks of memory and disk for the whole of a study, by what it costs on a machine."""
+    return of_machine(wanted(everything(study), study, ours), results)
 
 
 def of_gpus(job_costs: Mapping[str, Cost]) -> list[Check]:
@@ -247,9 +298,9 @@ def work(job_costs: Mapping[str, Cost], study: Study[Any]) -> str:
 def examine(study: Study[Any], targets: Iterable[str], results: Path) -> tuple[list[Check], str]:
     """All checks of a study on this machine, and a sentence on the work that it is."""
     recipes = plan.with_inputs(plan.behind_targets(targets, study), study)
-    job_costs = costs_of(recipes, study, results)
-    checks = [*of_files(recipes), *of_machine(job_costs, study, results), *of_gpus(job_costs), versions()]
-    return checks, work(job_costs, study)
+    jobs = wanted(recipes, study, costs.machine_of(study, results))
+    checks = [*of_files(recipes), *of_machine(jobs, results), *of_gpus(jobs.costs), versions()]
+    return checks, work(jobs.costs, study)
 
 
 def problems(recipes: Recipes, study: Study[Any], results: Path, here: bool) -> list[str]:
@@ -257,8 +308,6 @@ def problems(recipes: Recipes, study: Study[Any], results: Path, here: bool) -> 
 
     here: whether the jobs run on this machine. A cluster's have a node's memory, and the disk that is seen from here.
     """
-    job_costs = costs_of(recipes, study, results)
-    checks = [*of_files(recipes, thorough=False), checked("disk", disk, job_costs, study, results)]
-    if here:
-        checks += of_memory(job_costs, study)
-    return [check.text for check in checks if not check.ok]
+    jobs = wanted(recipes, study, costs.machine_of(study, results))
+    on_machine = of_machine(jobs, results) if here else [checked("disk", disk, jobs, results)]
+    return [check.text for check in [*of_files(recipes, thorough=False), *on_machine] if not check.ok]

@@ -117,7 +117,7 @@ def lacks_memory(error: Exception) -> bool:
 def too_large(kind: JobKind, job: Job) -> str:
     """The line that a job ends with whose memory does not suffice."""
     where = "the GPU's memory" if job.device == "cuda" else "the machine's memory"
-    remedy = f"lower {kind.smaller} in the study file, or " if kind.smaller else ""
+    remedy = f"lower {' or '.join(kind.batches)} in the study file, or " if kind.batches else ""
     return f"{job.product}: {where} does not suffice; {remedy}use a larger machine; finished epochs are kept"
 
 

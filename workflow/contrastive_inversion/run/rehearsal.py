@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -30,11 +31,10 @@ from contrastive_inversion.data.settings import Images, Photos
 from contrastive_inversion.data.work import store
 from contrastive_inversion.learn.settings import Weights
 from contrastive_inversion.ledger import plan
-from contrastive_inversion.ledger import study as studies
-from contrastive_inversion.ledger.study import Study
+from contrastive_inversion.ledger.study import Study, changed
 from contrastive_inversion.run import costs, jobs
 
-MINUTES = 10  # after which no further job is begun
+MINUTES = 10  # in all; a job that is not done by then is ended
 LARGE, SMALL = (2048, 8, None), (16, 1, 8)  # images, epochs and batch (None: its own), on a GPU and on a CPU
 SIZE, QUALITY, PICTURES = (500, 375), 94, 8  # of an ImageNet file of 110 kB; that many are different
 CLASSES = 100
@@ -54,23 +54,53 @@ class Trial:
     gpu: float = 1.0
 
 
-def rehearse(study: Study[Any], results: Path) -> Rehearsed:
+@dataclass(frozen=True)
+class Stage:
+    """Where jobs are rehearsed: in which folder, on which cards (all of one name; none: CPUs), and until when."""
+
+    folder: Path
+    cards: list[gpus.Card]
+    ends: float
+
+    @property
+    def card(self) -> str | None:
+        """The name of its cards."""
+        return self.cards[0].name if self.cards else None
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Of jobs, that see its cards alone."""
+        mask = {"CUDA_VISIBLE_DEVICES": ",".join(card.uuid for card in self.cards)} if self.cards else {}
+        return os.environ | mask
+
+    @property
+    def seconds_left(self) -> float:
+        """Until it ends; not below 0."""
+        return max(self.ends - time.monotonic(), 0)
+
+
+class Late(UserError):
+    """The time of a rehearsal is over."""
+
+
+def rehearse(study: Study[Any], results: Path, minutes: float = MINUTES) -> Rehearsed:
     """Run the rehearsal and write what it found to the folder of results, in one piece at the end.
 
     Raises UserError for a job that fails, memory that does not suffice among the reasons; old rates then stay.
     """
-    cards = gpus.installed() if study.settings.gpu else []
-    card = cards[0].name if cards else None
-    small, began = lowered(study, card is not None), time.monotonic()
+    visible = gpus.visible() if study.settings.gpu else []
+    cards = [card for card in visible if card.name == visible[0].name]
+    small, ends = lowered(study, bool(cards)), time.monotonic() + 60 * minutes
     results.mkdir(parents=True, exist_ok=True)
     trials: list[Trial] = []
     with tempfile.TemporaryDirectory(prefix=".rehearsal-", dir=results) as folder:
-        for product in in_order(small):
-            if time.monotonic() - began > 60 * MINUTES:
-                print(f"{product} and what follows are left out after {MINUTES} minutes; their rates stay", flush=True)
-                break
-            trials += made(product, small, Path(folder), card)
-    content = Rehearsed(device=card, kinds=earlier(results, card) | by_kind(trials, study))
+        stage = Stage(Path(folder), cards, ends)
+        try:
+            for product in in_order(small):
+                trials += made(product, small, stage)
+        except Late as late:
+            print(f"{late}, as {minutes:g} minutes are over; their rates stay", flush=True)
+    content = Rehearsed(device=stage.card, kinds=earlier(results, stage.card) | by_kind(trials, study))
     files.write_json(results / rates.REHEARSED, content.model_dump())
     return content
 
@@ -83,9 +113,7 @@ def lowered(study: Study[Any], on_gpu: bool) -> Study[Any]:
     if study.paper.rehearsal is None:
         raise UserError(f"the paper '{study.paper.name}' does not say what to rehearse (`Paper.rehearsal`)")
     how = LARGE if on_gpu or not study.settings.gpu else SMALL
-    changes = study.paper.rehearsal(study, *how) | {"gpu": int(on_gpu)}
-    said = studies.merged(study.said, changes)
-    return Study(study.name, study.paper, studies.typed(said, study.paper.settings, study.files), said, study.files)
+    return changed(study, study.paper.rehearsal(study, *how) | {"gpu": int(on_gpu)})
 
 
 def in_order(study: Study[Any]) -> list[str]:
@@ -94,40 +122,56 @@ def in_order(study: Study[Any]) -> list[str]:
     return list(TopologicalSorter({product: list(recipe.inputs) for product, recipe in recipes.items()}).static_order())
 
 
-def made(product: str, study: Study[Any], folder: Path, card: str | None) -> Iterator[Trial]:
+def made(product: str, study: Study[Any], stage: Stage) -> Iterator[Trial]:
     """Make a product of the lowered study and tell what it took; what stands in for weights tells nothing."""
     recipe = plan.recipe_of(product, study)
-    job = Job(product, folder / study.name, digest(plan.recipe(product, study)), recipe.inputs)
+    job = Job(product, stage.folder / study.name, digest(plan.recipe(product, study)), recipe.inputs)
     print(f"{product} ...", flush=True)
     if isinstance(recipe, Weights):
         drawn(recipe, job, study)
         return
     if isinstance(recipe, Images) and isinstance(recipe.settings, Photos):
-        yield packed(recipe, job, study, folder)
+        yield packed(recipe, job, study, stage.folder)
         return
-    planned = costs.cost(product, study, costs.Machine(card, {}))
-    ram_gb = command(product, study, folder)
+    planned = costs.cost(product, study, costs.Machine(stage.card, {}))
+    ram_gb = command(product, study, stage)
     record, note = files.record_in(job.path), job.state / "progress.json"
     seconds = files.read_json(note)["seconds"] if note.exists() else record["seconds"]
     gpu = record["gpu_gb"] / planned.gpu_gb if planned.gpu_gb else 1.0
     yield Trial(planned.kind, seconds, planned.busy_seconds, ram_gb / planned.ram_gb, gpu)
 
 
-def command(product: str, study: Study[Any], folder: Path) -> float:
-    """Run a job as the workflow does: the GB of RAM that it took. Raises UserError with its last line if it fails."""
-    line = [sys.executable, "-m", "contrastive_inversion", "make", product, "--root", str(folder / study.name)]
+def command(product: str, study: Study[Any], stage: Stage) -> float:
+    """Run a job as the workflow does: the GB of RAM that it took.
+
+    Raises UserError with its last line if it fails, and Late if it is not done in time.
+    """
+    line = [sys.executable, "-m", "contrastive_inversion", "make", product, "--root", str(stage.folder / study.name)]
     line += ["--paper", study.paper.name, "--recipe", plan.recipe(product, study)]
     line += ["--gpus", str(costs.gpus(product, study)), "--threads", str(costs.picture_threads(product, study))]
     with tempfile.TemporaryFile("w+") as log:
-        process = subprocess.Popen(line, stdout=log, stderr=subprocess.STDOUT)
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
+        process = subprocess.Popen(line, stdout=log, stderr=subprocess.STDOUT, env=stage.environment)
+        ram_gb = awaited(process, stage.seconds_left)
         log.seek(0)
         lines = log.read().splitlines()
+    if process.returncode == -9 and not stage.seconds_left:
+        raise Late(f"{product} and what follows are not measured")
     if process.returncode == -9:
         raise UserError(f"{product}: killed, as a system does when its memory does not suffice")
     if process.returncode:
         raise UserError(f"{product}: {lines[-1].removeprefix('Error: ') if lines else 'failed'}")
+    return ram_gb
+
+
+def awaited(process: "subprocess.Popen[bytes]", seconds: float) -> float:
+    """Wait for the end of a process, which is killed after so many seconds: the GB of RAM that it took."""
+    end = threading.Timer(seconds, process.kill)
+    end.start()
+    try:
+        _, status, usage = os.wait4(process.pid, 0)
+    finally:
+        end.cancel()
+    process.returncode = os.waitstatus_to_exitcode(status)
     return usage.ru_maxrss / (1e9 if sys.platform == "darwin" else 1e6)
 
 

@@ -35,17 +35,17 @@ PAPER = Paper(
         **data.JOBS,
         "transcribe": printed.TRANSCRIBE,
         "contrastive": JobKind(
-            recipes.Pretraining, 1, f"{HERE}.pretraining:train", work.pretrain, True, "contrastive.batch"
+            recipes.Pretraining, 1, f"{HERE}.pretraining:train", work.pretrain, True, ("contrastive",)
         ),
         "classifier": JobKind(
-            recipes.Classification, 1, f"{HERE}.classifiers:train", work.classify, True, "supervised.batch"
+            recipes.Classification, 1, f"{HERE}.classifiers:train", work.classify, True, ("supervised",)
         ),
         "finetuned": JobKind(
-            recipes.Finetuning, 1, f"{HERE}.classifiers:finetune", work.finetune, True, "finetuned.batch"
+            recipes.Finetuning, 1, f"{HERE}.classifiers:finetune", work.finetune, True, ("finetuned",)
         ),
         "logistic": JobKind(recipes.Heads, 1, f"{HERE}.probes:fit", work.heads),
         "attack": JobKind(
-            recipes.Distances, 2, f"{HERE}.attack_distances:measure", work.measure, smaller="attacks.batch"
+            recipes.Distances, 2, f"{HERE}.attack_distances:measure", work.measure, sections=("attacks",)
         ),
     },
     check_level=names.check_level,

@@ -7,7 +7,7 @@ from math import ceil
 from contrastive_inversion.base.recipe import Recipe
 from contrastive_inversion.base.work import Work, total
 from contrastive_inversion.data.work import reading, split_size
-from contrastive_inversion.learn.work import BACKWARD, embedding, linear_heads, of_network, training
+from contrastive_inversion.learn.work import BACKWARD, FROZEN, embedding, linear_heads, of_network, training
 from contrastive_inversion.papers.contrastive_robustness.recipes import (
     Classification,
     Distances,
@@ -47,7 +47,7 @@ def classify(recipe: Classification, behind: Behind) -> Work:
 
 def finetune(recipe: Finetuning, behind: Behind) -> Work:
     """A classifier on a trained encoder."""
-    return trained(recipe, behind, 1, 1 if recipe.settings.encoder == "detached" else BACKWARD)
+    return trained(recipe, behind, 1, *FROZEN if recipe.settings.encoder == "detached" else (BACKWARD,))
 
 
 def heads(recipe: Heads, behind: Behind) -> Work:

@@ -11,6 +11,7 @@ from contrastive_inversion.papers.inverse_problems import names, raw, recipes, r
 from contrastive_inversion.papers.inverse_problems.settings import InverseProblems
 
 HERE = "papers.inverse_problems"
+COMPUTED = "distill.targets: computed"
 PAPER = Paper(
     name="inverse_problems",
     title="Inverse Problems Leveraging Pre-trained Contrastive Representations",
@@ -55,21 +56,23 @@ PAPER = Paper(
         **data.JOBS,
         "transcribe": printed.TRANSCRIBE,
         "weights": JobKind(Weights, 1, "learn.published_weights:read", work.published),
-        "clip": JobKind(recipes.ClipTraining, 1, f"{HERE}.clip_training:train", work.of_trained, True, "teacher.batch"),
+        "clip": JobKind(recipes.ClipTraining, 1, f"{HERE}.clip_training:train", work.of_trained, True, ("teacher",)),
         "supervised": JobKind(
             recipes.SupervisedTraining,
             1,
             f"{HERE}.baselines:train",
             work.supervised,
             True,
-            "finetune.batch (of resnet100: resnet100.batch)",
+            ("finetune", "clean_baseline", "resnet100", "resnet"),
         ),
-        "distill": JobKind(recipes.Distillation, 1, f"{HERE}.students:train", work.distill, True, "distill.batch"),
-        "targets": JobKind(recipes.Targets, 1, f"{HERE}.students:embed_targets", work.targets),
+        "distill": JobKind(
+            recipes.Distillation, 1, f"{HERE}.students:train", work.distill, True, ("distill",), (COMPUTED,)
+        ),
+        "targets": JobKind(recipes.Targets, 1, f"{HERE}.students:embed_targets", work.targets, sparing=(COMPUTED,)),
         "heads": JobKind(recipes.Heads, 1, f"{HERE}.probes:fit", work.heads),
         "denoise": JobKind(recipes.Denoising, 1, f"{HERE}.restored:denoise", work.denoise),
         "inpaint": JobKind(recipes.Inpainting, 1, f"{HERE}.restored:inpaint", work.inpaint),
-        "measure": JobKind(recipes.Accuracy, 1, f"{HERE}.accuracy:measure", work.measure, smaller="evaluate.batch"),
+        "measure": JobKind(recipes.Accuracy, 1, f"{HERE}.accuracy:measure", work.measure, sections=("evaluate",)),
         "gallery": JobKind(recipes.Samples, 1, f"{HERE}.samples:make", work.gallery),
     },
     check_level=names.check_level,

@@ -9,7 +9,7 @@ from contrastive_inversion.base.work import GB, Amounts, Work, total
 from contrastive_inversion.data.work import reading, split_size
 from contrastive_inversion.distort.names import is_deterministic
 from contrastive_inversion.learn.settings import Network, Weights
-from contrastive_inversion.learn.work import distorted, embedding, linear_heads, of_network, training
+from contrastive_inversion.learn.work import BACKWARD, FROZEN, distorted, embedding, linear_heads, of_network, training
 from contrastive_inversion.papers.inverse_problems.recipes import (
     Accuracy,
     ClipTraining,
@@ -44,23 +44,35 @@ def of_trained(recipe: ClipTraining | SupervisedTraining | Distillation, behind:
 
 
 def supervised(recipe: SupervisedTraining, behind: Behind) -> Work:
-    """A classifier; where its trunk is frozen, every step is a forward pass."""
-    return of_trained(recipe, behind, **({"backward": 1} if recipe.settings.frozen else {}))
+    """A classifier; where its trunk is frozen, every step is a forward pass that keeps nothing."""
+    backward, kept = FROZEN if recipe.settings.frozen else (BACKWARD, 1)
+    return of_trained(recipe, behind, backward=backward, kept=kept)
 
 
 def distill(recipe: Distillation, behind: Behind) -> Work:
-    """A student, and beside each step a forward pass of its teacher, unless a job has kept what that gives."""
-    return of_trained(recipe, behind, extra=0 if recipe.sparing else 1)
+    """A student, and beside each step a forward pass of its teacher, unless a job has kept what that gives.
+
+    What is kept is held in memory as a whole: a check of its content reads all of it.
+    """
+    work = of_trained(recipe, behind, extra=0 if recipe.sparing else 1)
+    held = targets_gb(recipe, behind) if recipe.sparing else 0
+    return dataclasses.replace(work, ram_gb=work.ram_gb + held)
 
 
 def targets(recipe: Targets, behind: Behind) -> Work:
     """The teacher's embeddings of all that students see; held whole in memory, and hashed."""
     images, size = split_size(recipe.train, "train", behind) * recipe.settings.epochs, recipe.images.image_size
-    kept = 4e-9 * images * of_network(recipe.network, size).dim
+    kept = targets_gb(recipe, behind)
     feed = reading(recipe.train, "train", images, behind)
     work = embedding(recipe.network, size, images, feed, recipe.settings.batch, recipe.settings.precision)
     host = {"write": kept, "hash": kept}
     return dataclasses.replace(work, host=host, ram_gb=work.ram_gb + 2 * kept, kept_gb=kept)
+
+
+def targets_gb(recipe: Distillation | Targets, behind: Behind) -> float:
+    """What the teacher's embeddings of all that students of a seed see take, in 32 bits."""
+    images = split_size(recipe.train, "train", behind) * recipe.settings.epochs
+    return 4 * images * of_network(recipe.network, recipe.images.image_size).dim / GB
 
 
 def network_of(encoder: str, behind: Behind) -> Network:
