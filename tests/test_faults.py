@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from contrastive_inversion import papers
-from contrastive_inversion.base import files
+from contrastive_inversion.base import files, machine
 from contrastive_inversion.base.errors import UserError
 from contrastive_inversion.base.job import file_of
 from contrastive_inversion.ledger import plan
@@ -81,7 +81,12 @@ def runs(studies, tmp_path):
         (place / "config.yaml").write_text(f"study: {NAME}\nstudies: {studies}\n")
         with (place / "log").open("a") as log:
             return subprocess.Popen(
-                [*command, *arguments], cwd=place, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+                [*command, *arguments],
+                cwd=place,
+                env={name: value for name, value in os.environ.items() if name != machine.VARIABLE},
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
             )
 
     return start
@@ -178,6 +183,24 @@ def test_a_job_whose_snakemake_was_killed_is_neither_trained_beside_nor_lost(run
     assert content(root) == content(calm)
 
 
+def test_what_another_one_makes_meanwhile_is_not_deleted(runs, the_study, tmp_path):
+    """Snakemake deletes the output of a job before it starts; here another Snakemake may be at work with it."""
+    root = tmp_path / f"run/results/{NAME}"
+    process = runs(arguments=("--cores", "1", *(f"results/{NAME}/{file_of(block)}" for block in BLOCKS)))
+    assert wait_for(
+        lambda: any("inpainted" in argument for job in running(process) for argument in job.cmdline()), process
+    )
+    (job,) = running(process)
+    job.suspend()
+    (other,) = [block for block in BLOCKS if block not in job.cmdline()]
+    jobs.run(other, the_study.paper, root, plan.recipe(other, the_study))
+    written = (root / file_of(other)).stat().st_ino
+    job.resume()
+    assert process.wait(timeout=300) == 0
+    assert (root / file_of(other)).stat().st_ino == written
+    assert "made already by this recipe" in (root / f"logs/{other}.log").read_text()
+
+
 def test_restored_blocks_that_were_killed_are_made_and_those_that_were_not_stay(runs, the_study, tmp_path):
     first, second = (tmp_path / f"run/results/{NAME}" / file_of(block) for block in BLOCKS)
     targets = ("--cores", "1", *(f"results/{NAME}/{file_of(block)}" for block in BLOCKS))
@@ -211,7 +234,7 @@ def test_several_invocations_at_once_end_like_one(runs, calm, tmp_path, third):
     assert [process.returncode for process in invocations] == [0, 0, 0], output[-5000:]
     assert content(tmp_path / "run/results" / NAME) == content(calm)
     assert third == TARGET or len(pd.read_csv(tmp_path / "run" / third)) > 200
-    assert set(verified) <= {0, 1} and "Traceback" not in output
+    assert set(verified) <= {0, 1} and "Traceback" not in output and "there is no study" not in output
     assert left_behind(tmp_path / "run/results") == []
 
 

@@ -230,9 +230,20 @@ def look_for_jobs_only_when_one_ends():
         workflow.scheduler.job_rate_limiter = None
 
 
+def keep_what_appears(needed):
+    """A file that is missing now, and is made by another Snakemake before its job begins here, is not deleted then.
+
+    The job finds it made; whoever made it goes on with it. `update` is Snakemake's flag for output that stays.
+    """
+    for job in needed:
+        for path in workflow.dag.reason(job).missing_output:
+            path.flags["update"] = True
+
+
 onstart:
     look_for_jobs_only_when_one_ends()
     needed = list(workflow.dag.needrun_jobs())
+    keep_what_appears(needed)
     stop_refused_by_slurm(needed)
     stop_without_torch(needed)
     stop_unlimited_gpus(needed)
