@@ -32,9 +32,9 @@ The times on 1, 4 and 8 GPUs are those of a schedule, longest chain of jobs firs
 holds a GPU claims one core, and jobs without one give way to its picture threads."""
 
 
-DEPARTURE = (
-    "A departure from a plan of 30 hours: `paper` itself is {paper} hours of an H100, because its baselines in fp32 "
-    "are the experiment; `paper-16bit`, which computes them in 16 bits, is {sixteen}."
+PRECISION = (
+    "Precision is most of the bill: `paper` is {paper} hours of an H100, with baselines in fp32, as the paper's were; "
+    "`paper-16bit`, which rounds baselines, probes and measurements, is {sixteen}."
 )
 
 
@@ -47,7 +47,7 @@ def hours(name: str) -> str:
 
 def departure() -> str:
     """What the paper's studies take beside what they were meant to."""
-    said = DEPARTURE.format(paper=hours("paper"), sixteen=hours("paper-16bit"))
+    said = PRECISION.format(paper=hours("paper"), sixteen=hours("paper-16bit"))
     return textwrap.fill(said, 120)
 
 
