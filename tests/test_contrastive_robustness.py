@@ -77,7 +77,7 @@ def test_stored_distances_are_as_sure_as_their_images_make_them():
     weak = of("supervised | own", "pgd", "median")
     assert weak.se == pytest.approx(2 * (0.2468 - 0.1228) / 9393**0.5)
     failed = of("contrastive | probe 100% on clean", "pgd", "median")
-    assert (failed.mean, failed.se) == (0.5, 0)
+    assert (failed.mean, failed.se, failed.censored, weak.censored) == (0.5, 0, True, False)
 
 
 def test_the_far_end_of_the_farthest_curve_is_known_at_its_quantiles_and_its_largest_distance():
@@ -179,6 +179,15 @@ def test_a_distance_counts_as_the_metric_says():
     )
 
 
+def test_a_median_is_censored_where_more_than_half_of_the_attacks_failed():
+    inf, wrong = float("inf"), torch.tensor([True, False, False, False, False])
+    for distances, expected in (([0.0, 0.1, 0.2, inf, inf], False), ([0.0, 0.1, inf, inf, inf], True)):
+        found = torch.tensor(distances)
+        assert attack_distances.censored("median", found, wrong) == expected
+        assert (attack_distances.value("median", found, wrong, 0.5) == 0.5) == expected
+        assert not attack_distances.censored("failed", found, wrong)
+
+
 @pytest.mark.parametrize("counted", ["all", "printed"])
 def test_a_threshold_on_the_grid_of_steps_is_within_itself(counted):
     """PGD's strides add up to a threshold but for the last digits of float32, on either side of it."""
@@ -198,6 +207,7 @@ def test_a_standard_error_is_that_of_two_hundred_resamples(metric):
     draws = [random.integers(0, 60, 60) for _ in range(200)]
     expected = np.std([attack_distances.value(metric, found[rows], wrong[rows], 55) for rows in draws], ddof=1)
     row = attack_distances.estimated(metric, found, wrong, 55)
+    assert "censored" not in row
     assert row["se"] == expected > 0
     assert row["values"] == [attack_distances.value(metric, found, wrong, 55)]
 
@@ -414,7 +424,7 @@ def test_an_attack_that_always_fails_moves_nothing_within_the_box(measured, monk
 
     monkeypatch.setattr(attack_distances, "attacked", failed)
     rows = {row["metric"]: row for row in measured() if row["distortion"] == "pgd"}
-    assert rows["median"]["values"] == [0.5] and rows["failed"]["values"] == [100]
+    assert rows["median"]["values"] == [0.5] and rows["failed"]["values"] == [100] and rows["median"]["censored"]
     assert rows["all@0.25"]["values"] == [25]
     behind = {"over": "images", "images": 8, "metric": "distances", "values": [0.0], "clean_errors": 2, "failures": 6}
     assert rows["distances"] == behind | {"head": "probe 100% on clean", "distortion": "pgd"}

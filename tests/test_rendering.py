@@ -80,6 +80,7 @@ def test_cells_print_with_the_decimals_of_the_paper():
     assert (cell.decimals, cell.se_decimals) == (3, 4)
     assert tables.as_printed(Estimate(0.9175, 0.00101, 10), cell) == "0.918±0.0010"
     assert tables.as_printed(Estimate(0.9175, None, 1), cell) == "0.918"
+    assert tables.as_printed(Estimate(0.9175, 0.00101, 10, censored=True), cell) == "≥ 0.918±0.0010"
     assert tables.as_printed(None, cell) == "–"
     assert tables.as_printed(Estimate(0.9175, 0.00101, 10), replace(cell, se_decimals=0)) == "0.918±0.001"
 

@@ -63,8 +63,9 @@ def proximal_log_barrier(
     STRENGTH); start_noise: deviation of the first start; ids: int64 (N,), the images' numbers, which fix their starts
     in any batch; polish: walks to the boundary afterwards (see `polishing`). The published one is outer=30, polish=0.
     Of three libraries' attacks none was nearer by more than 8 % on three networks (benchmarks/README.md). Where time
-    counts: in L1, adversarial-library's FAB takes half of it, in L2 0.87 to 1.1 and in L-infinity 0.9, up to 3 % farther
-    there; in L0 its VFGA a tenth, up to 1.25 times as far; in L-infinity its trust region a twentieth, up to 1.08 times.
+    counts: in L1, adversarial-library's FAB takes half of it; in L2 0.87 to 1.1 and in L-infinity 0.9, up to 3 %
+    farther; in L0 its VFGA a tenth, up to 1.25 times as far; in L-infinity its trust region a twentieth, up to 1.08
+    times.
     Returns an Adversarial. Raises ValueError for another norm, numbers below 0, ids of another shape, and for what
     `check`, `misclassified` and `gradient` refuse.
     """

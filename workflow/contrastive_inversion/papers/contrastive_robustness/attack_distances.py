@@ -108,7 +108,13 @@ def estimated(metric: str, distances: Tensor, wrong: Tensor, reached: float) -> 
 
     every, random = np.arange(len(wrong)), np.random.default_rng(0)
     drawn = bootstrap([every], of_rows, n_resamples=RESAMPLES, vectorized=False, method="percentile", rng=random)
-    return {"metric": metric, "values": [of_rows(every)], "se": float(drawn.standard_error)}
+    row = {"metric": metric, "values": [of_rows(every)], "se": float(drawn.standard_error)}
+    return row | ({"censored": True} if censored(metric, distances, wrong) else {})
+
+
+def censored(metric: str, distances: Tensor, wrong: Tensor) -> bool:
+    """Whether a metric is at least what it says: a median, where the attack failed on more than half of the images."""
+    return metric == "median" and value("failed", distances, wrong, 0) > 50
 
 
 def value(metric: str, distances: Tensor, wrong: Tensor, reached: float) -> float:
