@@ -227,7 +227,10 @@ def test_attacks_run_as_described_or_as_the_published_code_had_them():
     labels = model(images).argmax(dim=1)
     labels[::4] = (labels[::4] + 1) % 3  # misclassified from the start
     pgd, misplaced = (f(model, images, labels, **PGD) for f in (attacks.pgd, published_attacks.pgd_misplaced))
-    plb = attacks.proximal_log_barrier(model, images, labels, "l2", seed=7, ids=ids, **PLB, polish=0)
+    plb, polished = (
+        attacks.proximal_log_barrier(model, images, labels, "l2", seed=7, ids=ids, **PLB, polish=walks)
+        for walks in (0, 3)
+    )
     start = attacks.random_start(images, 0.5, "l2", 7, ids)
     linf = attacks.pgd(model, images, labels, **PGD | LINF)
     source = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(48, 3)).eval()
@@ -236,7 +239,8 @@ def test_attacks_run_as_described_or_as_the_published_code_had_them():
         (Pgd(**PGD), pgd, misplaced), (Pgd(**PGD, misplaced=True), misplaced, pgd),
         (Pgd(**PGD, random_start=True), attacks.pgd(model, images, labels, start=start, **PGD), pgd),
         (Pgd(**PGD | LINF), linf, pgd), (Pgd(**PGD, transferred=True), transferred, pgd),
-        (Plb(**PLB), plb, pgd), (Plb(**PLB, keep_best=False), published_attacks.losing_best(plb, images), plb),
+        (Plb(**PLB), plb, pgd), (Plb(**PLB, polish=3), polished, plb),
+        (Plb(**PLB, keep_best=False), published_attacks.losing_best(plb, images), plb),
     ):  # fmt: skip
         found = attack_distances.attacked(model, source, images, labels, ids, settings, 7)
         assert torch.equal(found.distance, expected.distance) and torch.equal(found.images, expected.images)

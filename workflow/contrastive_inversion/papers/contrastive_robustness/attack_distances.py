@@ -95,7 +95,7 @@ def attacked(
             return published_attacks.pgd_misplaced(model, images, labels, **told)
         start = attacks.random_start(images, attack.epsilon, attack.norm, seed, ids) if attack.random_start else None
         return attacks.pgd(model, images, labels, norm=attack.norm, start=start, **told)
-    told = attack.model_dump(exclude={"keep_best"}) | {"polish": 0}
+    told = attack.model_dump(exclude={"keep_best"})
     adversarial = attacks.proximal_log_barrier(model, images, labels, "l2", seed=seed, ids=ids, **told)
     return adversarial if attack.keep_best else published_attacks.losing_best(adversarial, images)
 

@@ -167,6 +167,9 @@ class Plb(Settings):
     back: Annotated[float, Field(gt=0, lt=1)] = Field(description="share of a step that backing up keeps")
     strength: Positive = Field(description="of the proximal step")
     start_noise: Positive = Field(description="deviation of the first start")
+    polish: Annotated[int, Field(ge=0, le=10**6)] = Field(
+        0, description="walks to the boundary afterwards, which the report's attack did not have"
+    )
     keep_best: bool = Field(True, description="false: a step that gives up loses its image, as in the published code")
 
 
