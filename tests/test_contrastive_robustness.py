@@ -362,7 +362,8 @@ def test_an_encoder_is_trained_measured_and_attacked(workplace, tiny, encoder):
     for head, level, metric in asked:
         if metric.startswith("all@"):
             behind = values[head, level, "distances"]
-            within = sum(0 < d <= float(metric[4:]) for d in behind["values"])
+            within = sum(0 < (d or 0) <= float(metric[4:]) for d in behind["values"])
+            assert len(behind["values"]) == 8 and behind["values"].count(0) == behind["clean_errors"]
             assert values[head, level, metric]["values"] == [100 * (behind["clean_errors"] + within) / 8]
             assert 0 <= behind["failures"] <= 8 - behind["clean_errors"] - within
 
@@ -430,8 +431,36 @@ def test_an_attack_that_always_fails_moves_nothing_within_the_box(measured, monk
     rows = {row["metric"]: row for row in measured() if row["distortion"] == "pgd"}
     assert rows["median"]["values"] == [0.5] and rows["failed"]["values"] == [100] and rows["median"]["censored"]
     assert rows["all@0.25"]["values"] == [25]
-    behind = {"over": "images", "images": 8, "metric": "distances", "values": [0.0], "clean_errors": 2, "failures": 6}
+    behind = {"over": "images", "images": 8, "metric": "distances", "clean_errors": 2, "failures": 6}
+    behind |= {"values": [0.0, None, None, None] * 2}
     assert rows["distances"] == behind | {"head": "probe 100% on clean", "distortion": "pgd"}
+
+
+def test_the_strongest_is_the_nearest_that_any_attack_in_l2_found(workplace, tiny):
+    """Image by image, so it is at least as strong as each; in L-infinity distances are others."""
+    rows = workplace.make("measurements/supervised-lambda10/cifar10", tiny)
+    shares = {row["distortion"]: row["values"][0] for row in rows if row["metric"] == "all@0.5"}
+    each = {row["distortion"]: row["values"] for row in rows if row["metric"] == "distances"}
+    attacks = {"pgd", "plb", "pgd-margin", "pgd-long", "pgd-random", "pgd-transfer"}
+    assert each.keys() == attacks | {"pgd-linf", "strongest"} and shares.keys() == attacks | {"strongest"}
+    for image, nearest in enumerate(each["strongest"]):
+        assert nearest == min(each[name][image] for name in attacks if each[name][image] is not None)
+    assert shares["strongest"] >= max(shares.values()) and rows[-1]["distortion"] == "strongest"
+
+
+def test_what_the_published_code_lost_is_no_find():
+    """It gives such an image distance 0, as if it were wrong from the start."""
+    distances, wrong = torch.tensor([0.0, 0.0, 0.3, float("inf")]), torch.tensor([True, False, False, False])
+    row = attack_distances.raw(distances, wrong)
+    assert row["values"] == [0.0, None, pytest.approx(0.3), None] and (row["clean_errors"], row["failures"]) == (1, 1)
+
+
+def test_the_strongest_of_no_attack_is_refused(workplace):
+    quantity = "supervised | own | cifar10 | {} | all@0.03"
+    also = [quantity.format(name) for name in ("strongest", "pgd-linf")]
+    study = workplace.study(tables=[], figures=[], also=also)
+    with pytest.raises(UserError, match=r"'supervised .* strongest .*': the study asks for no attack in L2 on this"):
+        plan.recipe_of("measurements/supervised/cifar10", study)
 
 
 def test_fine_tuning_moves_the_encoder_unless_it_is_detached(workplace, tiny):

@@ -45,7 +45,7 @@ PAPER = Paper(
         ),
         "logistic": JobKind(recipes.Heads, 1, f"{HERE}.probes:fit", work.heads),
         "attack": JobKind(
-            recipes.Distances, 2, f"{HERE}.attack_distances:measure", work.measure, smaller="attacks.batch"
+            recipes.Distances, 3, f"{HERE}.attack_distances:measure", work.measure, smaller="attacks.batch"
         ),
     },
     check_level=names.check_level,

@@ -188,6 +188,11 @@ class Attacks(Settings):
         default_factory=dict, exclude=True, description="further attacks by their names, and how each differs from pgd"
     )
 
+    def in_l2(self, name: str) -> bool:
+        """Whether the attack of a name measures distances in L2."""
+        attack = self.named(name)
+        return isinstance(attack, Plb) or attack.norm == "l2"
+
     def named(self, name: str) -> Pgd | Plb:
         """The settings of an attack: `pgd`, `plb`, or one of the checks."""
         if name in self.checks:

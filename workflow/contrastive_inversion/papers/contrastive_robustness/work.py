@@ -74,7 +74,9 @@ def measure(recipe: Distances, behind: Behind) -> Work:
 
 
 def passes_of(level: Level, images: int, attacked: int) -> float:
-    """Forward passes that a level's images are worth."""
+    """Forward passes that a level's images are worth; what is read from other levels is worth none."""
+    if level.strongest_of:
+        return 0
     if level.settings is None:
         return images
     if isinstance(level.settings, Pgd):
