@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import re
 
 import numpy as np
 import pytest
@@ -730,13 +731,52 @@ def test_of_equally_good_epochs_the_first_is_kept(workplace, tiny):
 # --- networks that die ----------------------------------------------------------------------------------------------
 
 
-def test_a_training_whose_network_has_died_stops_and_says_so(workplace, monkeypatch):
-    """Where a penalty may have killed it; here, whatever its outputs, they count as still."""
+@pytest.mark.parametrize(
+    ("encoder", "remedy"),
+    [
+        (
+            "supervised-lambda1",
+            "at `lr: 0.005` the penalty (`penalty: summed`) is too strong for it: lower the rate, or",
+        ),
+        ("supervised", "at `lr: 0.005` lower the rate, in the study's `supervised`"),
+        ("finetuned", "lower the rate, `lr: 0.001`, in the study's `finetuned`"),
+        ("contrastive", "lower the rate, `lr: 0.001`, or the penalty's, in the study's `contrastive`"),
+        ("contrastive-lambda1", "lower the rate, `lr: 0.001`, or the penalty's, in the study's `contrastive`"),
+    ],
+)
+def test_a_training_whose_network_has_died_stops_and_says_so(workplace, monkeypatch, encoder, remedy):
+    """Here, whatever its outputs, they count as still; what fine-tuning begins with has lived."""
+    family = encoder.partition("-")[0]
+    study = workplace.study(description="dies", **{family: {"epochs": 4}})
+    for needed in plan.inputs(f"encoders/{encoder}", study):
+        workplace.make(needed, study)
     monkeypatch.setattr(pulse, "STILL", 1e9)
-    study = workplace.study(description="dies", supervised={"epochs": 4})
-    with pytest.raises(UserError, match=r"supervised-lambda1: the network has died: for 3 epochs.*`penalty: summed`"):
-        workplace.make("encoders/supervised-lambda1", study)
-    workplace.make("encoders/supervised", study)
+    with pytest.raises(UserError, match=re.escape(remedy)) as raised:
+        workplace.make(f"encoders/{encoder}", study)
+    assert f"encoders/{encoder}: the network has died: for 3 epochs, up to epoch 3" in str(raised.value)
+
+
+def test_a_contrastive_network_is_felt_by_the_directions_of_its_outputs(workplace, monkeypatch):
+    """Their lengths say nothing: outputs that are tiny and lie apart are alive, large ones in one direction are not."""
+    monkeypatch.setattr(pulse, "PATIENCE", 1)
+    plain = pretraining.projection
+
+    class Scaled(torch.nn.Module):
+        def __init__(self, dim, scale, offset):
+            super().__init__()
+            self.inner, self.scale, self.offset = plain(dim), scale, offset
+
+        def forward(self, batch):
+            return self.scale * (self.inner(batch) + self.offset)
+
+    def made(scale, offset):
+        monkeypatch.setattr(pretraining, "projection", lambda dim: Scaled(dim, scale, offset))
+        study = workplace.study(description=f"{scale} {offset}", contrastive={"epochs": 1})
+        return workplace.make("encoders/contrastive", study)
+
+    made(1e-4, 0)
+    with pytest.raises(UserError, match="the network has died"):
+        made(1e-4, 1e3)
 
 
 def test_a_pulse_is_felt_for_three_epochs():
@@ -747,6 +787,16 @@ def test_a_pulse_is_felt_for_three_epochs():
         beating(0)
     with pytest.raises(UserError, match=r"encoders/x: .* up to epoch 8, .* \(they deviate by 0\); do this"):
         beating(7)
+
+
+def test_the_pulse_of_a_fine_tuned_encoder_is_felt_before_its_head_has_learned():
+    """First logits of a head on 512 features deviate by less than a pulse's 0.01, and have one all the same."""
+    torch.manual_seed(0)
+    head, features = classifiers.two_layers(512, 10), torch.nn.functional.normalize(torch.randn(128, 512) + 1, dim=1)
+    logits = head(features)
+    assert logits.std(dim=0).mean() < pulse.STILL < 0.1 < pretraining.directions(logits).std(dim=0).mean()
+    still = pretraining.directions(logits[:1].expand(128, 10))
+    assert still.std(dim=0).max() < 1e-6 and torch.allclose(still.square().mean(dim=1), torch.ones(128))
 
 
 # --- probes ---------------------------------------------------------------------------------------------------------
