@@ -20,7 +20,15 @@ from contrastive_inversion.data.settings import Pictures
 from contrastive_inversion.distort import attacks, published_attacks
 from contrastive_inversion.learn import architectures, losses, networks, outputs, pulse
 from contrastive_inversion.ledger import claims, layouts, plan, printed, quantities
-from contrastive_inversion.papers.contrastive_robustness import attack_distances, classifiers, pretraining, probes, raw
+from contrastive_inversion.ledger.estimates import Estimate
+from contrastive_inversion.papers.contrastive_robustness import (
+    attack_distances,
+    classifiers,
+    masking,
+    pretraining,
+    probes,
+    raw,
+)
 from contrastive_inversion.papers.contrastive_robustness.settings import Pgd, Plb
 from contrastive_inversion.run import jobs
 
@@ -270,6 +278,54 @@ def test_panels_of_pgd_end_at_its_radius():
     panels = layouts.figures(PAPER)[2].panels
     ends = [float(layouts.levels_of(panel, DEMO)[-1]) for panel in panels]
     assert ends == [0.5, 3] * 3
+
+
+# --- whether attacks are strong enough ------------------------------------------------------------------------------
+
+FOUND = {
+    "pgd": 50, "plb": 51, "pgd-margin": 50.5, "pgd-long": 51.5, "pgd-random": 50, "pgd-transfer": 4, "strongest": 53,
+    "pgd-linf": 90,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({}, "strongest of all attacks 53.0 %, by transfer 4.0 %: no sign of masked gradients"),
+        ({"strongest": 53.6}, "53.6 %, by transfer 4.0 %: PGD-20 is too weak here by 3.6 points"),
+        ({"pgd-transfer": 53, "strongest": 53.4}, "by transfer 53.0 %: no sign of masked gradients"),
+        (
+            {"pgd-transfer": 58, "strongest": 60},
+            "58.0 %: sign of masked gradients; PGD-20 is too weak here by 10.0 points",
+        ),
+        ({"pgd-transfer": 58, "strongest": 60, "plb": 59}, "58.0 %: PGD-20 is too weak here by 10.0 points"),
+        ({"pgd": None}, None),
+        ({"strongest": None, "pgd-transfer": None}, None),
+    ],
+)
+def test_every_model_has_a_sentence_on_its_gradients(changed, said):
+    """On 200 images the error of 53 % is 3.5 points."""
+    found = FOUND | changed
+
+    def value(quantity):
+        share = found[quantity.distortion]
+        return None if share is None else Estimate(share, 1.0, 200, images=200)
+
+    lines = masking.lines(DEMO, value)
+    assert len(lines) == 8 and lines[0].startswith("supervised: ") and len({*lines}) == 8
+    assert any(line.startswith("contrastive-lambda10, probe 100% on clean: ") for line in lines)
+    lacking = ", ".join(name for name, share in changed.items() if share is None)
+    expected = f"not measured: {lacking}; nothing is said of its gradients" if lacking else f"PGD-20 50.0 %, {said}"
+    if lacking or said.startswith("strongest"):
+        assert lines[0] == f"supervised: {expected}"
+    assert lines[0].endswith(said or expected)
+    assert masking.lines(PUBLISHED, value) == []
+
+
+def test_a_study_without_an_attack_by_transfer_says_so(workplace):
+    study = workplace.study(attacks={"checks": {"pgd-transfer": {"loss": "margin", "transferred": False}}})
+    line = masking.lines(study, lambda quantity: Estimate(50, 1.0, 200, images=200))[0]
+    assert line == "supervised: not measured: an attack by transfer; nothing is said of its gradients"
 
 
 # --- trainings and measurements -------------------------------------------------------------------------------------
