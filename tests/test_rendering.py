@@ -570,7 +570,8 @@ def test_figures_lie_in_the_page(one_figure, tmp_path):
 
 
 def test_the_page_of_published_numbers_says_what_was_not_published():
-    of_masks, of_noise = figures.unpublished(layouts.figures(PUBLISHED.paper)[5], PUBLISHED)
+    (of_masks, of_noise), otherwise = figures.unpublished(layouts.figures(PUBLISHED.paper)[5], PUBLISHED)
+    assert otherwise == []
     assert of_masks.startswith("Supervised baseline (Trained on masks") and "noise" in of_noise
     path = Path("figure_5.png")
     with pytest.MonkeyPatch.context() as patch:

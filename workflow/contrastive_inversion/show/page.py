@@ -108,10 +108,11 @@ def figure_of(number: int, study: Study[Any], path: Path, here: Path) -> Part:
     """A figure within the page, so that this needs no other file, and links to its files from the page's folder."""
     layout = layouts.figures(study.paper)[number]
     beside = study.settings.measured and not layout.gallery
+    unpublished, otherwise = ([], []) if layout.gallery else curves.unpublished(layout, study)
     link = os.path.relpath(path.with_suffix(""), here)
     return {
         "number": number, "title": layout.title, "dashed": beside, "link": link,
-        "unpublished": [] if layout.gallery else curves.unpublished(layout, study),
+        "unpublished": unpublished, "otherwise": otherwise, "published": study.settings.published,
         "svg": None if layout.gallery else drawings.inline(path.with_suffix(".svg"), f"f{number}"),
         "png": drawings.embedded(path) if layout.gallery else None,
     }  # fmt: skip
