@@ -563,6 +563,14 @@ def test_the_loss_has_its_penalty_times_lambda(workplace, family):
     assert one > plain and two - plain == pytest.approx(2 * (one - plain), rel=0.01)
 
 
+def test_the_real_network_is_trained_under_the_penalty_that_it_survives():
+    """Under Eq. 2 per image it dies at this rate, and with it Table 2 and Figure 2."""
+    for name in ("simclr", "simclr-authors"):
+        settings = plan.recipe_of("encoders/supervised-lambda0.1", papers.study(name)).settings
+        assert (settings.penalty, settings.lr, settings.optimizer) == ("mean_loss", 0.1, "sgd")
+    assert plan.recipe_of("encoders/supervised-lambda0.1", DEMO).settings.penalty == "summed"
+
+
 def test_the_supervised_penalty_has_the_study_s_scale(workplace):
     added = {}
     for scale in ("per_image", "summed", "mean_loss"):
