@@ -1,5 +1,6 @@
 """PLB and PGD against linear models, whose nearest misclassified images are known, and against foolbox."""
 
+import functools
 import math
 
 import foolbox
@@ -502,6 +503,38 @@ def test_labels_that_the_model_lacks_and_empty_batches_are_refused(linear, attac
         attack(model, images[:0], labels[:0])
     with pytest.raises(ValueError, match=r"the model must give logits \(N, K\); of one image it gives \(1,\)"):
         attack(model.score, images, labels)
+
+
+@pytest.mark.parametrize("attack", [attacks.pgd, attacks.proximal_log_barrier, published_attacks.pgd_misplaced])
+def test_logits_that_are_not_finite_are_no_clean_errors(linear, attack):
+    """Of any image: the largest of them would be class 0, at distance 0 of the others."""
+    model, images, labels, _ = linear
+    chosen = images.flatten(1).sum(dim=1).sort(descending=True).values[2]
+
+    def broken(x):
+        return torch.where((x.flatten(1).sum(dim=1) >= chosen)[:, None], float("nan"), model(x))
+
+    with pytest.raises(ValueError, match="the model's logits are not finite in 3 of 40 images"):
+        attack(broken, images, labels)
+    with pytest.raises(ValueError, match=r"must give logits \(N, K\); of one image it gives NoneType"):
+        attack(lambda x: None, images, labels)
+
+
+def test_settings_that_no_attack_can_have_are_refused(linear):
+    model, images, labels, _ = linear
+    for attack in (attacks.pgd, published_attacks.pgd_misplaced, functools.partial(attacks.transferred, model)):
+        with pytest.raises(ValueError, match="loss 'cw' is not one of ce, margin"):
+            attack(model, images, labels, loss="cw")
+        with pytest.raises(ValueError, match="steps must be 0 or more, not -1"):
+            attack(model, images, labels, steps=-1)
+    for name in ("outer", "inner", "polish"):
+        with pytest.raises(ValueError, match=f"{name} must be 0 or more, not -1"):
+            attacks.proximal_log_barrier(model, images, labels, **{name: -1})
+    for ids in (torch.arange(39), torch.arange(40).double()):
+        with pytest.raises(ValueError, match=r"ids must be int64 of shape \(40,\), not"):
+            attacks.proximal_log_barrier(model, images, labels, ids=ids)
+        with pytest.raises(ValueError, match=r"ids must be int64 of shape \(40,\), not"):
+            attacks.random_start(images, 0.5, "l2", 0, ids)
 
 
 @pytest.mark.parametrize("attack", [attacks.pgd, attacks.proximal_log_barrier, published_attacks.pgd_misplaced])

@@ -401,6 +401,39 @@ def test_an_interval_is_inside_of_its_bound_exactly_where_a_comparison_is_sure()
     assert [Outcome(comparison, value, 0.0).sureness for value in (1, -1)] == [math.inf, -math.inf]
 
 
+@pytest.mark.parametrize(
+    ("values", "bounds", "evidence", "verdict"),
+    [
+        ((9, 2, True, False), {"above": 0}, "≥ 7.00 ± 0.00, true", "holds"),
+        ((2, 9, True, False), {"above": 0}, "≥ -7.00 ± 0.00, open", "open"),
+        ((9, 2, False, True), {"above": 0}, "≤ 7.00 ± 0.00, open", "open"),
+        ((2, 9, False, True), {"above": 0}, "≤ -7.00 ± 0.00, false", "fails"),
+        ((9, 9, True, True), {"above": -5}, "≶ 0.00 ± 0.00, open", "open"),
+        ((9, 2, True, False), {"below": 3}, "≥ 7.00 ± 0.00, false", "fails"),
+        ((9, 2, True, False), {"below": 30}, "≥ 7.00 ± 0.00, open", "open"),
+        ((9, 2, True, False), {"above": 0, "below": 30}, "≥ 7.00 ± 0.00, open", "open"),
+        ((9, 2, False, False), {"above": 0, "below": 30}, "7.00 ± 0.00, true", "holds"),
+    ],
+)
+def test_a_censored_number_leaves_its_contrast_open_to_the_side_that_is_not_known(values, bounds, evidence, verdict):
+    """Of a median where most attacks failed all that is known is that it is at least the radius."""
+    first, second = (f"{name} | own | cifar10 | pgd | median" for name in ("supervised", "supervised-lambda1"))
+    ours, theirs, *censored = values
+    known = {
+        quantities.parse(text): Estimate(value, 0.0, 200, censored=each)
+        for text, value, each in zip((first, second), (ours, theirs), censored, strict=True)
+    }
+    study = replace(papers.study("simclr-demo"), spreads={"median": Spread(0, assumed=False)})
+    judged = claims.judge(reading_of({"plus": [first], "minus": [second]} | bounds), known.get, study)
+    (outcome,) = judged.outcomes
+    assert claims.evidence(outcome).endswith(f": {evidence}") and judged.verdict == verdict
+    assert (outcome.sureness == 0) == (verdict == "open")
+    assert outcome.interval == (
+        -math.inf if outcome.bound in ("≤", "≶") else outcome.value,
+        math.inf if outcome.bound in ("≥", "≶") else outcome.value,
+    )
+
+
 def test_evidence_in_a_few_words():
     (comparison,) = reading_of({"plus": ["a"], "above": 0}).comparisons
     for truth, word in ((True, "true"), (False, "false"), (None, "open")):

@@ -5,11 +5,13 @@ import time
 from types import SimpleNamespace
 
 import pytest
+from torchvision import datasets
 
 import formats
 from contrastive_inversion import papers
 from contrastive_inversion.base import gpus, machine
 from contrastive_inversion.base.errors import UserError
+from contrastive_inversion.data import readers
 from contrastive_inversion.ledger import plan
 from contrastive_inversion.run import cli, doctor
 from test_workflow import run
@@ -91,6 +93,29 @@ def test_a_data_set_that_is_not_as_published_is_told(imagenet):
         f"config.yaml: data.cifar: there is no folder data/cifar; expected {machine.expected('data.cifar')}; "
         "`snakemake download` fetches it"
     ]
+
+
+def test_a_damaged_archive_is_told_by_the_reader_of_the_job_and_a_lacking_batch_before_every_run(tmp_path, monkeypatch):
+    formats.cifar(tmp_path)
+    export(data={"cifar": str(tmp_path)})
+    recipes = images_of("cifar10")
+    assert amiss(recipes) == []
+    (line,) = doctor.of_files(recipes)  # not the published checksums
+    assert not line.ok and f"data.cifar: {tmp_path} is not whole" in line.text and "\n" not in line.text
+    with monkeypatch.context() as patch:
+        patch.setattr("torchvision.datasets.cifar.check_integrity", lambda path, md5: True)
+        (line,) = doctor.of_files(recipes)
+    assert line.ok and line.text.endswith("cifar-10-batches-py, 5 images for train, 1 images for test")
+    (tmp_path / "cifar-10-batches-py/data_batch_3").unlink()
+    (problem,) = amiss(recipes)
+    assert f"data.cifar: {tmp_path} has no cifar-10-batches-py/data_batch_3; expected" in problem
+
+
+@pytest.mark.parametrize("source", readers.BATCHES)
+def test_the_batches_that_are_looked_for_are_those_that_torchvision_reads(source):
+    published = {"cifar10": datasets.CIFAR10, "cifar100": datasets.CIFAR100, "stl10": datasets.STL10}[source]
+    listed = [name for name, _ in (*published.train_list, *published.test_list)]
+    assert set(readers.BATCHES[source]) == {name for name in listed if "unlabeled" not in name}
 
 
 def test_a_run_without_its_data_stops_before_any_job(tmp_path):

@@ -1,6 +1,7 @@
 """Forest plots: places by hand, and what a reader is told of a contrast."""
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -40,6 +41,17 @@ def test_a_margin_is_in_points_inside_of_the_nearer_bound():
     assert below.value == pytest.approx(-3) and below.published is None and below.said == "−3.0 ± 1.6"
     within = forest.margin("holds", outcome(-0.015, 0.01, within=0.02), outcome(0.0, 0.0, within=0.02), PAPER)
     assert within.value == pytest.approx(0.5) and within.published == pytest.approx(2)
+
+
+def test_a_bound_is_marked_as_one_towards_the_side_that_is_true():
+    at_least = replace(outcome(0.05, 0.01, above=0.02), bound="≥")
+    assert forest.margin("holds", at_least, outcome(None, None, above=0.02), PAPER).said == "≥ +3.0 ± 1.6"
+    below = replace(outcome(0.05, 0.01, below=0.02), bound="≥")
+    assert forest.margin("fails", below, outcome(None, None, below=0.02), PAPER).said == "≤ −3.0 ± 1.6"
+    neither = replace(outcome(0.05, 0.01, above=0.02), bound="≶")
+    assert forest.margin("open", neither, outcome(None, None, above=0.02), PAPER).said == "≶ +3.0"
+    (drawn,) = forest.of_reading([at_least], [at_least])["rows"]
+    assert drawn["said"] == "≥ +0.05 ± 0.02" and drawn["interval"][1] == 100 > drawn["interval"][0]
 
 
 def test_what_quantities_share_stands_once():

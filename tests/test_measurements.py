@@ -13,6 +13,7 @@ from contrastive_inversion.base import files
 from contrastive_inversion.base.canonical import digest
 from contrastive_inversion.base.errors import UserError
 from contrastive_inversion.ledger import plan, quantities
+from contrastive_inversion.ledger.estimates import over_trainings
 from contrastive_inversion.ledger.measurements import Measurements, check, content_hash, estimate
 from contrastive_inversion.ledger.quantities import Head, Probe, parse
 from contrastive_inversion.ledger.study import StudyFile, differences, flattened, merged, says, speaker
@@ -226,6 +227,9 @@ def test_a_row_becomes_an_estimate(tmp_path):
     assert published.images is None
     bare = estimate({"mean": 5.0, "origin": "print"}, tmp_path)
     assert (bare.se, bare.n) == (None, 1)
+    for censored in (row, {"mean": 5.0, "origin": "print"}):
+        assert estimate(censored | {"censored": True}, tmp_path).censored and not estimate(censored, tmp_path).censored
+    assert over_trainings([own, replace(own, censored=True)]).censored and not over_trainings([own, own]).censored
 
 
 @pytest.mark.parametrize("values", [[], [None], ["1"], [math.nan], [1.0, math.inf]])

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -80,6 +81,7 @@ def test_cells_print_with_the_decimals_of_the_paper():
     assert (cell.decimals, cell.se_decimals) == (3, 4)
     assert tables.as_printed(Estimate(0.9175, 0.00101, 10), cell) == "0.918±0.0010"
     assert tables.as_printed(Estimate(0.9175, None, 1), cell) == "0.918"
+    assert tables.as_printed(Estimate(0.9175, 0.00101, 10, censored=True), cell) == "≥ 0.918±0.0010"
     assert tables.as_printed(None, cell) == "–"
     assert tables.as_printed(Estimate(0.9175, 0.00101, 10), replace(cell, se_decimals=0)) == "0.918±0.001"
 
@@ -394,6 +396,14 @@ def test_the_page_has_every_cell_with_its_verdict_and_its_origin(small, hand_mad
     assert "<h3>Table 3: Label shift" in text and '<table class="dataframe">' in text and "A true loss of" not in text
 
 
+def test_a_censored_number_is_shown_as_a_bound_beside_the_tables():
+    robust = study_but("simclr-demo", also=["supervised | own | cifar10 | pgd | median"])
+    for censored, text in ((True, "≥ 0.50"), (False, "0.50")):
+        known = SimpleNamespace(of=lambda quantity, censored=censored: Estimate(0.5, 0.0, 200, censored=censored))
+        (part,) = shown_tables.beside_tables(robust, known)
+        assert list(part["rows"].values()) == [{"pgd | median": text}]
+
+
 def test_the_page_speaks_in_its_paper_s_words(small, hand_made, tmp_path):
     text = page_of(small, hand_made)
     assert "In each cell: ours ± standard error over instantiations of the distortions, from one training; what" in text
@@ -414,6 +424,10 @@ def test_the_page_speaks_in_its_paper_s_words(small, hand_made, tmp_path):
     assert (
         "<td>Attacked images</td><td>200, the same for every model; distances are of L2 in [0, 1] pixels</td>" in text
     )
+    heading = "<h3>Does PGD fail because it is weak? Images misclassified within 0.5</h3>"
+    for model in ("supervised", "supervised-lambda1"):
+        lacking = f"<li>{model}: not measured: strongest, pgd-transfer; nothing is said of its gradients</li>"
+        assert lacking in text[text.index(heading) :]
     assert "<h3>Behind the claims</h3>" in text and "<summary>5 quantities</summary>" in text
     heads = "<th>pgd | all@0.5</th><th>plb | all@0.5</th>"
     assert f"{heads}<th>clean | top1</th></tr>" in text and f"{heads}</tr>" in text  # a table for those known alike
@@ -556,7 +570,8 @@ def test_figures_lie_in_the_page(one_figure, tmp_path):
 
 
 def test_the_page_of_published_numbers_says_what_was_not_published():
-    of_masks, of_noise = figures.unpublished(layouts.figures(PUBLISHED.paper)[5], PUBLISHED)
+    (of_masks, of_noise), otherwise = figures.unpublished(layouts.figures(PUBLISHED.paper)[5], PUBLISHED)
+    assert otherwise == []
     assert of_masks.startswith("Supervised baseline (Trained on masks") and "noise" in of_noise
     path = Path("figure_5.png")
     with pytest.MonkeyPatch.context() as patch:

@@ -29,6 +29,12 @@ ARCHIVES = {
     "cifar10": "cifar-10-batches-py", "cifar100": "cifar-100-python", "stl10": "stl10_binary",
     "imagenette": "imagenette2", "imagewoof": "imagewoof2",
 }  # fmt: skip
+# The files in those folders that torchvision reads.
+BATCHES = {
+    "cifar10": [*(f"data_batch_{number}" for number in range(1, 6)), "test_batch"],
+    "cifar100": ["train", "test"],
+    "stl10": ["train_X.bin", "train_y.bin", "test_X.bin", "test_y.bin"],
+}  # fmt: skip
 # The key in config.yaml's `data` of every source that lies in files.
 KEYS = {
     "imagenet": "imagenet", "imagenet-c": "imagenet_c", "cifar10": "cifar", "cifar100": "cifar", "stl10": "stl10",

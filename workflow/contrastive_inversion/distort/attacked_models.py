@@ -13,8 +13,15 @@ Model = Callable[[Tensor], Tensor]
 
 @torch.no_grad()
 def misclassified(model: Model, images: Tensor, labels: Tensor) -> Tensor:
-    """Whether a model takes each image for another class than its label: bool (B,)."""
-    return model(images).argmax(dim=1) != labels
+    """Whether a model takes each image for another class than its label: bool (B,).
+
+    Raises ValueError for logits that are not finite: the largest of them would be no class.
+    """
+    logits = model(images)
+    if not logits.isfinite().all():
+        count = int((~logits.isfinite().all(dim=1)).sum())
+        raise ValueError(f"the model's logits are not finite in {count} of {len(images)} images")
+    return logits.argmax(dim=1) != labels
 
 
 def check(model: Model, images: Tensor, labels: Tensor) -> None:
@@ -37,8 +44,9 @@ def check(model: Model, images: Tensor, labels: Tensor) -> None:
 def check_logits(model: Model, image: Tensor, labels: Tensor) -> None:
     """Raise ValueError for a model that gives an image (1, C, H, W) no logits (1, K), and for labels outside of K."""
     logits = model(image)
-    if logits.ndim != 2 or len(logits) != 1:
-        raise ValueError(f"the model must give logits (N, K); of one image it gives {tuple(logits.shape)}")
+    if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != 1:
+        given = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        raise ValueError(f"the model must give logits (N, K); of one image it gives {given}")
     if labels.min() < 0 or labels.max() >= logits.shape[1]:
         raise ValueError(
             f"labels must lie in 0 to {logits.shape[1] - 1}, the model's classes; these go from {labels.min()} to "

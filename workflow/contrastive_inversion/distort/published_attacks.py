@@ -21,6 +21,7 @@ def pgd_misplaced(
     """
     check(model, images, labels)
     attacks.check_radius(epsilon, images, "l2")
+    attacks.check_way(steps, loss)
     clean_error = misclassified(model, images, labels)
     delta, right = torch.zeros_like(images), ~clean_error
     for _ in range(steps):

@@ -14,7 +14,8 @@ The variance of a contrast is the sum, over its quantities, of
                                 pooled over the reading's quantities of a kind
     p (1 - p) (1/m - 1/M)       the draw of the test images, where others in the contrast are measured on M > m of them
 
-and its degrees of freedom are those of Welch and Satterthwaite. Imports no torch.
+and its degrees of freedom are those of Welch and Satterthwaite. Of a censored quantity a bound is known; a contrast
+with one is open towards the other side. Imports no torch.
 """
 
 import math
@@ -46,7 +47,7 @@ class Outcome:
     """One contrast of a reading: its value, standard error, and whether it is by itself True, False or None for open.
 
     df: degrees of freedom; spread: whether what it rests on was measured or assumed, empty where it has none;
-    images: the numbers of test images behind its quantities; trainings: the fewest behind one.
+    images: the numbers of test images behind its quantities; trainings: the fewest behind one; bound: see `Contrast`.
     """
 
     comparison: Comparison
@@ -57,6 +58,7 @@ class Outcome:
     spread: str = ""
     images: tuple[int, ...] = ()
     trainings: int = 1
+    bound: str = ""
 
     @property
     def word(self) -> str:
@@ -68,7 +70,9 @@ class Outcome:
         """The values that no one-sided test at LEVEL would reject."""
         if self.value is None or self.se is None:
             return None
-        return self.value - quantile(self.df) * self.se, self.value + quantile(self.df) * self.se
+        half = quantile(self.df) * self.se
+        low = -math.inf if self.bound in ("≤", "≶") else self.value - half
+        return low, math.inf if self.bound in ("≥", "≶") else self.value + half
 
     @property
     def inside(self) -> float | None:
@@ -78,6 +82,8 @@ class Outcome:
     @property
     def sureness(self) -> float:
         """That in halves of its interval: 1 and more where it is true by itself, -1 and less where it is false."""
+        if self.bound and self.truth is None:
+            return 0.0
         inside = self.inside or 0.0
         return inside / (quantile(self.df) * self.se) if self.se else math.copysign(math.inf, inside)
 
@@ -140,14 +146,20 @@ def contrast_of(
     signs = tuple(int(math.copysign(1, weights[quantity])) for quantity, _, _ in draws)
     parts = [replace(part, variance=part.variance * weights[quantity] ** 2) for quantity, _, part in draws]
     total = sum(weight * known[quantity].mean for quantity, weight in weights.items())
-    return Contrast(total, joint.together(parts, signs), tuple((q, n) for q, n, _ in draws), signs)
+    censored = [weight for quantity, weight in weights.items() if known[quantity].censored]
+    return Contrast(
+        total, joint.together(parts, signs), tuple((q, n) for q, n, _ in draws), signs,
+        open_above=any(weight > 0 for weight in censored), open_below=any(weight < 0 for weight in censored),
+    )  # fmt: skip
 
 
 def taken(comparison: Comparison, estimate: Estimate | None) -> Estimate | None:
     """What a comparison is of: an Estimate, or one training's standard error in the place of its mean."""
     if comparison.of == "mean" or estimate is None:
         return estimate
-    return None if estimate.se is None else replace(estimate, mean=estimate.se * math.sqrt(estimate.trainings))
+    if estimate.se is None:
+        return None
+    return replace(estimate, mean=estimate.se * math.sqrt(estimate.trainings), censored=False)
 
 
 def drawn(
@@ -262,7 +274,7 @@ def outcome(comparison: Comparison, contrast: Contrast | None, value: Value) -> 
     images = tuple(dict.fromkeys(each.images for each in behind if each.images))
     return Outcome(
         comparison, contrast.value, contrast.se, truth, contrast.df, spreads.resting_on(contrast.parts), images,
-        min(each.trainings for each in behind),
+        min(each.trainings for each in behind), contrast.bound,
     )  # fmt: skip
 
 
@@ -302,7 +314,8 @@ def evidence(outcome: Outcome) -> str:
     """A comparison's outcome in a few words."""
     if outcome.value is None:
         return f"{outcome.comparison}: no number"
-    return f"{outcome.comparison}: {outcome.value:.2f} ± {outcome.se:.2f}, {outcome.word}"
+    bound = f"{outcome.bound} " if outcome.bound else ""
+    return f"{outcome.comparison}: {bound}{outcome.value:.2f} ± {outcome.se:.2f}, {outcome.word}"
 
 
 def rows(judged: JudgedClaim) -> list[dict[str, Any]]:

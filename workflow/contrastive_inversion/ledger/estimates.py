@@ -14,7 +14,7 @@ class Estimate:
     Drawn are instantiations of a distortion or, of an attack's distances, images. Percent for top1 and top5, a fraction
     for auc. se is None where the quantity was measured once. With several
     training seeds, mean and se are those of the mean over trainings, training_sd the standard deviation (ddof 1)
-    of the trainings' means.
+    of the trainings' means. censored: all that is known is that the true value is at least the mean.
     """
 
     mean: float
@@ -24,6 +24,7 @@ class Estimate:
     origin: str = ""
     trainings: int = 1
     training_sd: float | None = None
+    censored: bool = False
 
     @property
     def training_se(self) -> float | None:
@@ -52,4 +53,7 @@ def over_trainings(estimates: Sequence[Estimate]) -> Estimate:
     means, errors = [e.mean for e in estimates], [e.se for e in estimates if e.se is not None]
     se = float(np.linalg.norm(errors)) / len(errors) if len(errors) == len(means) else None
     sd = float(np.std(means, ddof=1))
-    return replace(estimates[0], mean=float(np.mean(means)), se=se, trainings=len(means), training_sd=sd)
+    return replace(
+        estimates[0], mean=float(np.mean(means)), se=se, trainings=len(means), training_sd=sd,
+        censored=any(e.censored for e in estimates),
+    )  # fmt: skip

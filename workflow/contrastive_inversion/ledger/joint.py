@@ -30,11 +30,19 @@ DRAWS, SEED = 4000, 0  # of the bootstrap
 class Contrast(Difference):
     """A sum of quantities with weights.
 
-    keys: what each part is drawn for, which the same part of another contrast shares; signs: of its weight.
+    keys: what each part is drawn for, which the same part of another contrast shares; signs: of its weight;
+    open_above, open_below: whether censored quantities allow the true value to lie anywhere on that side of this one.
     """
 
     keys: tuple[Hashable, ...] = ()
     signs: tuple[int, ...] = ()
+    open_above: bool = False
+    open_below: bool = False
+
+    @property
+    def bound(self) -> str:
+        """What the true value is to this one, where quantities are censored: `≥`, `≤`, or `≶` for either."""
+        return {(True, False): "≥", (False, True): "≤", (True, True): "≶"}.get((self.open_above, self.open_below), "")
 
 
 def together(parts: Sequence[Part], signs: Sequence[int]) -> tuple[Part, ...]:
@@ -59,12 +67,18 @@ def tail(distance: float, contrast: Contrast) -> float:
 
 def inside(contrast: Contrast, low: float, high: float) -> float:
     """The p-value against a contrast that is not between two bounds: the larger of two one-sided tests."""
+    if (contrast.open_below and low > -math.inf) or (contrast.open_above and high < math.inf):
+        return 1.0
     return max(tail(contrast.value - low, contrast), tail(high - contrast.value, contrast))
 
 
 def outside(contrast: Contrast, low: float, high: float) -> float:
     """The p-value against a contrast that is between two bounds; both tails count where both are finite."""
-    near = max(low - contrast.value, contrast.value - high)
+    below = -math.inf if contrast.open_above else low - contrast.value
+    above = -math.inf if contrast.open_below else contrast.value - high
+    near = max(below, above)
+    if near == -math.inf:
+        return 1.0
     return min(tail(near, contrast) + tail(near + high - low, contrast), 1.0)
 
 

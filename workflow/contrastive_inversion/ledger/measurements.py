@@ -30,11 +30,12 @@ def estimate(row: Row, path: Path) -> Estimate:
         raise UserError(
             f"{path}: {row.get('head')} on {row.get('distortion')}: not a finite number; delete it and run again"
         )
+    censored = row.get("censored", False)
     if "mean" in row:
-        return Estimate(row["mean"], row.get("se"), row.get("n", 1), origin=row["origin"])
+        return Estimate(row["mean"], row.get("se"), row.get("n", 1), origin=row["origin"], censored=censored)
     se = None if row["over"] == "severities" else row.get("se", standard_error(values))
     drawn = row["images"] if "se" in row else len(values)  # an error that the row tells is over its images
-    return Estimate(float(np.mean(values)), se, drawn, row["images"], str(path))
+    return Estimate(float(np.mean(values)), se, drawn, row["images"], str(path), censored=censored)
 
 
 class Measurements:

@@ -110,7 +110,7 @@ class Paper:
     compares in place of some quantities, so that all of a comparison are measured on the same images; measured_alone:
     whether the images of a quantity are so few, or take so long to make, that its level has a measurement file of its
     own; raw: the authors' raw results behind the print; tables: those that are no grid of quantities; sentences: of
-    the page, formatted with the study's `settings`.
+    the page, formatted with the study's `settings`; remarks: further ones that the page works out of what was measured.
     """
 
     name: str
@@ -139,6 +139,7 @@ class Paper:
     raw: Callable[[], Mapping["Quantity", Estimate]] = dict
     tables: Mapping[int, Callable[["Study[Any]"], "pd.DataFrame"]] = field(default_factory=dict)
     sentences: Mapping[str, str] = field(default_factory=dict)
+    remarks: Callable[["Study[Any]", Callable[["Quantity"], Estimate | None]], list[str]] = lambda study, value: []
     url: str = ""
 
     @property

@@ -187,9 +187,8 @@ def transcription(study: Study[Any], encoder: str, data: str, *, wanted: Iterabl
         published = value(quantity, study.paper)
         if (quantity.encoder, quantity.data) == (encoder, data) and published:
             row: dict[str, Any] = {"head": quantity.head, "distortion": quantity.distortion, "metric": quantity.metric}
-            rows.append(
-                row | {"mean": published.mean, "se": published.se, "n": published.n, "origin": published.origin}
-            )
+            row |= {"mean": published.mean, "se": published.se, "n": published.n, "origin": published.origin}
+            rows.append(row | ({"censored": True} if published.censored else {}))
     return Transcription.of(seed=study.settings.seed, encoder=encoder, data=data, rows=rows)
 
 

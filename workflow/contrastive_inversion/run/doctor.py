@@ -58,19 +58,31 @@ def checked(text: str, function: Callable[..., str], *arguments: Any) -> Check:
     return Check(True, f"{text}: {told}")
 
 
-def data_set(recipe: Images) -> str:
-    """Look at a data set's files without reading them. Returns what is there; raises UserError for what is amiss."""
+def data_set(recipe: Images, thorough: bool) -> str:
+    """Look at a data set's files. Returns what is there; raises UserError for what is amiss.
+
+    Archives are read as a job reads them where there is time for it; of image files names and numbers are looked at.
+    """
     settings, key = recipe.settings, readers.KEYS[recipe.settings.source]
     root = machine.folder(key)
     if isinstance(settings, Archive):
-        folder = root / readers.ARCHIVES[settings.source]
-        if not folder.is_dir():
-            raise machine.wrong(key, root, f"has no {folder.name}")
-        return str(folder)
+        return unpacked(settings.source, root, thorough)
     counts = {split: len(entries) for split, entries in listed(settings, root, key).items()}  # type: ignore[arg-type]
     if isinstance(settings, ImageNetC):
         return f"{root}, {len(counts)} folders of {next(iter(counts.values()))} images"
     return f"{root}, " + ", ".join(f"{count:,} images for {split}" for split, count in counts.items())
+
+
+def unpacked(source: str, root: Path, thorough: bool) -> str:
+    """Look for the files of an unpacked archive, and whether they are as published where there is time for it."""
+    folder = root / readers.ARCHIVES[source]
+    missing = [name for name in readers.BATCHES[source] if not (folder / name).is_file()]
+    if missing:
+        raise machine.wrong(readers.KEYS[source], root, f"has no {folder.name}/{missing[0]}")
+    if not thorough:
+        return str(folder)
+    counts = {split: len(tensors) for split, tensors in readers.archive(source).items() if split.endswith("labels")}
+    return f"{folder}, " + ", ".join(f"{count:,} images for {name.split('/')[0]}" for name, count in counts.items())
 
 
 def listed(settings: readers.InFiles, root: Path, key: str) -> Mapping[str, Sequence[Entry]]:
@@ -100,7 +112,7 @@ def of_files(recipes: Recipes, thorough: bool = True) -> list[Check]:
     checks = []
     for product, recipe in recipes.items():
         if isinstance(recipe, Images) and recipe.settings.source in readers.KEYS:
-            checks.append(checked(f"data, {recipe.data}", data_set, recipe))
+            checks.append(checked(f"data, {recipe.data}", data_set, recipe, thorough))
         if isinstance(recipe, Weights):
             checks.append(checked(f"weights, {product.split('/')[1]}", weights, recipe, thorough))
     return list(dict.fromkeys(checks))  # a folder that is missing is missed once

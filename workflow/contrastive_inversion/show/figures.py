@@ -88,17 +88,34 @@ def draw_panel(axis: Axes, panel: Panel, metric: str, study: Study[Any], measure
             draw(axis, template, theirs, f"{name}, published", dashed)
 
 
-def unpublished(layout: FigureLayout, study: Study[Any]) -> list[str]:
-    """The names of a figure's curves of which no point was published."""
+def unpublished(layout: FigureLayout, study: Study[Any]) -> tuple[list[str], list[str]]:
+    """The names of a figure's curves of which no point was published, and of those published by another metric alone.
+
+    That is the one by which the study of the published numbers draws the figure.
+    """
+    own, theirs = (
+        {name for name, curve in published_curves(layout, metric, study).items() if curve}
+        for metric in metrics_of(layout, study)
+    )
+    names = list(published_curves(layout, "", study))
+    return [name for name in names if name not in own | theirs], [name for name in names if name in theirs - own]
+
+
+def metrics_of(layout: FigureLayout, study: Study[Any]) -> tuple[str, str]:
+    """The metric of a figure's curves in a study, and in the study of the published numbers."""
+    other = papers.study(study.settings.published)
+    return str(layouts.setting_of(study, layout.metric)), str(layouts.setting_of(other, layout.metric))
+
+
+def published_curves(layout: FigureLayout, metric: str, study: Study[Any]) -> dict[str, Curve]:
+    """What was published of each curve of a figure by a metric, by the curve's name and panel."""
     other = papers.study(study.settings.published)
     value = functools.partial(printed.value, paper=other.paper)
-    metric = str(layouts.setting_of(study, layout.metric))
-    return [
-        f"{name} ({panel.title})"
+    return {
+        f"{name} ({panel.title})": points(template, panel, metric, other, value)
         for panel in layout.panels
         for name, template in panel.curves.items()
-        if not points(template, panel, metric, other, value)
-    ]
+    }
 
 
 def points(template: str, panel: Panel, metric: str, study: Study[Any], value: Value) -> Curve:

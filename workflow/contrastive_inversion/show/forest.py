@@ -15,6 +15,7 @@ from contrastive_inversion.ledger.paper import Paper
 from contrastive_inversion.ledger.quantities import Quantity
 from contrastive_inversion.ledger.statements import Comparison
 
+MIRRORED = {"": "", "≥": "≤", "≤": "≥", "≶": "≶"}
 FIELDS = ("encoder", "head", "data", "distortion", "metric")
 
 
@@ -25,7 +26,10 @@ def signed(value: float, decimals: int) -> str:
 
 @dataclass(frozen=True)
 class Row:
-    """A contrast to draw: its text, its word, estimate and interval, bounds, and the published estimate."""
+    """A contrast to draw: its text, its word, estimate and interval, bounds, and the published estimate.
+
+    mark: of an estimate that is only a bound, `≥`, `≤` or `≶`.
+    """
 
     text: str
     full: str
@@ -35,6 +39,7 @@ class Row:
     bounds: tuple[float, float]
     published: float | None
     decimals: int = 2
+    mark: str = ""
 
     @property
     def numbers(self) -> list[float]:
@@ -47,8 +52,9 @@ class Row:
         """Estimate and half its interval in figures."""
         if self.value is None or self.interval is None:
             return "no number"
-        half = (self.interval[1] - self.interval[0]) / 2
-        return f"{signed(self.value, self.decimals)} ± {half:.{self.decimals}f}"
+        said = " ".join(filter(None, (self.mark, signed(self.value, self.decimals))))
+        halves = [abs(end - self.value) for end in self.interval if math.isfinite(end)]
+        return f"{said} ± {halves[0]:.{self.decimals}f}" if halves else said
 
 
 @dataclass(frozen=True)
@@ -104,6 +110,7 @@ def of_reading(outcomes: Sequence[Outcome], published: Sequence[Outcome]) -> dic
             o.interval,
             (o.comparison.low, o.comparison.high),
             p.value if alike(o, p) else None,
+            mark=o.bound,
         )
         for o, p in zip(outcomes, published, strict=True)
     ]
@@ -127,9 +134,11 @@ def margin(word: str, outcome: Outcome, published: Outcome, paper: Paper) -> Row
 
     low, high = sorted(map(inside, outcome.interval)) if outcome.interval else (inside(value), inside(value))
     theirs = inside(published.value) if published.value is not None and alike(outcome, published) else None
+    mark = outcome.bound if sign > 0 else MIRRORED[outcome.bound]
     return Row(
-        brief(comparison), str(comparison), word, inside(value), (low, high), (0.0, math.inf), theirs, decimals=1
-    )
+        brief(comparison), str(comparison), word, inside(value), (low, high), (0.0, math.inf), theirs, decimals=1,
+        mark=mark,
+    )  # fmt: skip
 
 
 def nearer(comparison: Comparison, value: float) -> tuple[int, float]:

@@ -17,7 +17,12 @@ from contrastive_inversion.show import figures as curves
 
 Part = dict[str, Any]  # of what the template shows
 TEMPLATE = Path(__file__).with_name("page.html.j2")
-SENTENCES = {"cells": "ours", "also": "Also measured", "how": ""}  # where a paper has no word of its own
+SENTENCES = {
+    "cells": "ours",
+    "also": "Also measured",
+    "remarks": "Remarks",
+    "how": "",
+}  # where a paper has no word of its own
 WORDS = {  # of one claim, and of several
     claims.HOLDS: ("holds", "hold"), claims.FAILS: ("fails", "fail"), claims.OPEN: ("is open", "are open"),
     claims.DIFFER: ("depends on the reading", "depend on the reading"),
@@ -41,6 +46,7 @@ def write(study: Study[Any], results: Path, figures: Path, compare: Path | None 
         provenance=provenance.shown(study, measured), sentences=sentences(study), expected=expected(study),
         differences=differences(study, papers.study(study.settings.root)), verdict=verdict(study, judged, shown),
         alpha=verdicts.FALSE_ALARM_RATE, level=claims.LEVEL, **judged, **shown,
+        remarks=study.paper.remarks(study, measured.find),
     )  # fmt: skip
     files.write_text(results / study.name / "report.html", content)
 
@@ -102,10 +108,11 @@ def figure_of(number: int, study: Study[Any], path: Path, here: Path) -> Part:
     """A figure within the page, so that this needs no other file, and links to its files from the page's folder."""
     layout = layouts.figures(study.paper)[number]
     beside = study.settings.measured and not layout.gallery
+    unpublished, otherwise = ([], []) if layout.gallery else curves.unpublished(layout, study)
     link = os.path.relpath(path.with_suffix(""), here)
     return {
         "number": number, "title": layout.title, "dashed": beside, "link": link,
-        "unpublished": [] if layout.gallery else curves.unpublished(layout, study),
+        "unpublished": unpublished, "otherwise": otherwise, "published": study.settings.published,
         "svg": None if layout.gallery else drawings.inline(path.with_suffix(".svg"), f"f{number}"),
         "png": drawings.embedded(path) if layout.gallery else None,
     }  # fmt: skip

@@ -41,9 +41,7 @@ def beside_tables(study: Study[Any], measured: Measurements) -> list[Part]:
     for quantity in map(quantities.parse, study.settings.also):
         if estimate := measured.of(quantity):
             model = " | ".join((quantity.encoder, quantity.head, quantity.data))
-            models.setdefault(model, {})[f"{quantity.distortion} | {quantity.metric}"] = tables.rounded(
-                estimate.mean, 2
-            )
+            models.setdefault(model, {})[f"{quantity.distortion} | {quantity.metric}"] = tables.shown_mean(estimate, 2)
     alike: dict[tuple[str, ...], dict[str, dict[str, str]]] = {}
     for model, values in models.items():
         alike.setdefault(tuple(values), {})[model] = values

@@ -28,6 +28,11 @@ def rounded(value: float, decimals: int) -> str:
     return str(exact.quantize(Decimal(1).scaleb(-decimals), ROUND_HALF_UP))
 
 
+def shown_mean(estimate: Estimate, decimals: int) -> str:
+    """An Estimate's mean; `≥ 0.50` where it is censored."""
+    return ("≥ " if estimate.censored else "") + rounded(estimate.mean, decimals)
+
+
 def as_printed(estimate: Estimate | None, cell: Cell) -> str:
     """An Estimate with the decimals of a printed cell: `85.87±0.08`, without ± where it was measured once.
 
@@ -35,7 +40,7 @@ def as_printed(estimate: Estimate | None, cell: Cell) -> str:
     """
     if estimate is None:
         return "–"
-    text = rounded(estimate.mean, cell.decimals)
+    text = shown_mean(estimate, cell.decimals)
     errors = [error for error in (estimate.training_se, estimate.se) if error is not None]
     error_texts = [rounded(error, cell.se_decimals or cell.decimals) for error in errors]
     if estimate.training_se is None:
@@ -158,7 +163,17 @@ def as_latex(table: pd.DataFrame, caption: str, number: int) -> str:
     )  # fmt: skip
 
 
-TEX = {"%": r"\%", "±": r"$\pm$", "σ": r"$\sigma$", "–": "--", "−": "$-$", "_": r"\_", "&": r"\&", "#": r"\#"}
+TEX = {
+    "%": r"\%",
+    "±": r"$\pm$",
+    "≥": r"$\geq$",
+    "σ": r"$\sigma$",
+    "–": "--",
+    "−": "$-$",
+    "_": r"\_",
+    "&": r"\&",
+    "#": r"\#",
+}
 
 
 def tex(text: Any) -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 from contrastive_inversion.data import recipes as data
 from contrastive_inversion.ledger import plan, printed
 from contrastive_inversion.ledger.paper import Family, JobKind, Paper, Product
-from contrastive_inversion.papers.contrastive_robustness import names, raw, recipes, rehearsal, work
+from contrastive_inversion.papers.contrastive_robustness import masking, names, raw, recipes, rehearsal, work
 from contrastive_inversion.papers.contrastive_robustness.settings import ContrastiveRobustness
 
 HERE = "papers.contrastive_robustness"
@@ -45,15 +45,17 @@ PAPER = Paper(
         ),
         "logistic": JobKind(recipes.Heads, 1, f"{HERE}.probes:fit", work.heads),
         "attack": JobKind(
-            recipes.Distances, 2, f"{HERE}.attack_distances:measure", work.measure, sections=("attacks",)
+            recipes.Distances, 3, f"{HERE}.attack_distances:measure", work.measure, sections=("attacks",)
         ),
     },
     check_level=names.check_level,
     spread=names.spread,
     raw=raw.results,
     rehearsal=rehearsal.changes,
+    remarks=masking.lines,
     sentences={
         "also": "Behind the claims",
+        "remarks": "Does PGD fail because it is weak? Images misclassified within {settings.attacks.pgd.epsilon:g}",
         "how": "Attacked images: {settings.attacks.images}, the same for every model; distances are of L2 in [0, 1] "
         "pixels",
     },

@@ -16,7 +16,7 @@ from contrastive_inversion.learn.checkpoints import KeptRows
 from contrastive_inversion.learn.settings import Network
 from contrastive_inversion.ledger.quantities import Head
 from contrastive_inversion.papers.contrastive_robustness.classifiers import Model, load_model
-from contrastive_inversion.papers.contrastive_robustness.recipes import Distances
+from contrastive_inversion.papers.contrastive_robustness.recipes import Distances, Level
 from contrastive_inversion.papers.contrastive_robustness.settings import Pgd, Plb
 
 RESAMPLES = 200  # of the bootstrap: the standard error to 5 %
@@ -30,16 +30,32 @@ def measure(recipe: Distances, job: Job) -> tuple[list[Row], Row]:
     kept = KeptRows(job)
     parts = [(level, head) for level in recipe.levels for head in level.heads]
     for level, head in parts[len(kept.parts) :]:
-        normalised = level.settings is None or recipe.settings.features == "normalised"
-        model = model_of(recipe.encoder, head, normalised, recipe, job)
-        if level.settings is None:
-            rows = [clean_row(model, data, recipe, job)]
-        else:
-            other = level.source
-            source = model_of(other.encoder, other.head, normalised, recipe, job) if other else model
-            rows = attacked_rows(model, source, data, level.metrics, level.settings, recipe, job)
+        rows = united(level, head, kept.rows) if level.strongest_of else measured(level, head, data, recipe, job)
         kept.add([{"head": head.head, "distortion": level.name} | row for row in rows])
     return kept.rows, {}
+
+
+def measured(level: Level, head: Head, data: store.Split, recipe: Distances, job: Job) -> list[Row]:
+    """The rows of one head on clean images, or under an attack."""
+    normalised = level.settings is None or recipe.settings.features == "normalised"
+    model = model_of(recipe.encoder, head, normalised, recipe, job)
+    if level.settings is None:
+        return [clean_row(model, data, recipe, job)]
+    other = level.source
+    source = model_of(other.encoder, other.head, normalised, recipe, job) if other else model
+    return attacked_rows(model, source, data, level.metrics, level.settings, recipe, job)
+
+
+def united(level: Level, head: Head, rows: list[Row]) -> list[Row]:
+    """The rows of the nearest that any of some attacks found of each image, from every image's distances in theirs."""
+    behind = [
+        row["values"]
+        for row in rows
+        if (row["head"], row["metric"]) == (head.head, "distances") and row["distortion"] in level.strongest_of
+    ]
+    each = torch.tensor([[torch.inf if d is None else d for d in distances] for distances in behind])  # (attacks, N)
+    nearest = each.amin(dim=0)
+    return described(level.metrics, nearest, nearest == 0, farthest(nearest))
 
 
 def model_of(encoder_of: str, head: Head, normalised: bool, recipe: Distances, job: Job) -> Model:
@@ -78,9 +94,19 @@ def attacked_rows(
     progress.close()
     distances = torch.cat([each.distance for each in parts]).cpu()  # (N,)
     wrong = torch.cat([each.clean_error for each in parts]).cpu()  # (N,)
-    reached = attack.epsilon if isinstance(attack, Pgd) else distances.nan_to_num(posinf=0).max().item()
+    reached = attack.epsilon if isinstance(attack, Pgd) else farthest(distances)
+    return described(wanted, distances, wrong, reached)
+
+
+def farthest(distances: Tensor) -> float:
+    """The largest distance of a success."""
+    return distances.nan_to_num(posinf=0).max().item()
+
+
+def described(wanted: list[str], distances: Tensor, wrong: Tensor, reached: float) -> list[Row]:
+    """One row per metric, and one with every image's own distance behind them; see `value`."""
     rows = [estimated(metric, distances, wrong, reached) for metric in wanted]
-    return [{"over": "images", "images": len(chosen)} | row for row in [*rows, raw(distances, wrong)]]
+    return [{"over": "images", "images": len(distances)} | row for row in [*rows, raw(distances, wrong)]]
 
 
 def attacked(
@@ -95,7 +121,7 @@ def attacked(
             return published_attacks.pgd_misplaced(model, images, labels, **told)
         start = attacks.random_start(images, attack.epsilon, attack.norm, seed, ids) if attack.random_start else None
         return attacks.pgd(model, images, labels, norm=attack.norm, start=start, **told)
-    told = attack.model_dump(exclude={"keep_best"}) | {"polish": 0}
+    told = attack.model_dump(exclude={"keep_best"})
     adversarial = attacks.proximal_log_barrier(model, images, labels, "l2", seed=seed, ids=ids, **told)
     return adversarial if attack.keep_best else published_attacks.losing_best(adversarial, images)
 
@@ -108,7 +134,13 @@ def estimated(metric: str, distances: Tensor, wrong: Tensor, reached: float) -> 
 
     every, random = np.arange(len(wrong)), np.random.default_rng(0)
     drawn = bootstrap([every], of_rows, n_resamples=RESAMPLES, vectorized=False, method="percentile", rng=random)
-    return {"metric": metric, "values": [of_rows(every)], "se": float(drawn.standard_error)}
+    row = {"metric": metric, "values": [of_rows(every)], "se": float(drawn.standard_error)}
+    return row | ({"censored": True} if censored(metric, distances, wrong) else {})
+
+
+def censored(metric: str, distances: Tensor, wrong: Tensor) -> bool:
+    """Whether a metric is at least what it says: a median, where the attack failed on more than half of the images."""
+    return metric == "median" and value("failed", distances, wrong, 0) > 50
 
 
 def value(metric: str, distances: Tensor, wrong: Tensor, reached: float) -> float:
@@ -130,9 +162,13 @@ def value(metric: str, distances: Tensor, wrong: Tensor, reached: float) -> floa
 
 
 def raw(distances: Tensor, wrong: Tensor) -> Row:
-    """Every image's distance, those of failures left out, and how many failed or were wrong before any attack."""
-    kept = distances[~wrong & distances.isfinite()]
+    """Every image's distance, and how many failed or were wrong before any attack.
+
+    It is 0 where the image was wrong, None where nothing was found or the published code lost what it had found.
+    """
+    found = distances.isfinite() & (distances > 0)
+    places = zip(distances.tolist(), found.tolist(), wrong.tolist(), strict=True)
     return {
-        "metric": "distances", "values": [round(d, 6) for d in kept.tolist()] or [0.0],
+        "metric": "distances", "values": [0.0 if was else round(d, 6) if has else None for d, has, was in places],
         "clean_errors": int(wrong.sum()), "failures": int((~distances.isfinite()).sum()),
     }  # fmt: skip

@@ -15,6 +15,7 @@ from contrastive_inversion.learn import linear_heads, metrics, networks, outputs
 from contrastive_inversion.learn.loop import Step, fit
 from contrastive_inversion.learn.pulse import Pulse
 from contrastive_inversion.learn.settings import Network
+from contrastive_inversion.papers.contrastive_robustness.pretraining import directions
 from contrastive_inversion.papers.contrastive_robustness.recipes import Classification, Finetuning
 
 Made = tuple[dict[str, Tensor], dict[str, Any]]  # a job's tensors and facts
@@ -45,17 +46,19 @@ def train(recipe: Classification, job: Job) -> Made:
     encoder = networks.build(recipe.network)
     model = Model(encoder, nn.Linear(encoder.dim, data.classes), normalised=False)
 
-    pulse = Pulse(
-        job.product, f"the penalty (`penalty: {settings.penalty}`) is too strong for `lr: {settings.lr:g}`: lower the "
-        "rate, or take another form of it, in the study's `supervised`"
-    )  # fmt: skip
+    remedy = "lower the rate"
+    if settings.strength:
+        remedy = (
+            f"the penalty (`penalty: {settings.penalty}`) is too strong for it: {remedy}, or take another form of it"
+        )
+    pulse = Pulse(job.product, f"at `lr: {settings.lr:g}` {remedy}, in the study's `supervised`")
 
     def loss_of(images: Tensor, labels: Tensor) -> Tensor:
         images = images.requires_grad_(settings.strength > 0)
         of_images = F.cross_entropy(pulse.felt(model(images)), labels, reduction="none")
         return penalties.supervised(of_images, images, settings.strength, settings.penalty)
 
-    return fitted(model, loss_of, data, recipe, job, pulse if settings.strength else None)
+    return fitted(model, loss_of, data, recipe, job, pulse)
 
 
 def finetune(recipe: Finetuning, job: Job) -> Made:
@@ -70,10 +73,14 @@ def finetune(recipe: Finetuning, job: Job) -> Made:
     torch.manual_seed(recipe.seed)
     model = Model(encoder, two_layers(encoder.dim, data.classes), normalised=True)
 
-    def loss_of(images: Tensor, labels: Tensor) -> Tensor:
-        return F.cross_entropy(model(images), labels)
+    pulse = Pulse(job.product, f"lower the rate, `lr: {recipe.settings.lr:g}`, in the study's `finetuned`")
 
-    return fitted(model, loss_of, data, recipe, job)
+    def loss_of(images: Tensor, labels: Tensor) -> Tensor:
+        logits = model(images)
+        pulse.felt(directions(logits))
+        return F.cross_entropy(logits, labels)
+
+    return fitted(model, loss_of, data, recipe, job, pulse)
 
 
 def fitted(
@@ -82,7 +89,7 @@ def fitted(
     data: store.Split,
     recipe: Classification | Finetuning,
     job: Job,
-    pulse: Pulse | None = None,
+    pulse: Pulse,
 ) -> Made:
     """Fit what a model has to train, on the labelled part of the training images; loss_of takes images and labels."""
     settings = recipe.settings
@@ -99,9 +106,9 @@ def fitted(
         return loss_of(images, labels[step.ids])
 
     def after_epoch(epoch: int) -> None:
-        for look in (pulse, best):
-            if look:
-                look(epoch)
+        pulse(epoch)
+        if best:
+            best(epoch)
 
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     history = fit(model, trained, batch_of, loss_of_step, subset, recipe, job, after_epoch)

@@ -25,8 +25,12 @@ def results() -> dict[Quantity, Estimate]:
     with reading(DISTANCES):
         return {
             attacked(row, metric): Estimate(
-                value, se, int(row["n_denominator"]), origin="the authors' stored distances"
-            )
+                value,
+                se,
+                int(row["n_denominator"]),
+                origin="the authors' stored distances",
+                censored=metric == "median" and math.isinf(float(row["q50"])),
+            )  # fmt: skip
             for row in read_csv(DISTANCES)
             for metric, value, se in metrics_of(row)
         }
@@ -37,10 +41,27 @@ def metrics_of(row: dict[str, str]) -> list[tuple[str, float, float]]:
     counted = {"positive_only(Fig2)": "printed", "all_attacked_incl_clean_errors": "all"}.get(row["denominator"])
     if counted:
         shares = {float(key.removeprefix("mis@")): number(row[key]) for key in row if key.startswith("mis@")}
-        shares |= farther(row) if counted == "printed" else {}
-        images = int(row["n_denominator"])
-        return [(f"{counted}@{x:g}", round(100 * p, 2), 100 * error_of_share(p, images)) for x, p in shares.items()]
+        if counted == "printed":
+            return shares_of("printed", shares | farther(row), int(row["n_denominator"])) + farther_of_all(row)
+        return shares_of("all", shares, int(row["n_denominator"]))
     return [("median", *median(row))] if row["denominator"] == "clean_correct" else []
+
+
+def shares_of(counted: str, shares: dict[float, float], images: int) -> list[tuple[str, float, float]]:
+    """Shares of some images within distances, as metrics with their values and standard errors in percent."""
+    return [(f"{counted}@{x:g}", round(100 * p, 2), 100 * error_of_share(p, images)) for x, p in shares.items()]
+
+
+def farther_of_all(row: dict[str, str]) -> list[tuple[str, float, float]]:
+    """`all@x` beyond the last distance that is counted, from that of the images with a positive distance.
+
+    Those within it and the clean errors are all that is misclassified. Not of PGD, which goes no farther, and of whose
+    positive distances some are of clean errors.
+    """
+    if row["attack"] != "plb":
+        return []
+    positive, wrong, attacked = (int(row[key]) for key in ("n_positive", "n_clean_wrong", "n_attacked"))
+    return shares_of("all", {x: (positive * p + wrong) / attacked for x, p in farther(row).items()}, attacked)
 
 
 def farther(row: dict[str, str]) -> dict[float, float]:

@@ -86,13 +86,17 @@ class Source(Settings):
 
 
 class Level(Settings):
-    """Clean images or one attack: its heads, metrics and settings; source: the head that it attacks in their place."""
+    """Clean images or one attack: its heads, metrics and settings; source: the head that it attacks in their place.
+
+    strongest_of: the levels of attacks of which every image's nearest counts here.
+    """
 
     name: str
     heads: list[Head]
     metrics: list[str]
     settings: Pgd | Plb | None = None
     source: Source | None = None
+    strongest_of: list[str] = []
 
 
 class Distances(Recipe):
@@ -183,7 +187,8 @@ def heads(study: OurStudy, encoder: str, data: str) -> Recipe:
 def measurements(study: OurStudy, encoder: str, data: str) -> Recipe:
     """Clean accuracy and attacks of an encoder's classifiers."""
     s, wanted = study.settings, plan.measured_of(encoder, data, study)
-    levels = [level_of(study, encoder, name, wanted) for name in sorted({q.distortion for q in wanted})]
+    attacks = sorted({q.distortion for q in wanted}, key=lambda name: (name == names.STRONGEST, name))
+    levels = [level_of(study, encoder, name, wanted) for name in attacks]
     sources = [level.source for level in levels if level.source]
     heads = [head for level in levels for head in level.heads] + [source.head for source in sources]
     donors = sorted({head.encoder for head in heads if head.encoder})
@@ -201,12 +206,27 @@ def level_of(study: OurStudy, encoder: str, name: str, wanted: Iterable[Quantity
     The published code misplaces gradients where it attacks a probe; its copy for supervised models does not.
     """
     here = [q for q in wanted if q.distortion == name]
+    if name == names.STRONGEST:
+        return strongest(study, here, wanted)
     settings = None if name == "clean" else study.settings.attacks.named(name)
     if isinstance(settings, Pgd) and not encoder.startswith("contrastive"):
         settings = settings.but(misplaced=False)
     return Level(
         name=name, heads=heads_of(here, study.paper), metrics=sorted({q.metric for q in here}), settings=settings,
         source=source_of(here[0], study) if isinstance(settings, Pgd) and settings.transferred else None,
+    )  # fmt: skip
+
+
+def strongest(study: OurStudy, here: list[Quantity], wanted: Iterable[Quantity]) -> Level:
+    """The level of the nearest that any attack in L2 found. Raises UserError for a head on which there is none."""
+    others = [q for q in wanted if q.distortion not in ("clean", names.STRONGEST)]
+    attacks = [q for q in others if study.settings.attacks.in_l2(q.distortion)]
+    for quantity in here:
+        if quantity.head not in {q.head for q in attacks}:
+            raise UserError(f"{study.place('also')}: '{quantity}': the study asks for no attack in L2 on this model")
+    return Level(
+        name=names.STRONGEST, heads=heads_of(here, study.paper), metrics=sorted({q.metric for q in here}),
+        strongest_of=sorted({q.distortion for q in attacks}),
     )  # fmt: skip
 
 

@@ -167,6 +167,9 @@ class Plb(Settings):
     back: Annotated[float, Field(gt=0, lt=1)] = Field(description="share of a step that backing up keeps")
     strength: Positive = Field(description="of the proximal step")
     start_noise: Positive = Field(description="deviation of the first start")
+    polish: Annotated[int, Field(ge=0, le=10**6)] = Field(
+        0, description="walks to the boundary afterwards, which the report's attack did not have"
+    )
     keep_best: bool = Field(True, description="false: a step that gives up loses its image, as in the published code")
 
 
@@ -184,6 +187,11 @@ class Attacks(Settings):
     checks: dict[Name, Part[Pgd]] = Field(
         default_factory=dict, exclude=True, description="further attacks by their names, and how each differs from pgd"
     )
+
+    def in_l2(self, name: str) -> bool:
+        """Whether the attack of a name measures distances in L2."""
+        attack = self.named(name)
+        return isinstance(attack, Plb) or attack.norm == "l2"
 
     def named(self, name: str) -> Pgd | Plb:
         """The settings of an attack: `pgd`, `plb`, or one of the checks."""

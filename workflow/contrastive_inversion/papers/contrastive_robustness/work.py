@@ -21,6 +21,7 @@ from contrastive_inversion.papers.contrastive_robustness.settings import Pgd
 # forward passes that a step is worth whose gradient is differentiated again, and what it keeps for that: counted on the
 # real network, the same for each form of the penalty
 TWICE, KEPT = 6, 2
+HALVINGS = 21  # forward passes by which a walk finds the boundary
 CLASSES = 10
 Behind = Mapping[str, Recipe]
 
@@ -73,8 +74,12 @@ def measure(recipe: Distances, behind: Behind) -> Work:
 
 
 def passes_of(level: Level, images: int, attacked: int) -> float:
-    """Forward passes that a level's images are worth."""
+    """Forward passes that a level's images are worth; what is read from other levels is worth none."""
+    if level.strongest_of:
+        return 0
     if level.settings is None:
         return images
-    steps = level.settings.steps if isinstance(level.settings, Pgd) else level.settings.outer * level.settings.inner
-    return BACKWARD * steps * min(attacked, images)
+    if isinstance(level.settings, Pgd):
+        return BACKWARD * level.settings.steps * min(attacked, images)
+    steps, walks = level.settings.outer * level.settings.inner, level.settings.polish
+    return (BACKWARD * steps + (BACKWARD + HALVINGS) * walks) * min(attacked, images)
