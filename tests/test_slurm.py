@@ -18,6 +18,7 @@ import pytest
 import formats
 from contrastive_inversion import papers
 from contrastive_inversion.base import files
+from contrastive_inversion.base.canonical import canonical, digest
 from contrastive_inversion.base.errors import UserError
 from contrastive_inversion.ledger import plan
 from contrastive_inversion.run import slurm
@@ -93,10 +94,11 @@ def run(arguments, folder):
 
 
 def hashes(folder, study="own"):
-    """Content hashes of all products, by name."""
+    """Content hashes of all products; of a measurement that of its rows, since its own covers when it was made."""
     root = folder / "the results" / study
-    paths = [*root.glob("*/**/*.safetensors"), *root.glob("measurements/**/*.json")]
-    return {str(p.relative_to(root)): files.record_in(p)["content_hash"] for p in paths if "state" not in p.parts}
+    tensors = {p: files.record_in(p)["content_hash"] for p in root.glob("*/**/*.safetensors")}
+    rows = {p: digest(canonical(files.read_json(p)["rows"])) for p in root.glob("measurements/**/*.json")}
+    return {str(p.relative_to(root)): hash_ for p, hash_ in (tensors | rows).items() if "state" not in p.parts}
 
 
 def test_a_chain_of_jobs_ends_in_the_tensors_of_a_local_run(folder, undisturbed):
