@@ -469,7 +469,7 @@ def test_a_card_that_is_hidden_is_no_matter(monkeypatch, tmp_path):
 
 
 def test_a_folder_that_may_not_be_read_is_a_line(monkeypatch):
-    def denied(recipe):
+    def denied(recipe, thorough):
         raise PermissionError(13, "Permission denied", "/data/imagenet/train")
 
     monkeypatch.setattr(doctor, "data_set", denied)

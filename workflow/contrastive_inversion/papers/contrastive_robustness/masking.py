@@ -25,9 +25,9 @@ def lines(study: OurStudy, value: Value) -> list[str]:
     return [line(quantity, study.settings.attacks, value) for quantity in attacked] if study.settings.measured else []
 
 
-def line(quantity: Quantity, attacks: Attacks, value: Value) -> str:
+def line(quantity: Quantity, settings: Attacks, value: Value) -> str:
     """What PGD, all attacks together and those by transfer find on a model, and what that says of its gradients."""
-    own, transferred = by_gradients(attacks)
+    own, transferred = by_gradients(settings)
     found = {name: value(replace(quantity, distortion=name)) for name in ("pgd", STRONGEST, *own, *transferred)}
     known = {name: estimate for name, estimate in found.items() if estimate}
     model = quantity.encoder if quantity.head == "own" else f"{quantity.encoder}, {quantity.head}"
@@ -39,17 +39,17 @@ def line(quantity: Quantity, attacks: Attacks, value: Value) -> str:
     pgd, strongest = known["pgd"].mean, known[STRONGEST].mean
     transfer, white_box = (max(known[name].mean for name in group if name in known) for group in (transferred, own))
     error = 100 * error_of_share(strongest / 100, known[STRONGEST].images or known[STRONGEST].n)
-    name = f"PGD-{attacks.pgd.steps}"
+    name = f"PGD-{settings.pgd.steps}"
     return (
         f"{model}: {name} {pgd:.1f} %, strongest of all attacks {strongest:.1f} %, by transfer {transfer:.1f} %: "
         + said(name, strongest - pgd, transfer - white_box, error)
     )
 
 
-def by_gradients(attacks: Attacks) -> tuple[list[str], list[str]]:
+def by_gradients(settings: Attacks) -> tuple[list[str], list[str]]:
     """The names of a study's attacks in L2 that use a model's own gradients, and of those that use another one's."""
-    checks = [name for name in attacks.checks if attacks.in_l2(name)]
-    transferred = [name for name in checks if isinstance(each := attacks.named(name), Pgd) and each.transferred]
+    checks = [name for name in settings.checks if settings.in_l2(name)]
+    transferred = [name for name in checks if isinstance(each := settings.named(name), Pgd) and each.transferred]
     return ["pgd", "plb", *(name for name in checks if name not in transferred)], transferred
 
 

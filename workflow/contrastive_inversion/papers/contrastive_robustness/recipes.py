@@ -187,8 +187,8 @@ def heads(study: OurStudy, encoder: str, data: str) -> Recipe:
 def measurements(study: OurStudy, encoder: str, data: str) -> Recipe:
     """Clean accuracy and attacks of an encoder's classifiers."""
     s, wanted = study.settings, plan.measured_of(encoder, data, study)
-    attacks = sorted({q.distortion for q in wanted}, key=lambda name: (name == names.STRONGEST, name))
-    levels = [level_of(study, encoder, name, wanted) for name in attacks]
+    distortions = sorted({q.distortion for q in wanted}, key=lambda name: (name == names.STRONGEST, name))
+    levels = [level_of(study, encoder, name, wanted) for name in distortions]
     sources = [level.source for level in levels if level.source]
     heads = [head for level in levels for head in level.heads] + [source.head for source in sources]
     donors = sorted({head.encoder for head in heads if head.encoder})
@@ -220,13 +220,13 @@ def level_of(study: OurStudy, encoder: str, name: str, wanted: Iterable[Quantity
 def strongest(study: OurStudy, here: list[Quantity], wanted: Iterable[Quantity]) -> Level:
     """The level of the nearest that any attack in L2 found. Raises UserError for a head on which there is none."""
     others = [q for q in wanted if q.distortion not in ("clean", names.STRONGEST)]
-    attacks = [q for q in others if study.settings.attacks.in_l2(q.distortion)]
+    in_l2 = [q for q in others if study.settings.attacks.in_l2(q.distortion)]
     for quantity in here:
-        if quantity.head not in {q.head for q in attacks}:
+        if quantity.head not in {q.head for q in in_l2}:
             raise UserError(f"{study.place('also')}: '{quantity}': the study asks for no attack in L2 on this model")
     return Level(
         name=names.STRONGEST, heads=heads_of(here, study.paper), metrics=sorted({q.metric for q in here}),
-        strongest_of=sorted({q.distortion for q in attacks}),
+        strongest_of=sorted({q.distortion for q in in_l2}),
     )  # fmt: skip
 
 
