@@ -45,8 +45,8 @@ def hours(name: str) -> str:
     return budget.rounded(whole.total("gpu_seconds") / budget.HOUR)
 
 
-def departure() -> str:
-    """What the paper's studies take beside what they were meant to."""
+def precision() -> str:
+    """What the paper's study takes, and the one that rounds."""
     said = PRECISION.format(paper=hours("paper"), sixteen=hours("paper-16bit"))
     return textwrap.fill(said, 120)
 
@@ -54,7 +54,7 @@ def departure() -> str:
 def page() -> str:
     """The page as Markdown."""
     parts = [f"## {name}\n\n{budget.page([], papers.study(name), NOWHERE)}" for name in STUDIES]
-    return "\n\n".join([INTRODUCTION, departure(), *parts]) + "\n"
+    return "\n\n".join([INTRODUCTION, precision(), *parts]) + "\n"
 
 
 def paper_table() -> str:

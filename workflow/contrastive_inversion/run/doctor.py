@@ -171,9 +171,9 @@ def everything(study: Study[Any]) -> Recipes:
 
 def disk(jobs: Wanted, results: Path) -> str:
     """Look whether the disk has room for what is not there yet. Raises UserError with the remedy where it has not."""
-    free = shutil.disk_usage(nearest_folder(results)).free / GB
-    told = f"about {size(absent_gb(jobs, results))} needed, {size(free)} free"
-    if absent_gb(jobs, results) > free:
+    needed, free = absent_gb(jobs, results), shutil.disk_usage(nearest_folder(results)).free / GB
+    told = f"about {size(needed)} needed, {size(free)} free"
+    if needed > free:
         exact = dict.fromkeys(chain.from_iterable(jobs.kind(product).exact for product in jobs.costs))
         setting = jobs.remedy(exact, lambda other: absent_gb(other, results) <= free)
         spared = f"set `{setting}` in the study file, where the numbers stay the same, " if setting else ""

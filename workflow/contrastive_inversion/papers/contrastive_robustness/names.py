@@ -23,9 +23,8 @@ CONTRASTIVE = re.compile(f"contrastive{LAMBDA}{SEED}")
 SUPERVISED = re.compile(f"supervised{LABELS}{LAMBDA}{SEED}")
 FINETUNED = re.compile(f"finetuned{LABELS}{LAMBDA}{SEED}")
 EXAMPLES = ("supervised", "supervised-labels10", "contrastive-lambda0.1", "finetuned-labels10")
-STRONGEST = (
-    "strongest"  # of all attacks in L2 on a model: an image counts as misclassified where any of them found it so
-)
+# of all attacks in L2 on a model: an image counts as misclassified where any of them found it so
+STRONGEST = "strongest"
 # where quantities have a distortion; beside them a study's own `attacks.checks`
 ATTACKS = ("clean", "pgd", "plb", STRONGEST)
 # `all@x`: misclassified within a distance x, of all images; `printed@x`: of those that the report's figure counts
