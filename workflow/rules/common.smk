@@ -230,20 +230,25 @@ def look_for_jobs_only_when_one_ends():
         workflow.scheduler.job_rate_limiter = None
 
 
-def keep_what_appears(needed):
+def keep_what_appears():
     """A file that is missing now, and is made by another Snakemake before its job begins here, is not deleted then.
 
-    The job finds it made; whoever made it goes on with it. `update` is Snakemake's flag for output that stays.
+    The job finds it made; whoever made it goes on with it. Snakemake's own flag for output that stays, `update`, would
+    copy the file first, and say of every job that fails that it cannot be restored.
     """
-    for job in needed:
-        for path in workflow.dag.reason(job).missing_output:
-            path.flags["update"] = True
+    remove = Job.remove_existing_output
+
+    async def remove_what_was_there(job):
+        if not workflow.dag.reason(job).missing_output:
+            await remove(job)
+
+    Job.remove_existing_output = remove_what_was_there
 
 
 onstart:
     look_for_jobs_only_when_one_ends()
+    keep_what_appears()
     needed = list(workflow.dag.needrun_jobs())
-    keep_what_appears(needed)
     stop_refused_by_slurm(needed)
     stop_without_torch(needed)
     stop_unlimited_gpus(needed)

@@ -6,6 +6,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from shlex import quote
 
+from snakemake.jobs import Job
+
 # the package need not be installed, only its libraries
 sys.path.insert(0, os.path.normpath(f"{workflow.current_basedir}/.."))
 try:
