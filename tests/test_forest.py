@@ -6,9 +6,9 @@ from dataclasses import replace
 import pytest
 
 from contrastive_inversion import papers
-from contrastive_inversion.ledger.claims import Outcome
+from contrastive_inversion.ledger.claims import Judged, Outcome
 from contrastive_inversion.ledger.statements import Comparison
-from contrastive_inversion.show import forest
+from contrastive_inversion.show import forest, shown_claims
 
 PAPER = papers.paper("inverse_problems")
 OURS, THEIRS = "student-rm90 | probe 10% | covid | rm90 | auc", "baseline-rm90 | own | covid | rm90 | auc"
@@ -50,6 +50,7 @@ def test_a_bound_is_marked_as_one_towards_the_side_that_is_true():
     assert forest.margin("fails", below, outcome(None, None, below=0.02), PAPER).said == "≤ −3.0 ± 1.6"
     neither = replace(outcome(0.05, 0.01, above=0.02), bound="≶")
     assert forest.margin("open", neither, outcome(None, None, above=0.02), PAPER).said == "≶ +3.0"
+    assert shown_claims.margin_of(Judged(None, "fails", (below,), 0, None)) == "≤ −0.03"
     (drawn,) = forest.of_reading([at_least], [at_least])["rows"]
     assert drawn["said"] == "≥ +0.05 ± 0.02" and drawn["interval"][1] == 100 > drawn["interval"][0]
 

@@ -117,8 +117,11 @@ def lacks_memory(error: Exception) -> bool:
 def too_large(kind: JobKind, job: Job) -> str:
     """The line that a job ends with whose memory does not suffice."""
     where = "the GPU's memory" if job.device == "cuda" else "the machine's memory"
-    remedy = f"lower {' or '.join(kind.batches)} in the study file, or " if kind.batches else ""
-    return f"{job.product}: {where} does not suffice; {remedy}use a larger machine; finished epochs are kept"
+    exact = f"set {' or '.join(kind.exact)}, where the numbers stay the same" if kind.exact else ""
+    lower = f"lower {' or '.join(kind.batches)}" if kind.batches else ""
+    remedy = ", or ".join(filter(None, [exact, lower, "use a larger machine"]))
+    in_file = "in the study file " if exact or lower else ""
+    return f"{job.product}: {where} does not suffice; {in_file}{remedy}; finished epochs are kept"
 
 
 def check_finite(content: Any, job: Job) -> None:

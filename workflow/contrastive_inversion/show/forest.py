@@ -134,11 +134,16 @@ def margin(word: str, outcome: Outcome, published: Outcome, paper: Paper) -> Row
 
     low, high = sorted(map(inside, outcome.interval)) if outcome.interval else (inside(value), inside(value))
     theirs = inside(published.value) if published.value is not None and alike(outcome, published) else None
-    mark = outcome.bound if sign > 0 else MIRRORED[outcome.bound]
     return Row(
         brief(comparison), str(comparison), word, inside(value), (low, high), (0.0, math.inf), theirs, decimals=1,
-        mark=mark,
+        mark=mark_inside(outcome),
     )  # fmt: skip
+
+
+def mark_inside(outcome: Outcome) -> str:
+    """What how far a contrast lies inside of its nearer bound is, where its value is only a bound: `≥`, `≤` or `≶`."""
+    sign, _ = nearer(outcome.comparison, outcome.value or 0.0)
+    return outcome.bound if sign > 0 else MIRRORED[outcome.bound]
 
 
 def nearer(comparison: Comparison, value: float) -> tuple[int, float]:

@@ -102,13 +102,20 @@ def reading_of(judged: Judged, published: Judged) -> Part:
         "reading": judged.reading.reading, "verdict": judged.verdict, "needed": judged.reading.least,
         "forest": forest.of_reading(outcomes, published.outcomes),
         "true": sum(each.truth is True for each in outcomes),
-        "margin": "–" if judged.margin is None else signed(judged.margin, 2),
+        "margin": margin_of(judged),
         "assumed": judged.spread == "assumed", "flip": None if judged.flip is None else f"{judged.flip:.2g}",
         "reach": None if judged.reach is None else f"{judged.reach:.2g}",
         "images": sorted({count for each in outcomes for count in each.images}),
         "trainings": min((each.trainings for each in outcomes), default=1),
         "published_verdict": published.verdict,
     }  # fmt: skip
+
+
+def margin_of(judged: Judged) -> str:
+    """How far the weakest contrast of a reading lies inside of its bound, in the unit of its quantities."""
+    if judged.weakest is None or judged.margin is None:
+        return "–"
+    return f"{forest.mark_inside(judged.outcomes[judged.weakest])} {signed(judged.margin, 2)}".strip()
 
 
 @functools.cache
