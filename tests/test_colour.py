@@ -37,6 +37,15 @@ def test_each_adjustment_is_torchvision_s(images, name):
     assert torch.allclose(colour.ADJUSTMENTS[name](images, shaped(each)), expected, atol=2e-5)
 
 
+def test_a_device_is_sent_no_constant_twice(images, monkeypatch):
+    """The host waits for each, and a job with a GPU asks twelve times a batch."""
+    there, strengths = images.to("meta"), Jitter(op="jitter", contrast=0.7, saturation=0.6, hue=0.2)
+    draws = torch.rand(16, 8, dtype=torch.float64, device="meta")
+    colour.jittered(there, strengths, draws)
+    monkeypatch.setattr(torch, "tensor", None)
+    colour.jittered(there, strengths, draws)
+
+
 def test_jitter_is_torchvision_s_adjustments_in_each_image_s_own_order(images):
     strengths = Jitter(op="jitter", brightness=0.8, contrast=0.7, saturation=0.6, hue=0.2)
     draws = torch.rand(16, 8, generator=torch.Generator().manual_seed(1), dtype=torch.float64)

@@ -12,6 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode, flop_registry
 from contrastive_inversion import papers
 from contrastive_inversion.base import files, gpus, machine, rates
 from contrastive_inversion.base.errors import UserError
+from contrastive_inversion.base.job import Job
 from contrastive_inversion.base.rates import Measured, Rehearsed
 from contrastive_inversion.data import characters
 from contrastive_inversion.data.settings import DATA_SET
@@ -479,9 +480,13 @@ def test_a_folder_that_may_not_be_read_is_a_line(monkeypatch):
     assert not check.ok and "/data/imagenet/train cannot be read (Permission denied)" in str(check)
 
 
-@pytest.mark.parametrize(
-    "error", [torch.OutOfMemoryError("CUDA out of memory."), MemoryError(), RuntimeError("[..] can't allocate memory")]
-)
+LACKS_MEMORY = [
+    torch.OutOfMemoryError("CUDA out of memory."), MemoryError(), RuntimeError("[..] can't allocate memory"),
+    RuntimeError("CUDA error: out of memory"), RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("error", LACKS_MEMORY)
 def test_a_job_without_enough_memory_ends_in_one_line_with_the_setting(error, tmp_path, monkeypatch):
     def lacking(recipe, job):
         raise error
@@ -496,3 +501,5 @@ def test_a_job_without_enough_memory_ends_in_one_line_with_the_setting(error, tm
     )
     with pytest.raises(UserError, match=f"^{said}"):
         jobs.run(product, study.paper, tmp_path, recipe)
+    on_gpu = jobs.too_large(study.paper.jobs["distill"], Job(product, tmp_path, "", device="cuda"))
+    assert "the GPU's memory" in on_gpu and "distill.recompute: true, where" in on_gpu and "targets" not in on_gpu

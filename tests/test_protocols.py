@@ -20,6 +20,7 @@ from contrastive_inversion.learn.loop import ahead
 from contrastive_inversion.learn.settings import Training
 from contrastive_inversion.learn.views import distorted_for_training
 from contrastive_inversion.ledger import plan
+from contrastive_inversion.run import jobs
 
 
 @pytest.fixture
@@ -84,6 +85,13 @@ def test_a_gpu_rounds_within_the_trunk_alone(encoder, monkeypatch, precision):
         model(torch.rand(2, 3, 48, 48))
         look()
     assert seen == [(precision == "tf32",) * 2, (False, False)] * 2
+
+
+def test_a_container_that_allows_tf32_does_not_round_float32():
+    """As NVIDIA's do, by TORCH_ALLOW_TF32_CUBLAS_OVERRIDE."""
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
+    jobs.prepare_torch()
+    assert not torch.backends.cuda.matmul.allow_tf32 and not torch.backends.cudnn.allow_tf32
 
 
 def test_the_sixteen_bits_are_those_that_are_named():
@@ -171,8 +179,8 @@ def test_what_is_made_ahead_on_a_gpu_is_waited_for_and_kept_until_it_is_used(mon
     monkeypatch.setattr(torch.cuda, "Stream", Stream)
     monkeypatch.setattr(torch.cuda, "current_stream", lambda: Stream("caller's"))
     monkeypatch.setattr(torch.cuda, "stream", lambda stream: contextlib.nullcontext(told.append((stream.name, "in"))))
-    made = list(ahead(lambda i: (Made(f"pixels {i}"), [Made(f"more {i}")]), [1, 2], 2, "cuda"))
-    assert [pixels.name for pixels, _ in made] == ["pixels 1", "pixels 2"]
+    made = list(ahead(lambda i: (Made(f"pixels {i}"), None, [Made(f"more {i}")]), [1, 2], 2, "cuda"))
+    assert [pixels.name for pixels, *_ in made] == ["pixels 1", "pixels 2"]
     assert [what for stream, what in told if stream == "beside"] == ["in", "made"] * 2
     expected = [f"{what} {i}" for i in (1, 2) for what in ("event", "pixels", "more")]
     assert [what for stream, what in told if stream == "caller's"] == expected

@@ -66,6 +66,7 @@ STUDIES = [
     ("measured: 1\n", "measured: 1 is not of type boolean"),
     ("crop: square\n", "crop: 'square' is not one of resized, random"),
     ("distill: {optimizer: adem}\n", "distill.optimizer: 'adem' is not one of adam, adamw, sgd"),
+    ("distill: {compile: true, recompute: true}\n", "distill: compile and recompute cannot both be true"),
     # bounds of numbers
     ("distill: {lr: .nan}\n", "distill.lr: Input should be a finite number"),
     ("distill: {lr: .inf}\n", "distill.lr: "),

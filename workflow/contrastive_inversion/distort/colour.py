@@ -3,18 +3,26 @@
 The formulas are torchvision's for float images; grey weights are ITU-R 601.
 """
 
+import functools
+
 import torch
 from torch import Tensor
 
 from contrastive_inversion.distort.names import Jitter
 
 GREY = (0.2989, 0.587, 0.114)
+STARTS = (5.0, 3.0, 1.0)  # where red, green and blue begin on the circle of hues, in sixths
+
+
+@functools.cache
+def constant(numbers: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """A number for each channel, (1, 3, 1, 1): copied to a device once, since the host waits for a copy."""
+    return torch.tensor(numbers, dtype=dtype, device=device).view(1, 3, 1, 1)
 
 
 def luma(images: Tensor) -> Tensor:
     """The grey of RGB images: (B, 3, H, W) -> (B, 1, H, W)."""
-    weights = torch.tensor(GREY, dtype=images.dtype, device=images.device)
-    return (images * weights.view(1, 3, 1, 1)).sum(dim=1, keepdim=True)
+    return (images * constant(GREY, images.dtype, images.device)).sum(dim=1, keepdim=True)
 
 
 def blended(images: Tensor, others: Tensor, factor: Tensor) -> Tensor:
@@ -48,8 +56,7 @@ def hue(images: Tensor, shift: Tensor) -> Tensor:
         (green - blue) / safe,
         torch.where(value == green, 2 + (blue - red) / safe, 4 + (red - green) / safe),
     )
-    starts = torch.tensor([5.0, 3.0, 1.0], dtype=images.dtype, device=images.device).view(1, 3, 1, 1)
-    k = (starts + sixths + 6 * shift) % 6
+    k = (constant(STARTS, images.dtype, images.device) + sixths + 6 * shift) % 6
     return value - chroma * torch.minimum(k, 4 - k).clamp(0, 1)
 
 

@@ -199,5 +199,6 @@ class Lane:
             caller = torch.cuda.current_stream()
             caller.wait_event(there)
             for tensor in tree_leaves(made):
-                tensor.record_stream(caller)
+                if tensor is not None:  # a leaf like any other
+                    tensor.record_stream(caller)
         return made

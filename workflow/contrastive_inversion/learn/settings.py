@@ -119,6 +119,13 @@ class Training(Schedule):
         "half of the GPU memory, and a third more time"
     ))  # fmt: skip
 
+    @model_validator(mode="after")
+    def possible(self) -> Self:
+        """Refuse to compile what is computed anew in the backward pass: torch's compiler stops at it."""
+        if self.compile and self.recompute:
+            raise refused("compile and recompute cannot both be true: set one of them to false")
+        return self
+
 
 class Published(Settings):
     """First weights from a published file."""

@@ -76,7 +76,8 @@ class JobKind:
 
     version: raised by hand when the function changes what it computes; work: what a job takes, from its recipe and
     those of its inputs, by product; trains: whether it trains an encoder; sections: of a study's settings, that its
-    `batch` may stand in; sparing: settings, as `section.key: value`, that lower what it takes and change no number.
+    `batch` may stand in; sparing: settings, as `section.key: value`, that lower what it takes of RAM and disk, and
+    change no number.
     """
 
     recipe: type[Recipe]
@@ -88,9 +89,14 @@ class JobKind:
     sparing: tuple[str, ...] = ()
 
     @property
+    def recomputing(self) -> list[str]:
+        """Settings with which its networks hold less of a memory, a GPU's too, and no number changes."""
+        return [f"{section}.recompute: true" for section in self.sections if self.trains]
+
+    @property
     def exact(self) -> list[str]:
         """Settings that may lower what it takes and change no number."""
-        return [*(f"{section}.recompute: true" for section in self.sections if self.trains), *self.sparing]
+        return [*self.recomputing, *self.sparing]
 
     @property
     def batches(self) -> list[str]:

@@ -27,6 +27,7 @@ from contrastive_inversion.base.recipe import Recipe
 from contrastive_inversion.ledger import measurements, plan
 from contrastive_inversion.ledger.paper import JobKind, Paper
 
+LACKING = ("can't allocate memory", "out of memory", "ALLOC_FAILED")  # of a CPU, CUDA's context, its libraries
 WITHOUT_TORCH = "ledger."  # where functions lie that compute nothing
 CODE = "code.json"  # in a job's folder: the code that it began with
 
@@ -111,17 +112,18 @@ def check_gpu() -> None:
 def lacks_memory(error: Exception) -> bool:
     """Whether an error is that of torch or Python for memory that was not to be had, on a GPU or not."""
     names = {kind.__name__ for kind in type(error).__mro__}
-    return bool(names & {"MemoryError", "OutOfMemoryError"}) or "can't allocate memory" in str(error)
+    return bool(names & {"MemoryError", "OutOfMemoryError"}) or any(words in str(error) for words in LACKING)
 
 
 def too_large(kind: JobKind, job: Job) -> str:
     """The line that a job ends with whose memory does not suffice."""
-    where = "the GPU's memory" if job.device == "cuda" else "the machine's memory"
-    exact = f"set {' or '.join(kind.exact)}, where the numbers stay the same" if kind.exact else ""
+    on_gpu = job.device == "cuda"
+    where, spare = ("the GPU's", kind.recomputing) if on_gpu else ("the machine's", kind.exact)
+    exact = f"set {' or '.join(spare)}, where the numbers stay the same" if spare else ""
     lower = f"lower {' or '.join(kind.batches)}" if kind.batches else ""
     remedy = ", or ".join(filter(None, [exact, lower, "use a larger machine"]))
     in_file = "in the study file " if exact or lower else ""
-    return f"{job.product}: {where} does not suffice; {in_file}{remedy}; finished epochs are kept"
+    return f"{job.product}: {where} memory does not suffice; {in_file}{remedy}; finished epochs are kept"
 
 
 def check_finite(content: Any, job: Job) -> None:
@@ -187,7 +189,8 @@ def prepare_torch() -> None:
     import torch
 
     torch.backends.cudnn.deterministic = True
-    torch.backends.cudnn.allow_tf32 = False  # float32 means float32; a study's `precision` is what rounds
+    # Float32 means float32, whatever a container's environment allows; a study's `precision` is what rounds.
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     torch.set_num_threads(1)  # two jobs of two threads on two cores are 10-50 times slower
 
 

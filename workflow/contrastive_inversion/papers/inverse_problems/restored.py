@@ -19,7 +19,7 @@ from contrastive_inversion.papers.inverse_problems.recipes import Denoising, Inp
 from contrastive_inversion.papers.inverse_problems.settings import DeepDecoder
 
 IMAGES_HELD = 10  # as large as a decoder's widest layer, in float32: what the fit of one image takes of memory
-ROOM, SHARE = 4e9, 0.8  # bytes for fits on a CPU; of a GPU's memory
+ROOM, SHARE = 4e9, 0.8  # bytes for fits on a CPU; of what is free of a GPU's memory, which others may share
 
 
 def denoise(recipe: Denoising, job: Job) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -87,5 +87,5 @@ def inpainted(masked: Tensor, mask: Tensor, ids: Tensor, settings: DeepDecoder, 
 
 def at_once(channels: int, size: int, device: str) -> int:
     """How many images' decoders are fitted together: as many as memory holds, and it changes nothing but that."""
-    room = ROOM if device == "cpu" else SHARE * torch.cuda.get_device_properties(device).total_memory
+    room = ROOM if device == "cpu" else SHARE * torch.cuda.mem_get_info(device)[0]
     return max(1, int(room / (4 * IMAGES_HELD * channels * size**2)))
