@@ -67,7 +67,7 @@ def measured(encoder: str, precision: str, root: Path) -> dict[tuple[str, ...], 
 
 
 def row(encoder: str, root: Path) -> list[Any]:
-    """Of one encoder: levels and heads, their mean top-1, and how far each precision moves it on average and at most."""
+    """Of one encoder: levels and heads, their mean top-1, how far each precision moves it on average, and at most."""
     exact, *others = (measured(encoder, precision, root) for precision in PRECISIONS)
     moved = [[other[key] - exact[key] for key in exact] for other in others]
     shown = [f"{statistic:+.3f}" for each in moved for statistic in (np.mean(each), max(each, key=abs))]

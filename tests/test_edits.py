@@ -7,6 +7,7 @@ is tested with real dry runs of a few. docs/reliability.md has the table.
 import dataclasses
 import fnmatch
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -21,7 +22,7 @@ from contrastive_inversion.base.canonical import digest
 from contrastive_inversion.base.errors import UserError
 from contrastive_inversion.base.job import file_of
 from contrastive_inversion.ledger import accepted, plan
-from contrastive_inversion.run import fresh, jobs, verify
+from contrastive_inversion.run import fresh, jobs, rendered, verify
 from contrastive_inversion.run.cli import main
 from finished import Sources, asked, copied, finish, forget, make, products_of, targets_of
 
@@ -137,7 +138,8 @@ STUDY_EDITS = {
         "images_per_class: 1", "images_per_class: 2",
         ["images/imagenet100c", "measurements/*/imagenet100c", "table_14", *VERDICTS],
     ),
-    "seed": ("", "seed: 7\n", [*EVERYTHING, *READ, "figure_11"]),
+    "stand_ins": ("", "stand_ins: {covid: scans}\n", ["table_6", "report"]),
+    "seed": ("", "seed: 7\ntraining_seeds: [7]\n", [*EVERYTHING, *READ, "figure_11"]),
 }  # fmt: skip
 
 # what it is: the file of the ledger, its text, what it becomes, the jobs
@@ -392,6 +394,20 @@ def test_a_damaged_product_is_made_again(results):
     assert asked(study, results) == downstream({"heads/student-rm90/imagenet100"}, study)
 
 
+def test_a_turned_bit_of_a_product_is_no_sound_chain(results, tmp_path):
+    path = results / "smoke" / file_of("encoders/student-rm90")
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(UserError, match="encoders/student-rm90.safetensors: damaged or incomplete"):
+        verify.verify(papers.study("smoke"), results, tmp_path / "figures")
+
+
+def test_the_code_of_a_paper_s_remarks_is_the_page_s(tmp_path):
+    page = rendered.Target("report", fresh.Results(papers.study("simclr-demo"), tmp_path), tmp_path)
+    assert "papers.contrastive_robustness.masking:lines" in page.functions()
+
+
 def test_code_of_an_input_that_is_gone_still_counts(results, sources):
     """Only measurements were copied: they know the code that made their encoders."""
     study = papers.study("smoke")
@@ -545,6 +561,12 @@ def test_snakemake_shows_the_same_jobs(repository, tmp_path):
     status, output = snakemake(repository, "-n", config=["changed=rerun"])
     assert status == 0 and shown_jobs(output) == among(STUDENTS, papers.study("smoke"))
     losses.write_text(losses.read_text().replace("criterion(target, embedded,", "criterion(embedded, target,"))
+    damaged = repository / "results/smoke" / file_of("encoders/student-rm90")
+    whole = damaged.read_bytes()
+    damaged.write_bytes(whole[:50])
+    output = snakemake(repository, "-n", "table_1")[1]
+    assert re.search("encoders/student-rm90 is made again: .*damaged or incomplete", output), output
+    damaged.write_bytes(whole)
     for gone in ("images/imagenet100", "heads/student-rm90/imagenet100", "measurements/student-rm90/imagenet100"):
         (repository / "results/smoke" / file_of(gone)).unlink()
     status, output = snakemake(repository, "-n")  # the store is made again for one, all others stay

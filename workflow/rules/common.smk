@@ -5,6 +5,7 @@ or_stop(papers.use, CONFIG)
 STUDY = or_stop(ready.study, CONFIG.study)
 RESULTS, FIGURES = map(os.path.normpath, (CONFIG.results, CONFIG.figures))
 PRODUCTS = or_stop(papers.products)
+TOLD = set()  # the products of which it was said why they are made again
 if CONFIG.compare:
     or_stop(ready.check_sibling, Path(CONFIG.compare).name, STUDY, "config.yaml: compare")
 
@@ -53,7 +54,9 @@ def look_at(product, study):
     finished = finished_of(study)
     if CONFIG.changed is None and or_stop(finished.changes, product):
         sys.exit(f"Error: {fresh.stop(finished)}")
-    if product not in finished.known and (reason := finished.reason(product)) and reason != fresh.INHERITED:
+    told = (study.name, product)
+    if told not in TOLD and (reason := finished.reason(product)) and reason != fresh.INHERITED:
+        TOLD.add(told)
         print(f"{product} is made again: {reason}", file=sys.stderr)
     return or_stop(finished.out_of_date, product)
 

@@ -97,6 +97,7 @@ class Digits(Drawn):
     source: Literal["digits"]
     train: Annotated[int, Field(ge=1, le=1796)] = Field(description="of the 1,797 scans; the others are for tests")
     validation: None = Field(None, description="there is none")
+    test: None = Field(None, description="the scans that are not for training")
 
 
 class Photographs(Drawn):
@@ -109,7 +110,15 @@ class Photographs(Drawn):
     test: Annotated[int, Field(ge=2, le=10**9)] = Field(description="test patches, half of each photograph")
 
 
-class GeneratedImageNetC(Source):
+class AsReleased(Source):
+    """What has the pictures that it has, all of which are taken."""
+
+    train: None = Field(None, description="those that there are")
+    validation: None = Field(None, description="there is none")
+    test: None = Field(None, description="those that there are")
+
+
+class GeneratedImageNetC(AsReleased):
     """ImageNet-C's corruptions, made here of another data set's test pictures."""
 
     source: Literal["generated-imagenet-c"]
@@ -148,7 +157,7 @@ class ImageNetC(Photos):
     classes: ClassList = Field(description="the list of classes, a file in data/class_lists")
 
 
-class Archive(Source):
+class Archive(AsReleased):
     """A small data set from its official archive."""
 
     source: Literal["cifar10", "cifar100", "stl10"]
@@ -159,7 +168,7 @@ class Archive(Source):
         return 96 if self.source == "stl10" else 32
 
 
-class CoronaHack(Photos):
+class CoronaHack(AsReleased, Photos):
     """Kaggle's chest X-rays."""
 
     source: Literal["coronahack"]

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Field, TypeAdapter, model_validator
 
 from contrastive_inversion.base.errors import UserError, nearest
-from contrastive_inversion.base.settings import Name, NotNegative, Positive, Range, Settings, Share, Shares, refused
+from contrastive_inversion.base.settings import Name, NotNegative, Range, Settings, Share, Shares, refused
 
 IMAGENET_C = (
     "gaussian_noise", "shot_noise", "impulse_noise", "defocus_blur", "glass_blur", "motion_blur", "zoom_blur", "snow",
@@ -22,6 +22,7 @@ IMAGENET_C = (
     "gaussian_blur", "spatter", "saturate",
 )  # fmt: skip
 PERCENT = re.compile(r"(rm|gn)(\d{1,2})(?:to(\d{1,2}))?")
+LEAST = 0.01  # of a blur's deviation and of what scales it: one of 0 is no number
 BLUR = re.compile(r"gb(\d{1,3})")
 
 
@@ -31,6 +32,13 @@ def odd(kernel: int) -> int:
     return kernel
 
 
+def wide(bounds: list[float]) -> list[float]:
+    if bounds[0] < LEAST:
+        raise refused(f"{bounds}: a blur's deviation is {LEAST} at least")
+    return bounds
+
+
+Length = Annotated[float, Field(ge=LEAST)]
 Kernel = Annotated[int, Field(ge=1, le=999), AfterValidator(odd)]
 
 
@@ -59,7 +67,9 @@ class Blur(Sometimes):
 
     op: Literal["blur"]
     kernel: Kernel = Field(description="its size in pixels at 224 px")
-    sigma: Range = Field(description="bounds of its deviation in pixels at 224 px, drawn for each image")
+    sigma: Annotated[Range, AfterValidator(wide)] = Field(
+        description="bounds of its deviation in pixels at 224 px, drawn for each image"
+    )
 
 
 class Jitter(Sometimes):
@@ -87,16 +97,16 @@ SPECIFICATION: TypeAdapter[Specification] = TypeAdapter(Specification)
 class Vocabulary(Settings):
     """A study's own words for distortions, and how lengths scale with its images."""
 
-    pixel_scale: Positive = Field(description="lengths of a blur are written for 224 px and multiplied by this")
-    blur_sigmas: dict[Kernel, Positive] = Field(
-        description="the deviation of a blur by its kernel: `gb21` is kernel 21"
-    )
+    pixel_scale: Length = Field(description="lengths of a blur are written for 224 px and multiplied by this")
+    blur_sigmas: dict[Kernel, Length] = Field(description="the deviation of a blur by its kernel: `gb21` is kernel 21")
     distortions: dict[Name, str | Specification] = Field(description="further names: another name, or its operations")
 
     @model_validator(mode="after")
     def meaningful(self) -> Self:
         """Refuse a name for a distortion that means nothing, or itself."""
         for name, meaning in self.distortions.items():
+            if means_something(name, self):
+                raise refused("it has a meaning of its own: take another name", f"distortions.{name}")
             seen = [name]
             while isinstance(meaning, str) and meaning in self.distortions:
                 if meaning in seen:
@@ -105,6 +115,12 @@ class Vocabulary(Settings):
                 meaning = self.distortions[meaning]
             check_name(meaning if isinstance(meaning, str) else "clean", self, f"distortions.{name}")
         return self
+
+
+def means_something(name: str, words: Vocabulary) -> bool:
+    """Whether a distortion's name has a meaning that no study gives it."""
+    blur = BLUR.fullmatch(name)
+    return name == "clean" or bool(PERCENT.fullmatch(name)) or bool(blur and int(blur[1]) in words.blur_sigmas)
 
 
 def operations(*content: dict[str, Any]) -> Specification:

@@ -36,7 +36,7 @@ class StudySettings(Settings):
     published: str = Field(description="the study of the paper's published numbers")
     seed: Seed = Field(description="that every draw counts from")
     training_seeds: Annotated[Unique[Seed], Field(min_length=1)] = Field(
-        description="of the trainings; with several, tables show means and standard errors over trainings"
+        description="of the trainings, `seed` first; with several, tables show means and standard errors over trainings"
     )
     expected: Name | None = Field(
         None, description="the study that is expected to match the print; the page of another one says so"
@@ -64,6 +64,16 @@ class StudySettings(Settings):
     picture_threads: Annotated[int, Field(ge=1, le=1024)] = Field(
         description="threads that read and crop pictures, of a job on a GPU"
     )
+
+    @model_validator(mode="after")
+    def first_seed(self) -> Self:
+        """Refuse seeds of trainings without that of the study, whose training has no seed in its name."""
+        if self.training_seeds[0] != self.seed:
+            text = (
+                f"`training_seeds` begin with {self.training_seeds[0]}, and `seed` is {self.seed}: make them the same"
+            )
+            raise refused(text)
+        return self
 
     @model_validator(mode="after")
     def borrowed_classes(self) -> Self:

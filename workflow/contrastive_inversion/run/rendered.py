@@ -58,9 +58,10 @@ class Target:
 
     def write(self) -> None:
         """Write the files and the note. Raises UserError if a measurement is missing or unsound."""
+        # read before: what is replaced while it draws is then drawn again
+        made_from, contents = self.made_from(), {name: self.finished.content(name) for name in self.products}
         self.draw()
-        contents = {product: self.finished.content(product) for product in self.products}
-        files.write_json(self.note, {"made_from": self.made_from(), "contents": contents, "files": self.written()})
+        files.write_json(self.note, {"made_from": made_from, "contents": contents, "files": self.written()})
 
     def draw(self) -> None:
         """Write the files; the module that does is imported only now, for matplotlib and scipy take their time."""
@@ -84,7 +85,8 @@ class Target:
         paper = self.study.paper
         numbers = paper.tables if self.kind == "report" else {self.number} & paper.tables.keys()
         tables = [paper.tables[number] for number in numbers] if self.kind in ("table", "report") else []
-        called = [paper.spread, paper.redrawn, paper.level_label, paper.position, *tables]
+        remarks = [paper.remarks] if self.kind == "report" else []
+        called = [paper.spread, paper.redrawn, paper.level_label, paper.position, *tables, *remarks]
         names = [(each.__module__.removeprefix(f"{fingerprint.PACKAGE}."), each.__qualname__) for each in called]
         return [f"{module}:{name}" for module, name in names if name.isidentifier() and fingerprint.path_of(module)]
 
@@ -158,7 +160,7 @@ class Target:
 def of_table(number: int, study: Study[Any]) -> Iterator[Any]:
     """What a table shows besides measurements."""
     layout = layouts.tables(study.paper)[number]
-    yield number, study.settings.measured, layout, layouts.notes_of(number, study)
+    yield number, study.settings.measured, layout, layouts.notes_of(number, study), layouts.headings(number, study)
     listed = printed.cells_of(number, study.paper)
     yield listed, [study.paper.level_label(cell.quantity.distortion, study) for cell in listed if layout.levels]
     if number in study.paper.tables:

@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from contrastive_inversion.base import files
 from contrastive_inversion.base.errors import UserError
 from contrastive_inversion.base.job import file_of
 from contrastive_inversion.ledger import layouts, plan
@@ -26,11 +27,21 @@ def problems(study: Study[Any], results: Path) -> list[str]:
 
 
 def broken_chain(study: Study[Any], results: Path) -> list[str]:
-    """A line for each product that was made from others than those that lie there, as far as their files are kept."""
-    finished = Results(study, results)
-    products = plan.with_inputs(plan.measurements(study), study)
-    known = {product: finished.other_inputs(product) for product in products}
-    return [f"{finished.root / file_of(product)}: {other}" for product, other in known.items() if other]
+    """A line for each product that is damaged or was made from others than those that lie there.
+
+    As far as their files are kept; the parts of a store too large for memory are checked as they are read.
+    """
+    finished, lines = Results(study, results), []
+    for product in plan.with_inputs(plan.measurements(study), study):
+        path = finished.root / file_of(product)
+        try:
+            if path.exists() and path.suffix != ".json":
+                files.load(path, framework="np")
+            if other := finished.other_inputs(product):
+                lines.append(f"{path}: {other}")
+        except UserError as error:
+            lines.append(str(error))
+    return lines
 
 
 def lacks_images(number: int, study: Study[Any], results: Path) -> bool:

@@ -19,6 +19,7 @@ from contrastive_inversion.base.settings import (
 )
 from contrastive_inversion.distort.names import Specification, check_kernels
 from contrastive_inversion.learn.settings import Network, PictureSettings, Schedule, Training
+from contrastive_inversion.papers.contrastive_robustness.names import ATTACKS
 
 Samples = Annotated[int, Field(ge=2)]
 
@@ -187,6 +188,13 @@ class Attacks(Settings):
     checks: dict[Name, Part[Pgd]] = Field(
         default_factory=dict, exclude=True, description="further attacks by their names, and how each differs from pgd"
     )
+
+    @model_validator(mode="after")
+    def further(self) -> Self:
+        """Refuse a check by the name of what it would take the place of."""
+        for name in filter(ATTACKS.__contains__, self.checks):
+            raise refused(f"'{name}' has a meaning of its own: give this attack another name", f"attacks.checks.{name}")
+        return self
 
     def in_l2(self, name: str) -> bool:
         """Whether the attack of a name measures distances in L2."""
