@@ -1,5 +1,8 @@
 # The study, its products' inputs and recipes, and what is checked before the first job.
 jobs.prepare_environment()
+# in the words of the rules, since Snakemake takes PYTHONPATH out of the environment of a job that has one of conda's
+HANDED = quote(str(jobs.package_folder())).replace("{", "{{").replace("}", "}}") + "${{PYTHONPATH:+:$PYTHONPATH}}"
+RUN = f"PYTHONPATH={HANDED} python3 -m contrastive_inversion"
 CONFIG = or_stop(checked, machine.Config, config, "config.yaml")
 or_stop(papers.use, CONFIG)
 STUDY = or_stop(ready.study, CONFIG.study)

@@ -33,7 +33,7 @@ def make_rule(name, product):
             recipe=product_recipe(name_of),
             paper=lambda wildcards: study_of(wildcards).paper.name,
         shell:
-            "python3 -m contrastive_inversion make {params.product}"
+            f"{RUN} make {{params.product}}"
             f" --root {quote(RESULTS)}/{{wildcards.study}} --paper {{params.paper}}"
             " --gpus {resources.devices} --threads {resources.picture_threads} --recipe {params.recipe:q} > {log:q} 2>&1"
 
