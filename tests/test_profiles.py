@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from contrastive_inversion.base.errors import UserError
 from contrastive_inversion.run import slurm
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -82,3 +84,66 @@ def test_under_slurm_a_gpu_is_asked_for_by_those_jobs_that_hold_one(tmp_path, un
         expected = asked if job["devices"] == "1" else ""
         assert utils.set_gres_string(SimpleNamespace(resources=job)).strip() == expected
         assert " ".join(flag for flag in slurm.request(job) if flag.startswith("--gpus")) == expected
+
+
+RESOURCES = [
+    {"gpu": 2, "gpu_model": "h100", "_cores": 4, "mem_mb": 5000, "runtime": 90, "cpus_per_gpu": 3, "qos": "high"},
+    {"gpu": 1, "_cores": 4, "cpus_per_task": 6, "cpus_per_gpu": 3, "nodes": 1, "clusters": "one"},
+    {"gres": "gpu:a100:1", "_cores": 2, "cpus_per_gpu": 5, "constraint": "a100&nvlink", "slurm_cluster": "two"},
+    {"_cores": 1, "cpus_per_gpu": 5, "mem_mb": 4000, "mem_mb_per_cpu": 2000, "slurm_extra": "--exclude=a1,a2 -x 'b c'"},
+    {"_cores": 3, "cpus_per_task": -1, "mem_mb": 4000, "slurm_partition": "cpu", "slurm_account": "lab", "runtime": 5},
+]
+SHORT = {"-t": "--time", "-C": "--constraint", "-A": "--account", "-p": "--partition", "-x": "--exclude"}
+OF_ITS_OWN = {"--ntasks=1", "--parsable", "--job-name=x", "--output=x", "--export=ALL", "--comment=x", "-D=x"}
+
+
+class Resources(dict):
+    __getattr__ = dict.__getitem__
+
+
+def long(command):
+    """The flags of a command with their values, each as --flag=value."""
+    words = iter(shlex.split(command))
+    pairs = [(word, "") if "=" in word or word == "--parsable" else (word, f"={next(words)}") for word in words]
+    return {SHORT.get(flag, flag) + value for flag, value in pairs}
+
+
+@pytest.mark.parametrize("resources", RESOURCES)
+@pytest.mark.parametrize("settings", [{}, {"qos": "low", "reservation": "course"}])
+def test_slurm_is_asked_for_what_the_executor_plugin_will_ask(resources, settings):
+    """Both, word for word, but for the words that no request can be refused for."""
+    submit = pytest.importorskip("snakemake_executor_plugin_slurm.submit_string")
+    utils = pytest.importorskip("snakemake_executor_plugin_slurm.utils")
+    of_all = SimpleNamespace(**{"qos": None, "reservation": None, "requeue": False, "no_requeue": False} | settings)
+    job = SimpleNamespace(resources=Resources(resources), threads=resources["_cores"])
+    words = dict.fromkeys(["run_uuid", "slurm_logfile", "comment_str", "workdir"], "x") | {
+        key: f"{flag} {resources[name]}" if name in resources else ""
+        for key, flag, name in [("account", "-A", "slurm_account"), ("partition", "-p", "slurm_partition")]
+    }
+    call = submit.get_submit_command(job, words, of_all).removeprefix("sbatch ") + utils.set_gres_string(job)
+    assert long(shlex.join(slurm.request(resources, of_all))) == long(call) - OF_ITS_OWN
+
+
+def refusing(folder, *lines):
+    """The environment of a machine whose sbatch refuses everything, in some words."""
+    (folder / "bin").mkdir()
+    script = "\n".join(["#!/bin/sh", *(f"echo '{line}' >&2" for line in lines), "exit 1"])
+    (folder / "bin" / "sbatch").write_text(script)
+    (folder / "bin" / "sbatch").chmod(0o755)
+    return {"PATH": os.pathsep.join([str(folder / "bin"), os.environ["PATH"]])}
+
+
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        (["sbatch: error: Memory is too low", "allocation failure: No such node"], "Memory is too low; No such node"),
+        ([], "it does not say why"),
+    ],
+)
+def test_a_refusal_has_all_of_slurm_s_words_and_every_key(tmp_path, monkeypatch, capsys, lines, words):
+    monkeypatch.setenv("PATH", refusing(tmp_path, *lines)["PATH"])
+    with pytest.raises(UserError) as error:
+        slurm.check([("a", {"mem_mb": 5, "_cores": 1}), ("b", {"mem_mb": 5, "_cores": 1}), ("c", {"runtime": 1})])
+    assert f"Slurm refuses a (--mem=5 --cpus-per-task=1): {words}; see slurm_account" in str(error.value)
+    assert "--set-resources RULE:runtime=MINUTES RULE:mem_mb=MB" in str(error.value)
+    assert capsys.readouterr().err == "asking Slurm about 3 jobs: sbatch --test-only, 2 different requests\n"

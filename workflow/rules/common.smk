@@ -207,7 +207,8 @@ def stop_without_torch(needed):
 def stop_refused_by_slurm(needed):
     """Under Slurm, a wrong partition, account or number of GPUs stops the run before any job is queued."""
     if workflow.executor_plugin.name == "slurm":
-        or_stop(slurm.check, [(job.output[0], job.resources) for job in needed if not job.is_local])
+        asked = [(job.output[0], job.resources) for job in needed if not job.is_local]
+        or_stop(slurm.check, asked, workflow.executor_settings)
 
 
 def wait_for_earlier_run(needed):
