@@ -144,6 +144,24 @@ def test_a_job_in_an_environment_of_conda_finds_the_package_and_no_library_besid
         assert found.returncode == 0 and (tmp_path / product).exists(), found.stdout + found.stderr
 
 
+def test_a_missing_image_is_a_line_before_the_first_job(tmp_path, installed):
+    """Only the version of apptainer is asked for until then."""
+    root, package = installed
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "apptainer").write_text("#!/bin/sh\n[ $1 = --version ] && echo apptainer version 1.3.0\n")
+    (tmp_path / "bin" / "apptainer").chmod(0o755)
+    shutil.copy(REPOSITORY / "config.yaml", tmp_path)
+    path = os.pathsep.join([str(tmp_path / "bin"), os.environ["PATH"]])
+    environment = os.environ | {"PATH": path, "PYTHONPATH": str(package)}
+    run = [sys.executable, "-m", "snakemake", "--snakefile", root / "Snakefile", "--cores=1", "--sdm=apptainer", PRODUCT]
+    command = [*run, "--config", "study=published"]
+    found = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    (line,) = [line for line in found.stderr.splitlines() if line.startswith("Error: ")]
+    assert found.returncode == 1 and f"there is no image {root}/envs/contrastive-inversion.sif" in line
+    assert line.endswith("apptainer build envs/contrastive-inversion.sif envs/apptainer.def")
+    assert "rule measurements" not in found.stdout + found.stderr
+
+
 def test_the_package_s_place_among_libraries_that_moved_is_found(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for place in ("a/site-packages", "b/dist-packages"):

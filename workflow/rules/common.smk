@@ -204,6 +204,15 @@ def stop_without_torch(needed):
         )
 
 
+def stop_without_image(needed):
+    """Snakemake looks for an image on this disk only when a job starts in it, and every job would fail by itself."""
+    if DeploymentMethod.APPTAINER in workflow.deployment_settings.deployment_method:
+        for image in {job.container_img_url for job in needed if job.container_img_url}:
+            if "://" not in image and not os.path.exists(image):
+                build = "in a checkout: apptainer build envs/contrastive-inversion.sif envs/apptainer.def"
+                sys.exit(f"Error: --sdm apptainer: there is no image {image}; type {build}")
+
+
 def stop_refused_by_slurm(needed):
     """Under Slurm, a wrong partition, account or number of GPUs stops the run before any job is queued."""
     if workflow.executor_plugin.name == "slurm":
@@ -253,6 +262,7 @@ onstart:
     look_for_jobs_only_when_one_ends()
     keep_what_appears()
     needed = list(workflow.dag.needrun_jobs())
+    stop_without_image(needed)
     stop_refused_by_slurm(needed)
     stop_without_torch(needed)
     stop_unlimited_gpus(needed)

@@ -25,7 +25,7 @@ FLAGS = {
 PROFILE = "profiles/slurm/profile.yaml"
 KEYS = (
     f"slurm_account, slurm_partition and gpu_model under default-resources in {PROFILE}, gpu and picture_threads in "
-    f"the study file; time and memory: --set-resources RULE:runtime=MINUTES RULE:mem_mb=MB, or set-resources in {PROFILE}"
+    f"the study file; time and memory: --set-resources RULE:runtime=MINUTES RULE:mem_mb=MB, or the same in {PROFILE}"
 )
 
 
