@@ -147,3 +147,26 @@ def test_a_refusal_has_all_of_slurm_s_words_and_every_key(tmp_path, monkeypatch,
     assert f"Slurm refuses a (--mem=5 --cpus-per-task=1): {words}; see slurm_account" in str(error.value)
     assert "--set-resources RULE:runtime=MINUTES RULE:mem_mb=MB" in str(error.value)
     assert capsys.readouterr().err == "asking Slurm about 3 jobs: sbatch --test-only, 2 different requests\n"
+
+
+STUDY = """inherits: smoke
+gpu: 1
+picture_threads: 3
+"""
+
+
+def test_under_slurm_a_job_asks_for_the_snakemakes_beside_it_and_for_the_cores_that_pack_its_pictures(tmp_path):
+    pytest.importorskip("snakemake_executor_plugin_slurm")
+    environment = os.environ | refusing(tmp_path, "no")
+    (tmp_path / "own.yaml").write_text(STUDY)
+    (tmp_path / "config.yaml").write_text("study: own\nstudies: .\n")
+    profile = str(REPOSITORY / "profiles" / "slurm")
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(REPOSITORY / "Snakefile")]
+    target = "results/own/images/imagenet.safetensors"
+    run = [*command, "--workflow-profile", profile, target]
+    found = subprocess.run(run, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert found.returncode == 1 and "asking Slurm about 1 jobs" in found.stderr, found.stderr
+    local = [*command, "--dry-run", "--cores", "1", target]
+    found_here = subprocess.run(local, cwd=tmp_path, capture_output=True, text=True)
+    memory = int(re.search(r"mem_mb=(\d+)", found_here.stdout)[1])
+    assert f"--mem={memory + 500} --cpus-per-task=3" in found.stderr and memory < 2000

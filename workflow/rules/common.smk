@@ -159,7 +159,13 @@ def cores_of(product):
 
     Elsewhere a scheduler binds a job to what it asks for, picture threads included.
     """
-    return lambda wildcards: 1 if workflow.local_exec else of_job(costs.picture_threads, product)(wildcards)
+    return lambda wildcards: 1 if workflow.local_exec else of_job(costs.cores, product)(wildcards)
+
+
+def memory_of(product):
+    """A resources function: a job's memory; in a scheduler's job lie two Snakemakes besides, which start it."""
+    alone = of_job(costs.memory_mb, product)
+    return lambda wildcards: alone(wildcards) + (0 if workflow.local_exec else costs.SNAKEMAKES_MB)
 
 
 def made(needed):

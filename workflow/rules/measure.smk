@@ -24,7 +24,7 @@ def make_rule(name, product):
             gpu=lambda wildcards: of_job(costs.gpus, name_of)(wildcards) or None,  # Kubernetes refuses a count of 0
             gpu_model=gpu_model_of(name_of),
             devices=of_job(costs.gpus, name_of),
-            mem_mb=of_job(costs.memory_mb, name_of),
+            mem_mb=memory_of(name_of),
             runtime=of_job(costs.runtime_minutes, name_of),
             disk_mb=of_job(costs.disk_mb, name_of),
             picture_threads=of_job(costs.picture_threads, name_of),
