@@ -153,8 +153,8 @@ def test_a_missing_image_is_a_line_before_the_first_job(tmp_path, installed):
     shutil.copy(REPOSITORY / "config.yaml", tmp_path)
     path = os.pathsep.join([str(tmp_path / "bin"), os.environ["PATH"]])
     environment = os.environ | {"PATH": path, "PYTHONPATH": str(package)}
-    run = [sys.executable, "-m", "snakemake", "--snakefile", root / "Snakefile", "--cores=1", "--sdm=apptainer", PRODUCT]
-    command = [*run, "--config", "study=published"]
+    run = [sys.executable, "-m", "snakemake", "--snakefile", root / "Snakefile", "--cores=1", "--sdm=apptainer"]
+    command = [*run, PRODUCT, "--config", "study=published"]
     found = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     (line,) = [line for line in found.stderr.splitlines() if line.startswith("Error: ")]
     assert found.returncode == 1 and f"there is no image {root}/envs/contrastive-inversion.sif" in line

@@ -57,33 +57,55 @@ def test_without_slurm_the_profile_says_so(tmp_path):
     assert status == 1 and "sbatch is not on the path" in output and "Traceback" not in output
 
 
-def planned(folder, profile):
+def planned(folder, *options):
     """The resources of every job that makes a product, as a dry run prints them."""
     (folder / "own.yaml").write_text("inherits: smoke\ngpu: 1\n")
     (folder / "config.yaml").write_text("study: own\nstudies: .\n")
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(REPOSITORY / "Snakefile"), "--dry-run"]
-    found = subprocess.run([*command, "--workflow-profile", profile], cwd=folder, capture_output=True, text=True)
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(REPOSITORY / "Snakefile"), "--dry-run", *options]
+    found = subprocess.run([*command, "--workflow-profile", "profile"], cwd=folder, capture_output=True, text=True)
     assert found.returncode == 0, found.stderr
-    lines = re.findall(r"^rule .*?^    resources: (.*?)$", found.stdout, re.M | re.S)
-    jobs = [dict(pair.split("=", 1) for pair in line.split(", ")) for line in lines]
+    blocks = re.findall(r"^rule (\w+):\n.*?^    resources: (.*?)$", found.stdout, re.M | re.S)
+    jobs = [dict(pair.split("=", 1) for pair in f"rule={rule}, {line}".split(", ")) for rule, line in blocks]
     return [job for job in jobs if "devices" in job]
 
 
+def edited(folder, **lines):
+    """The Slurm profile as a lab may edit it: some of its lines, which are comments, with values."""
+    text = (REPOSITORY / "profiles" / "slurm" / "profile.yaml").read_text()
+    for key, value in lines.items():
+        text, count = re.subn(rf"^  # {key}: .*$", f"  {key}: {value}", text, flags=re.M)
+        assert count == 1
+    (folder / "profile").mkdir()
+    (folder / "profile" / "profile.yaml").write_text(text)
+
+
 @pytest.mark.parametrize(
-    ("uncommented", "asked"), [("gpu_model: h100", "--gpus=h100:1"), ("# gpu_model: h100", "--gpus=1")]
+    ("lines", "asked"),
+    [({"gpu_model": "h100", "slurm_partition": "gpu", "cpu_partition": "cpu"}, "--gpus=h100:1"), ({}, "--gpus=1")],
 )
-def test_under_slurm_a_gpu_is_asked_for_by_those_jobs_that_hold_one(tmp_path, uncommented, asked):
-    """By the executor plugin, and by the question to Slurm before the first job."""
+def test_under_slurm_a_gpu_is_asked_for_by_those_jobs_that_hold_one(tmp_path, lines, asked):
+    """By the executor plugin, and by the question to Slurm before the first job; and a partition for either kind."""
     utils = pytest.importorskip("snakemake_executor_plugin_slurm.utils")
-    profile = (REPOSITORY / "profiles" / "slurm" / "profile.yaml").read_text()
-    (tmp_path / "profile").mkdir()
-    (tmp_path / "profile" / "profile.yaml").write_text(profile.replace("# gpu_model: h100", uncommented))
-    jobs = planned(tmp_path, "profile")
+    edited(tmp_path, **lines)
+    jobs = planned(tmp_path)
     assert {job["devices"] for job in jobs} == {"0", "1"}
     for job in jobs:
         expected = asked if job["devices"] == "1" else ""
         assert utils.set_gres_string(SimpleNamespace(resources=job)).strip() == expected
         assert " ".join(flag for flag in slurm.request(job) if flag.startswith("--gpus")) == expected
+        partition = lines and f"--partition={'gpu' if expected else 'cpu'}"
+        assert [flag for flag in slurm.request(job) if flag.startswith("--part")] == ([partition] if lines else [])
+
+
+def test_the_profile_s_example_of_a_longer_time_reaches_the_jobs_of_its_rule_alone(tmp_path):
+    pytest.importorskip("snakemake_executor_plugin_slurm")
+    edited(tmp_path, slurm_partition="gpu")
+    profile = tmp_path / "profile" / "profile.yaml"
+    text = profile.read_text().replace("# set-resources:\n#   encoders", "set-resources:\n  encoders")
+    profile.write_text(text)
+    said = {(job["runtime"], job["mem_mb"]) for job in planned(tmp_path) if job["rule"] == "encoders"}
+    assert said == {("2880", "32000")}
+    assert not said & {(job["runtime"], job["mem_mb"]) for job in planned(tmp_path) if job["rule"] != "encoders"}
 
 
 RESOURCES = [

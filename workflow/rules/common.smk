@@ -145,13 +145,26 @@ def of_job(function, product):
     return of_wildcards
 
 
+def by_default(name):
+    """What the profile's default resources say of a name, or None."""
+    said = (workflow.resource_settings.default_resources or {}).get(name)
+    return said and said.raw
+
+
 def gpu_model_of(product):
     """A resources function: the model that the profile's default resources name, for a job that holds a GPU.
 
     Slurm's executor plugin takes every job with a model for one of a GPU, so that no default may reach the others.
     """
-    model = (workflow.resource_settings.default_resources or {}).get("gpu_model")
-    return lambda wildcards: model.raw if model and of_job(costs.gpus, product)(wildcards) else None
+    model = by_default("gpu_model")
+    return lambda wildcards: model if model and of_job(costs.gpus, product)(wildcards) else None
+
+
+def partition_of(product):
+    """The resource of a rule whose jobs without a GPU have a partition of their own, where the profile names one."""
+    own, others = by_default("slurm_partition"), by_default("cpu_partition")
+    on_gpu = of_job(costs.gpus, product)
+    return {"slurm_partition": lambda wildcards: own if on_gpu(wildcards) else others} if others else {}
 
 
 def cores_of(product):

@@ -21,6 +21,7 @@ def make_rule(name, product):
             "../../envs/compute.yaml"
         threads: cores_of(name_of)
         resources:
+            **partition_of(name_of),
             gpu=lambda wildcards: of_job(costs.gpus, name_of)(wildcards) or None,  # Kubernetes refuses a count of 0
             gpu_model=gpu_model_of(name_of),
             devices=of_job(costs.gpus, name_of),
