@@ -91,3 +91,11 @@ def test_a_misspelt_name_is_answered_with_the_nearest_or_with_all():
     assert nearest(12, [2, "xyz", 2]) == "; did you mean '2'?"
     assert nearest("table", ["tabxyz"]) == "; did you mean 'tabxyz'?"  # about half of it is the same
     assert nearest("q", ["b", "a"]) == "; known: a, b" and nearest("q", []) == ""
+
+
+def test_ram_is_no_more_than_what_slurm_gave_to_a_job(monkeypatch):
+    monkeypatch.delenv("SLURM_MEM_PER_NODE", raising=False)
+    whole = machine.ram_gb()
+    for said, expected in {"100": 0.1048576, "0": whole, "99999999": whole}.items():
+        monkeypatch.setenv("SLURM_MEM_PER_NODE", said)
+        assert machine.ram_gb() == pytest.approx(expected)

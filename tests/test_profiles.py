@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from contrastive_inversion.base.errors import UserError
 from contrastive_inversion.run import slurm
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -55,30 +57,138 @@ def test_without_slurm_the_profile_says_so(tmp_path):
     assert status == 1 and "sbatch is not on the path" in output and "Traceback" not in output
 
 
-def planned(folder, profile):
+def planned(folder, *options):
     """The resources of every job that makes a product, as a dry run prints them."""
     (folder / "own.yaml").write_text("inherits: smoke\ngpu: 1\n")
     (folder / "config.yaml").write_text("study: own\nstudies: .\n")
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(REPOSITORY / "Snakefile"), "--dry-run"]
-    found = subprocess.run([*command, "--workflow-profile", profile], cwd=folder, capture_output=True, text=True)
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(REPOSITORY / "Snakefile"), "--dry-run", *options]
+    found = subprocess.run([*command, "--workflow-profile", "profile"], cwd=folder, capture_output=True, text=True)
     assert found.returncode == 0, found.stderr
-    lines = re.findall(r"^rule .*?^    resources: (.*?)$", found.stdout, re.M | re.S)
-    jobs = [dict(pair.split("=", 1) for pair in line.split(", ")) for line in lines]
+    blocks = re.findall(r"^rule (\w+):\n.*?^    resources: (.*?)$", found.stdout, re.M | re.S)
+    jobs = [dict(pair.split("=", 1) for pair in f"rule={rule}, {line}".split(", ")) for rule, line in blocks]
     return [job for job in jobs if "devices" in job]
 
 
+def edited(folder, **lines):
+    """The Slurm profile as a lab may edit it: some of its lines, which are comments, with values."""
+    text = (REPOSITORY / "profiles" / "slurm" / "profile.yaml").read_text()
+    for key, value in lines.items():
+        text, count = re.subn(rf"^  # {key}: .*$", f"  {key}: {value}", text, flags=re.M)
+        assert count == 1
+    (folder / "profile").mkdir()
+    (folder / "profile" / "profile.yaml").write_text(text)
+
+
 @pytest.mark.parametrize(
-    ("uncommented", "asked"), [("gpu_model: h100", "--gpus=h100:1"), ("# gpu_model: h100", "--gpus=1")]
+    ("lines", "asked"),
+    [({"gpu_model": "h100", "slurm_partition": "gpu", "cpu_partition": "cpu"}, "--gpus=h100:1"), ({}, "--gpus=1")],
 )
-def test_under_slurm_a_gpu_is_asked_for_by_those_jobs_that_hold_one(tmp_path, uncommented, asked):
-    """By the executor plugin, and by the question to Slurm before the first job."""
+def test_under_slurm_a_gpu_is_asked_for_by_those_jobs_that_hold_one(tmp_path, lines, asked):
+    """By the executor plugin, and by the question to Slurm before the first job; and a partition for either kind."""
     utils = pytest.importorskip("snakemake_executor_plugin_slurm.utils")
-    profile = (REPOSITORY / "profiles" / "slurm" / "profile.yaml").read_text()
-    (tmp_path / "profile").mkdir()
-    (tmp_path / "profile" / "profile.yaml").write_text(profile.replace("# gpu_model: h100", uncommented))
-    jobs = planned(tmp_path, "profile")
+    edited(tmp_path, **lines)
+    jobs = planned(tmp_path)
     assert {job["devices"] for job in jobs} == {"0", "1"}
     for job in jobs:
         expected = asked if job["devices"] == "1" else ""
         assert utils.set_gres_string(SimpleNamespace(resources=job)).strip() == expected
         assert " ".join(flag for flag in slurm.request(job) if flag.startswith("--gpus")) == expected
+        partition = lines and f"--partition={'gpu' if expected else 'cpu'}"
+        assert [flag for flag in slurm.request(job) if flag.startswith("--part")] == ([partition] if lines else [])
+
+
+def test_the_profile_s_example_of_a_longer_time_reaches_the_jobs_of_its_rule_alone(tmp_path):
+    pytest.importorskip("snakemake_executor_plugin_slurm")
+    edited(tmp_path, slurm_partition="gpu")
+    profile = tmp_path / "profile" / "profile.yaml"
+    text = profile.read_text().replace("# set-resources:\n#   encoders", "set-resources:\n  encoders")
+    profile.write_text(text)
+    said = {(job["runtime"], job["mem_mb"]) for job in planned(tmp_path) if job["rule"] == "encoders"}
+    assert said == {("2880", "32000")}
+    assert not said & {(job["runtime"], job["mem_mb"]) for job in planned(tmp_path) if job["rule"] != "encoders"}
+
+
+RESOURCES = [
+    {"gpu": 2, "gpu_model": "h100", "_cores": 4, "mem_mb": 5000, "runtime": 90, "cpus_per_gpu": 3, "qos": "high"},
+    {"gpu": 1, "_cores": 4, "cpus_per_task": 6, "cpus_per_gpu": 3, "nodes": 1, "clusters": "one"},
+    {"gres": "gpu:a100:1", "_cores": 2, "cpus_per_gpu": 5, "constraint": "a100&nvlink", "slurm_cluster": "two"},
+    {"_cores": 1, "cpus_per_gpu": 5, "mem_mb": 4000, "mem_mb_per_cpu": 2000, "slurm_extra": "--exclude=a1,a2 -x 'b c'"},
+    {"_cores": 3, "cpus_per_task": -1, "mem_mb": 4000, "slurm_partition": "cpu", "slurm_account": "lab", "runtime": 5},
+]
+SHORT = {"-t": "--time", "-C": "--constraint", "-A": "--account", "-p": "--partition", "-x": "--exclude"}
+OF_ITS_OWN = {"--ntasks=1", "--parsable", "--job-name=x", "--output=x", "--export=ALL", "--comment=x", "-D=x"}
+
+
+class Resources(dict):
+    __getattr__ = dict.__getitem__
+
+
+def long(command):
+    """The flags of a command with their values, each as --flag=value."""
+    words = iter(shlex.split(command))
+    pairs = [(word, "") if "=" in word or word == "--parsable" else (word, f"={next(words)}") for word in words]
+    return {SHORT.get(flag, flag) + value for flag, value in pairs}
+
+
+@pytest.mark.parametrize("resources", RESOURCES)
+@pytest.mark.parametrize("settings", [{}, {"qos": "low", "reservation": "course"}])
+def test_slurm_is_asked_for_what_the_executor_plugin_will_ask(resources, settings):
+    """Both, word for word, but for the words that no request can be refused for."""
+    submit = pytest.importorskip("snakemake_executor_plugin_slurm.submit_string")
+    utils = pytest.importorskip("snakemake_executor_plugin_slurm.utils")
+    of_all = SimpleNamespace(**{"qos": None, "reservation": None, "requeue": False, "no_requeue": False} | settings)
+    job = SimpleNamespace(resources=Resources(resources), threads=resources["_cores"])
+    words = dict.fromkeys(["run_uuid", "slurm_logfile", "comment_str", "workdir"], "x") | {
+        key: f"{flag} {resources[name]}" if name in resources else ""
+        for key, flag, name in [("account", "-A", "slurm_account"), ("partition", "-p", "slurm_partition")]
+    }
+    call = submit.get_submit_command(job, words, of_all).removeprefix("sbatch ") + utils.set_gres_string(job)
+    assert long(shlex.join(slurm.request(resources, of_all))) == long(call) - OF_ITS_OWN
+
+
+def refusing(folder, *lines):
+    """The environment of a machine whose sbatch refuses everything, in some words."""
+    (folder / "bin").mkdir()
+    script = "\n".join(["#!/bin/sh", *(f"echo '{line}' >&2" for line in lines), "exit 1"])
+    (folder / "bin" / "sbatch").write_text(script)
+    (folder / "bin" / "sbatch").chmod(0o755)
+    return {"PATH": os.pathsep.join([str(folder / "bin"), os.environ["PATH"]])}
+
+
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        (["sbatch: error: Memory is too low", "allocation failure: No such node"], "Memory is too low; No such node"),
+        ([], "it does not say why"),
+    ],
+)
+def test_a_refusal_has_all_of_slurm_s_words_and_every_key(tmp_path, monkeypatch, capsys, lines, words):
+    monkeypatch.setenv("PATH", refusing(tmp_path, *lines)["PATH"])
+    with pytest.raises(UserError) as error:
+        slurm.check([("a", {"mem_mb": 5, "_cores": 1}), ("b", {"mem_mb": 5, "_cores": 1}), ("c", {"runtime": 1})])
+    assert f"Slurm refuses a (--mem=5 --cpus-per-task=1): {words}; see slurm_account" in str(error.value)
+    assert "--set-resources RULE:runtime=MINUTES RULE:mem_mb=MB" in str(error.value)
+    assert capsys.readouterr().err == "asking Slurm about 3 jobs: sbatch --test-only, 2 different requests\n"
+
+
+STUDY = """inherits: smoke
+gpu: 1
+picture_threads: 3
+"""
+
+
+def test_under_slurm_a_job_asks_for_the_snakemakes_beside_it_and_for_the_cores_that_pack_its_pictures(tmp_path):
+    pytest.importorskip("snakemake_executor_plugin_slurm")
+    environment = os.environ | refusing(tmp_path, "no")
+    (tmp_path / "own.yaml").write_text(STUDY)
+    (tmp_path / "config.yaml").write_text("study: own\nstudies: .\n")
+    profile = str(REPOSITORY / "profiles" / "slurm")
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(REPOSITORY / "Snakefile")]
+    target = "results/own/images/imagenet.safetensors"
+    run = [*command, "--workflow-profile", profile, target]
+    found = subprocess.run(run, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert found.returncode == 1 and "asking Slurm about 1 jobs" in found.stderr, found.stderr
+    local = [*command, "--dry-run", "--cores", "1", target]
+    found_here = subprocess.run(local, cwd=tmp_path, capture_output=True, text=True)
+    memory = int(re.search(r"mem_mb=(\d+)", found_here.stdout)[1])
+    assert f"--mem={memory + 500} --cpus-per-task=3" in found.stderr and memory < 2000

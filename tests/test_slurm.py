@@ -40,7 +40,7 @@ SNAKEMAKE = [sys.executable, "-m", "snakemake", "--snakefile", str(REPOSITORY / 
 PAGE = (REPOSITORY / "docs" / "cluster.md").read_text()
 FLAG, NAME = re.search(r"^snakemake (--workflow-profile) (\S+) ", PAGE, re.M).groups()
 PROFILE = [FLAG, str(REPOSITORY / NAME)]  # what the page says, from any folder
-HERE = ["--slurm-no-account", "--slurm-status-command", "squeue"]  # a cluster without accounting
+HERE = ["--slurm-no-account"]  # a cluster without accounting
 SOON = ["--slurm-init-seconds-before-status-checks", "1", "--seconds-between-status-checks", "1"]
 TRAINING = "the results/own/encoders/teacher.safetensors"
 HEAD = "the results/own/heads/teacher/imagenet100.safetensors"
@@ -273,8 +273,8 @@ NO_NODE = "Requested node configuration is not available"
 def test_what_slurm_would_refuse_is_a_line_with_the_key_to_change(resources, flags, words):
     with pytest.raises(UserError) as error:
         slurm.check([("encoders/teacher", resources)])
-    start = f"Slurm refuses encoders/teacher ({flags}): {words}; see slurm_account, slurm_partition and gpu_model under"
-    assert str(error.value).startswith(start)
+    assert str(error.value).startswith(f"Slurm refuses encoders/teacher ({flags}): ")
+    assert f"{words}; see slurm_account, slurm_partition and gpu_model under" in str(error.value)
 
 
 def test_a_refusal_stops_the_run_before_it_queues_anything(folder):

@@ -1,5 +1,8 @@
 # The study, its products' inputs and recipes, and what is checked before the first job.
 jobs.prepare_environment()
+# in the words of the rules, since Snakemake takes PYTHONPATH out of the environment of a job that has one of conda's
+HANDED = quote(str(jobs.package_folder())).replace("{", "{{").replace("}", "}}") + "${{PYTHONPATH:+:$PYTHONPATH}}"
+RUN = f"PYTHONPATH={HANDED} python3 -m contrastive_inversion"
 CONFIG = or_stop(checked, machine.Config, config, "config.yaml")
 or_stop(papers.use, CONFIG)
 STUDY = or_stop(ready.study, CONFIG.study)
@@ -145,13 +148,26 @@ def of_job(function, product):
     return of_wildcards
 
 
+def by_default(name):
+    """What the profile's default resources say of a name, or None."""
+    said = (workflow.resource_settings.default_resources or {}).get(name)
+    return said and said.raw
+
+
 def gpu_model_of(product):
     """A resources function: the model that the profile's default resources name, for a job that holds a GPU.
 
     Slurm's executor plugin takes every job with a model for one of a GPU, so that no default may reach the others.
     """
-    model = (workflow.resource_settings.default_resources or {}).get("gpu_model")
-    return lambda wildcards: model.raw if model and of_job(costs.gpus, product)(wildcards) else None
+    model = by_default("gpu_model")
+    return lambda wildcards: model if model and of_job(costs.gpus, product)(wildcards) else None
+
+
+def partition_of(product):
+    """The resource of a rule whose jobs without a GPU have a partition of their own, where the profile names one."""
+    own, others = by_default("slurm_partition"), by_default("cpu_partition")
+    on_gpu = of_job(costs.gpus, product)
+    return {"slurm_partition": lambda wildcards: own if on_gpu(wildcards) else others} if others else {}
 
 
 def cores_of(product):
@@ -159,7 +175,13 @@ def cores_of(product):
 
     Elsewhere a scheduler binds a job to what it asks for, picture threads included.
     """
-    return lambda wildcards: 1 if workflow.local_exec else of_job(costs.picture_threads, product)(wildcards)
+    return lambda wildcards: 1 if workflow.local_exec else of_job(costs.cores, product)(wildcards)
+
+
+def memory_of(product):
+    """A resources function: a job's memory; in a scheduler's job lie two Snakemakes besides, which start it."""
+    alone = of_job(costs.memory_mb, product)
+    return lambda wildcards: alone(wildcards) + (0 if workflow.local_exec else costs.SNAKEMAKES_MB)
 
 
 def made(needed):
@@ -204,10 +226,20 @@ def stop_without_torch(needed):
         )
 
 
+def stop_without_image(needed):
+    """Snakemake looks for an image on this disk only when a job starts in it, and every job would fail by itself."""
+    if DeploymentMethod.APPTAINER in workflow.deployment_settings.deployment_method:
+        for image in {job.container_img_url for job in needed if job.container_img_url}:
+            if "://" not in image and not os.path.exists(image):
+                build = "in a checkout: apptainer build envs/contrastive-inversion.sif envs/apptainer.def"
+                sys.exit(f"Error: --sdm apptainer: there is no image {image}; type {build}")
+
+
 def stop_refused_by_slurm(needed):
     """Under Slurm, a wrong partition, account or number of GPUs stops the run before any job is queued."""
     if workflow.executor_plugin.name == "slurm":
-        or_stop(slurm.check, [(job.output[0], job.resources) for job in needed if not job.is_local])
+        asked = [(job.output[0], job.resources) for job in needed if not job.is_local]
+        or_stop(slurm.check, asked, workflow.executor_settings)
 
 
 def wait_for_earlier_run(needed):
@@ -252,6 +284,7 @@ onstart:
     look_for_jobs_only_when_one_ends()
     keep_what_appears()
     needed = list(workflow.dag.needrun_jobs())
+    stop_without_image(needed)
     stop_refused_by_slurm(needed)
     stop_without_torch(needed)
     stop_unlimited_gpus(needed)

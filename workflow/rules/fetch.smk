@@ -11,7 +11,7 @@ rule weights:
     params:
         study=STUDY.name,
     shell:
-        "python3 -m contrastive_inversion fetch weights --study {params.study} 2>&1 | tee {log:q}"
+        f"{RUN} fetch weights --study {{params.study}} 2>&1 | tee {{log:q}}"
 
 
 rule download:
@@ -24,4 +24,4 @@ rule download:
     params:
         study=STUDY.name,
     shell:
-        "python3 -m contrastive_inversion fetch data --study {params.study} 2>&1 | tee {log:q}"
+        f"{RUN} fetch data --study {{params.study}} 2>&1 | tee {{log:q}}"

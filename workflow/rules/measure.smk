@@ -21,10 +21,11 @@ def make_rule(name, product):
             "../../envs/compute.yaml"
         threads: cores_of(name_of)
         resources:
+            **partition_of(name_of),
             gpu=lambda wildcards: of_job(costs.gpus, name_of)(wildcards) or None,  # Kubernetes refuses a count of 0
             gpu_model=gpu_model_of(name_of),
             devices=of_job(costs.gpus, name_of),
-            mem_mb=of_job(costs.memory_mb, name_of),
+            mem_mb=memory_of(name_of),
             runtime=of_job(costs.runtime_minutes, name_of),
             disk_mb=of_job(costs.disk_mb, name_of),
             picture_threads=of_job(costs.picture_threads, name_of),
@@ -33,7 +34,7 @@ def make_rule(name, product):
             recipe=product_recipe(name_of),
             paper=lambda wildcards: study_of(wildcards).paper.name,
         shell:
-            "python3 -m contrastive_inversion make {params.product}"
+            f"{RUN} make {{params.product}}"
             f" --root {quote(RESULTS)}/{{wildcards.study}} --paper {{params.paper}}"
             " --gpus {resources.devices} --threads {resources.picture_threads} --recipe {params.recipe:q} > {log:q} 2>&1"
 

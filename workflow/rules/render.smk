@@ -23,7 +23,7 @@ rule table:
     conda:
         "../../envs/render.yaml"
     shell:
-        f"python3 -m contrastive_inversion table {{wildcards.number}} {TO_STUDY} > {{log:q}} 2>&1"
+        f"{RUN} table {{wildcards.number}} {TO_STUDY} > {{log:q}} 2>&1"
 
 
 rule figure:
@@ -47,7 +47,7 @@ rule figure:
     conda:
         "../../envs/render.yaml"
     shell:
-        f"python3 -m contrastive_inversion figure {{wildcards.number}} {TO_STUDY} --figures {quote(FIGURES)} > {{log:q}} 2>&1"
+        f"{RUN} figure {{wildcards.number}} {TO_STUDY} --figures {quote(FIGURES)} > {{log:q}} 2>&1"
 
 
 rule cells:
@@ -69,7 +69,7 @@ rule cells:
     conda:
         "../../envs/render.yaml"
     shell:
-        f"python3 -m contrastive_inversion cells {TO_STUDY} > {{log:q}} 2>&1"
+        f"{RUN} cells {TO_STUDY} > {{log:q}} 2>&1"
 
 
 rule claims:
@@ -91,7 +91,7 @@ rule claims:
     conda:
         "../../envs/render.yaml"
     shell:
-        f"python3 -m contrastive_inversion claims {TO_STUDY} > {{log:q}} 2>&1"
+        f"{RUN} claims {TO_STUDY} > {{log:q}} 2>&1"
 
 
 rule spreads:
@@ -108,7 +108,7 @@ rule spreads:
     conda:
         "../../envs/render.yaml"
     shell:
-        f"python3 -m contrastive_inversion spreads {TO_STUDY} > {{log:q}} 2>&1"
+        f"{RUN} spreads {TO_STUDY} > {{log:q}} 2>&1"
 
 
 rule report:
@@ -127,7 +127,7 @@ rule report:
     params:
         compare=["--compare", CONFIG.compare] if CONFIG.compare else [],
     shell:
-        f"python3 -m contrastive_inversion report {TO_STUDY} --figures {quote(FIGURES)} {{params.compare:q}} > {{log:q}} 2>&1"
+        f"{RUN} report {TO_STUDY} --figures {quote(FIGURES)} {{params.compare:q}} > {{log:q}} 2>&1"
 
 
 rule verify:
@@ -142,4 +142,4 @@ rule verify:
         results=RESULTS,
         figures=FIGURES,
     shell:
-        "python3 -m contrastive_inversion verify --study {params.study} --results {params.results:q} --figures {params.figures:q} 2>&1 | tee {log:q}"
+        f"{RUN} verify --study {{params.study}} --results {{params.results:q}} --figures {{params.figures:q}} 2>&1 | tee {{log:q}}"

@@ -7,6 +7,7 @@ from pathlib import Path
 from shlex import quote
 
 from snakemake.jobs import Job
+from snakemake_interface_executor_plugins.settings import DeploymentMethod
 
 # the package need not be installed, only its libraries
 sys.path.insert(0, os.path.normpath(f"{workflow.current_basedir}/.."))

@@ -145,8 +145,9 @@ def stores_pixels() -> bool:
 
 
 def ram_gb() -> float:
-    """The RAM that processes here may take together, in GB: the machine's, or a container's share of it."""
+    """The RAM that processes here may take together, in GB: the machine's, or a container's or a Slurm job's."""
     whole = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     limits = [Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes")]
     said = [path.read_text().strip() for path in limits if path.exists()]
-    return min([whole, *(int(text) for text in said if text.isdigit())]) / 1e9
+    slurm = int(os.environ.get("SLURM_MEM_PER_NODE") or 0) * 2**20  # many clusters say it in no file
+    return min([whole, *(int(text) for text in said if text.isdigit()), slurm or whole]) / 1e9

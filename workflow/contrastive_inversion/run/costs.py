@@ -17,6 +17,7 @@ CARD = "H100"  # that plans are for where no rehearsal has seen another one
 CUDA_GB, HOST_GB = 1.5, 3.0  # of a GPU and of RAM, that a process takes for CUDA alone
 SLACK, LEAST_MINUTES = 3, 30  # a time limit is for the worst day, a memory limit for the worst guess
 MEMORY_SLACK = 1.3
+SNAKEMAKES_MB = 500  # of RAM, that the two Snakemakes which start a scheduler's job may take beside it
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,11 @@ def gpus(product: str, study: Study[Any], machine: "Machine | None" = None) -> i
 def picture_threads(product: str, study: Study[Any], machine: "Machine | None" = None) -> int:
     """The threads that read and crop pictures for a product's job; on a CPU a job is one thread."""
     return study.settings.picture_threads if gpus(product, study) else 1
+
+
+def cores(product: str, study: Study[Any], machine: "Machine | None" = None) -> int:
+    """The cores that a scheduler should bind a product's job to: image files are packed by a thread for each."""
+    return study.settings.picture_threads if product.startswith("images/") else picture_threads(product, study)
 
 
 @functools.cache
