@@ -119,6 +119,17 @@ def test_a_student_takes_its_epochs_times_its_images_times_its_forward_passes(ta
     assert work.state_gb == pytest.approx(3 * 4 * 56.3e6 / 1e9, rel=0.01)
 
 
+def test_a_training_takes_the_time_of_its_checkpoints():
+    """Which a rehearsal of few steps an epoch spends the most of its time on."""
+    product, seconds = "encoders/student-gb37", rates.published().host.of["save"]
+    work = costs.work_of(product, papers.study("paper"))
+    assert work.host == {"save": pytest.approx(work.saves * work.state_gb)} and work.saves == 25
+    saves = work.saves * work.state_gb * seconds
+    assert costs.cost(product, papers.study("paper"), H100).busy_seconds == pytest.approx(
+        saves + costs.on_device(work.device, H100.speeds)
+    )
+
+
 def test_a_student_holds_the_targets_that_are_kept():
     product = "encoders/student-gb37"
     kept, computed = (
