@@ -12,6 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode, flop_registry
 from contrastive_inversion import papers
 from contrastive_inversion.base import files, gpus, machine, rates
 from contrastive_inversion.base.errors import UserError
+from contrastive_inversion.base.job import Job
 from contrastive_inversion.base.rates import Measured, Rehearsed
 from contrastive_inversion.data import characters
 from contrastive_inversion.data.settings import DATA_SET
@@ -292,6 +293,58 @@ def test_a_rehearsal_has_every_kind_of_job(name, on_gpu):
     assert {study.paper.kind_of(recipe) for recipe in recipes.values()} == wanted
     if on_gpu and name == "paper":
         assert recipes["encoders/student-gn30"].settings.batch == study.settings.distill.batch  # at its real shape
+
+
+@pytest.mark.parametrize("name", ["paper", "simclr"])
+def test_a_rehearsal_makes_first_what_a_job_waits_for_and_one_whole_chain_before_another(name):
+    study = rehearsal.lowered(papers.study(name), on_gpu=True)
+    order = rehearsal.in_order(study)
+    for place, product in enumerate(order):
+        assert {*plan.recipe_of(product, study).waits_for} <= {*order[:place]}, product
+    kinds = [study.paper.kind_of(plan.recipe_of(product, study)) for product in order]
+    trainings = [place for place, kind in enumerate(kinds) if study.paper.jobs[kind].trains]
+    assert {"measure", "attack"} & {*kinds[trainings[0] : trainings[1]]}
+    if name == "paper":  # a student that finds no kept targets computes them, which its plan does not have
+        assert order.index("targets/seed1234") < order.index("encoders/student-gn30")
+
+
+@pytest.fixture
+def one_job(tmp_path, monkeypatch):
+    """What a rehearsal makes of a training on a card that took 30 s in two epochs of 16 steps, 3 s the first step."""
+    study = rehearsal.lowered(papers.study("paper"), on_gpu=True)
+
+    def trial(cards, **record):
+        stage = rehearsal.Stage(tmp_path, cards, time.monotonic() + 60)
+        job = Job("encoders/resnet100", tmp_path / study.name, "")
+
+        def command(*arguments):
+            note = {"seconds": 30, "first_seconds": 3, "first_share": 1 / 32} | record.pop("note", {})
+            files.write_json(job.state / "progress.json", note)
+            files.write_json(job.path, {"gpu_gb": 40.0} | record)
+            return 5.0
+
+        monkeypatch.setattr(rehearsal, "command", command)
+        monkeypatch.setattr(files, "record_in", files.read_json)
+        (found,) = rehearsal.made(job.product, study, stage)
+        return found, costs.cost(job.product, study, costs.Machine(stage.card, {}))
+
+    return trial
+
+
+def test_a_gpu_s_clock_starts_after_the_first_step_which_loads_its_kernels(one_job):
+    found, planned = one_job([card(80)])
+    assert found.seconds == 27 and found.planned == pytest.approx(31 / 32 * planned.busy_seconds)
+    found, planned = one_job([card(80)], note={"first_share": 1, "first_seconds": 29})  # there is no other part
+    assert found.seconds == 30 and found.planned == planned.busy_seconds
+    found, planned = one_job([])
+    assert found.seconds == 30 and found.planned == planned.busy_seconds
+
+
+def test_a_job_of_moments_says_nothing_of_a_kind_s_time():
+    moments, long = (rehearsal.Trial("measure", *each) for each in ((2.0, 0.01, 3.0), (8.0, 4.0)))
+    (found,) = rehearsal.by_kind([moments, long], papers.study("paper")).values()
+    assert found.ratio == 2 and found.ram == 3 and found.work == "1 job, 8.0 s"
+    assert rehearsal.by_kind([moments] * 100, papers.study("paper")) == {}
 
 
 def test_a_rehearsal_measures_and_the_plan_reads_it(study_of, tmp_path, monkeypatch):
