@@ -347,6 +347,29 @@ def test_a_job_of_moments_says_nothing_of_a_kind_s_time():
     assert rehearsal.by_kind([moments] * 100, papers.study("paper")) == {}
 
 
+def test_a_kind_that_a_rehearsal_says_nothing_of_is_named_with_the_reason():
+    study = rehearsal.lowered(papers.study("paper"), on_gpu=True)
+    kinds = study.paper.jobs.keys() - {"weights", "distill", "gallery"}
+    trials = [rehearsal.Trial(kind, 5, 5) for kind in kinds] + [rehearsal.Trial("gallery", 1, n) for n in (0.1, 0.25)]
+    assert list(rehearsal.unmeasured(trials, study)) == [
+        "gallery: not measured, as the plan has 0.25 s for the longest that was run, and less than 0.5 s tells "
+        "nothing; what is known of it stays",
+        "weights: not measured, as random weights stand in for published ones; what is known of it stays",
+        "distill: not measured, as the time was over; what is known of it stays",
+    ]
+
+
+def test_a_gpu_rehearses_a_whole_block_of_deep_decoders_for_long_enough():
+    """As many as it fits at once, the plan's memory among what that measures."""
+    study = papers.study("paper")
+    small, product = rehearsal.lowered(study, on_gpu=True), "inpainted/imagenet100/rm50/0"
+    real, rehearsed = (plan.recipe_of(product, each) for each in (study, small))
+    assert rehearsed.settings.images / rehearsed.blocks == real.settings.images / real.blocks == 100
+    assert rehearsed.settings.steps >= 10
+    for card in ("NVIDIA H100", "NVIDIA H200"):
+        assert costs.cost(product, small, costs.Machine(card, {})).busy_seconds > 3 * rehearsal.WORTH
+
+
 def test_a_rehearsal_measures_and_the_plan_reads_it(study_of, tmp_path, monkeypatch):
     also = "tables: []\nfigures: []\nalso: ['resnet100 | own | imagenet100 | clean | top1']\n"
     study = study_of(also + "resnet100: {epochs: 1, batch: 50}", parent="smoke")
@@ -399,8 +422,10 @@ def test_a_job_that_is_not_done_in_time_is_ended_and_said_not_to_be_measured(stu
     monkeypatch.setattr(rehearsal, "lowered", lambda study, on_gpu: study)
     assert rehearsal.rehearse(study, tmp_path / "results", minutes=0.02).kinds == {}
     assert time.monotonic() - began < 50
-    said = "images/imagenet100 and what follows are not measured, as 0.02 minutes are over; their rates stay"
-    assert capsys.readouterr().out.splitlines()[-1] == said
+    late, *kinds = capsys.readouterr().out.splitlines()[1:]
+    assert late == "images/imagenet100 and what follows are not measured, as 0.02 minutes are over"
+    why = "not measured, as the time was over; what is known of it stays"
+    assert kinds == [f"{kind}: {why}" for kind in ("images", "supervised", "measure")]
     assert [path.name for path in (tmp_path / "results").iterdir()] == [rates.REHEARSED]
 
 

@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -99,7 +100,9 @@ def rehearse(study: Study[Any], results: Path, minutes: float = MINUTES) -> Rehe
             for product in in_order(small):
                 trials += made(product, small, stage)
         except Late as late:
-            print(f"{late}, as {minutes:g} minutes are over; their rates stay", flush=True)
+            print(f"{late}, as {minutes:g} minutes are over", flush=True)
+    for line in unmeasured(trials, small):
+        print(line, flush=True)
     content = Rehearsed(device=stage.card, kinds=earlier(results, stage.card) | by_kind(trials, study))
     files.write_json(results / rates.REHEARSED, content.model_dump())
     return content
@@ -265,6 +268,24 @@ def by_kind(trials: list[Trial], study: Study[Any]) -> dict[str, Measured]:
         kinds.setdefault(each.kind, []).append(each)
     known = {kind: each for kind, each in kinds.items() if any(trial.planned > WORTH for trial in each)}
     return {f"{study.paper.name}/{kind}": together(each) for kind, each in known.items()}
+
+
+def unmeasured(trials: list[Trial], study: Study[Any]) -> Iterator[str]:
+    """A line for each kind of job that a rehearsal of the lowered study says nothing of, and why."""
+    measured = by_kind(trials, study)
+    planned = {each.kind: each.planned for each in sorted(trials, key=attrgetter("planned"))}  # the longest of each
+    for kind in dict.fromkeys(study.paper.kind_of(plan.recipe_of(product, study)) for product in in_order(study)):
+        if f"{study.paper.name}/{kind}" not in measured:
+            yield f"{kind}: not measured, {why_not(kind, planned, study)}; what is known of it stays"
+
+
+def why_not(kind: str, planned: dict[str, float], study: Study[Any]) -> str:
+    """Why a kind of job is not measured, in words; planned: the seconds that the plan says of those that were tried."""
+    if issubclass(study.paper.jobs[kind].recipe, Weights):
+        return "as random weights stand in for published ones"
+    if kind not in planned:
+        return "as the time was over"
+    return f"as the plan has {planned[kind]:.2g} s for the longest that was run, and less than {WORTH} s tells nothing"
 
 
 def together(trials: list[Trial]) -> Measured:

@@ -13,7 +13,8 @@ ASKED = [  # of two levels, since a measurement's first one also loads a GPU's k
     "resnet | probe 100% on clean | imagenet100 | dd-rm50 | top1",
 ]
 TESTED = 1024  # images at most
-RESTORED = 4  # images, of few steps each
+RESTORED, DECODER_STEPS = 4, 5  # images, and steps of a Deep Decoder for each epoch
+BLOCK_STEPS = 20  # of a whole block, which a GPU fits at once
 
 
 def changes(study: Study[Any], images: int, epochs: int, batch: int | None) -> dict[str, Any]:
@@ -31,6 +32,14 @@ def changes(study: Study[Any], images: int, epochs: int, batch: int | None) -> d
         "evaluate": {"instantiations": 2, "batch": batch} if batch else {},
         "restore": {
             "nlm": {"images": RESTORED, "blocks": 1, "instantiations": 1},
-            "deep_decoder": {"images": RESTORED, "blocks": 1, "steps": 5 * epochs},
+            "deep_decoder": decoded(study, images, epochs, batch),
         },
     }  # fmt: skip
+
+
+def decoded(study: Study[Any], images: int, epochs: int, batch: int | None) -> dict[str, Any]:
+    """What to lay over a Deep Decoder's settings: at its real shape a block's images, else a few."""
+    if batch:
+        return {"images": RESTORED, "blocks": 1, "steps": DECODER_STEPS * epochs}
+    said = study.settings.restore.deep_decoder
+    return {"images": max(2, (said.images or images) // said.blocks), "blocks": 1, "steps": BLOCK_STEPS}
