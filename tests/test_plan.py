@@ -340,6 +340,15 @@ def test_a_gpu_s_clock_starts_after_the_first_step_which_loads_its_kernels(one_j
     assert found.seconds == 30 and found.planned == planned.busy_seconds
 
 
+def test_what_cuda_keeps_for_itself_does_not_vanish_after_a_rehearsal(one_job):
+    """Of a job that reserves what the plan says it should the plan's memory stays, and never beyond the card's."""
+    product, study = "encoders/resnet100", rehearsal.lowered(papers.study("paper"), on_gpu=True)
+    reserved = costs.work_of(product, study).gpu_gb
+    assert one_job([card(80)], gpu_gb=reserved)[0].gpu == pytest.approx(1)
+    found, planned = one_job([card(32)], gpu_gb=33.9)
+    assert found.gpu * planned.gpu_gb == pytest.approx(32 * 2**30 / 1e9)
+
+
 def test_a_job_of_moments_says_nothing_of_a_kind_s_time():
     moments, long = (rehearsal.Trial("measure", *each) for each in ((2.0, 0.01, 3.0), (8.0, 4.0)))
     (found,) = rehearsal.by_kind([moments, long], papers.study("paper")).values()

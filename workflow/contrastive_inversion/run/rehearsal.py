@@ -26,6 +26,7 @@ from contrastive_inversion.base.canonical import digest
 from contrastive_inversion.base.errors import UserError
 from contrastive_inversion.base.job import Job
 from contrastive_inversion.base.rates import Measured, Rehearsed
+from contrastive_inversion.base.work import GB
 from contrastive_inversion.data.entries import Entry
 from contrastive_inversion.data.settings import Images, Photos
 from contrastive_inversion.data.work import store
@@ -151,8 +152,16 @@ def made(product: str, study: Study[Any], stage: Stage) -> Iterator[Trial]:
     planned = costs.cost(product, study, costs.Machine(stage.card, {}))
     ram_gb = command(product, study, stage)
     record, (seconds, share) = files.record_in(job.path), clocked(job, bool(planned.gpu_gb))
-    gpu = record["gpu_gb"] / planned.gpu_gb if planned.gpu_gb else 1.0
+    gpu = taken_gb(record["gpu_gb"], stage) / planned.gpu_gb if planned.gpu_gb else 1.0
     yield Trial(planned.kind, seconds, share * planned.busy_seconds, ram_gb / planned.ram_gb, gpu)
+
+
+def taken_gb(reserved_gb: float, stage: Stage) -> float:
+    """The GB of its card that a job took: torch knows what it reserved, the plan also has what CUDA keeps for itself.
+
+    A job that was done had no more than there is.
+    """
+    return min(reserved_gb + costs.CUDA_GB, stage.cards[0].gib * 2**30 / GB)
 
 
 def clocked(job: Job, on_gpu: bool) -> tuple[float, float]:
