@@ -17,9 +17,9 @@ from contrastive_inversion.base.rates import Measured, Rehearsed
 from contrastive_inversion.data import characters
 from contrastive_inversion.data.settings import DATA_SET
 from contrastive_inversion.data.work import count
-from contrastive_inversion.learn import networks, penalties
+from contrastive_inversion.learn import networks, outputs, penalties
 from contrastive_inversion.learn.settings import Network
-from contrastive_inversion.learn.work import LIVE
+from contrastive_inversion.learn.work import LIVE, embedding
 from contrastive_inversion.ledger import plan
 from contrastive_inversion.ledger.study import changed, differences
 from contrastive_inversion.papers.contrastive_robustness import work
@@ -165,6 +165,33 @@ def test_costs_follow_settings_and_not_the_study_s_name(study_of):
     assert ratio == pytest.approx(5)
     other = study_of("networks: {student: {model: RN50}}", "other", "paper")
     assert costs.cost(product, other, H100).seconds > 0  # taken for the largest network that is known
+
+
+def test_embeddings_that_heads_are_fitted_on_lie_on_the_device_twice_while_they_are_joined():
+    """As `outputs.over` holds them, its batches and then all of them: 1.04 GB each of ResNet-101's."""
+    study = papers.study("paper")
+    whole = costs.work_of("heads/resnet/imagenet100", study)
+    assert whole.gpu_gb - frozen_gb("baseline", study, 250) == pytest.approx(2 * 126_689 * 2048 * 4 / 1e9)
+    assert whole.ram_gb < 1  # and nowhere else
+    seen = []
+
+    class Peak(TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            out = func(*args, **(kwargs or {}))
+            if func is torch.ops.aten.cat.default:
+                seen.append((sum(each.nbytes for each in args[0]), out.nbytes))
+            return out
+
+    with Peak():
+        outputs.over([torch.empty(250, 3, 8, 8, device="meta")] * 3, torch.nn.Flatten(), "meta")
+    assert seen == [(3 * 250 * 192 * 4,) * 2]
+    report = costs.work_of("heads/contrastive/cifar10", papers.study("simclr"))
+    assert report.gpu_gb > 2 * 50_000 * 512 * 4 / 1e9 and report.ram_gb < 1
+
+
+def frozen_gb(name, study, batch):
+    """What a study's network takes of a GPU that only embeds, by the plan."""
+    return embedding(getattr(study.settings.networks, name), study.settings.image_size, 1, {}, batch).gpu_gb
 
 
 @pytest.mark.parametrize("name", MEASURED)

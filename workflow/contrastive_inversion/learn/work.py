@@ -76,6 +76,11 @@ def embedding(
     )
 
 
+def embeddings_gb(images: float, dim: int) -> float:
+    """What the embeddings of images that heads are fitted on take of the device: twice, while batches are joined."""
+    return 2 * 4 * images * dim / GB
+
+
 def linear_heads(steps: float, batch: int, dim: int, classes: int) -> Amounts:
     """What fitting linear heads for so many steps takes on a core."""
     return {"head_step": steps, "head": 6e-12 * steps * batch * dim * classes}
