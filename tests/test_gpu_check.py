@@ -9,10 +9,18 @@ from pathlib import Path
 import pytest
 import torch
 
+from contrastive_inversion import papers
+from contrastive_inversion.learn.checkpoints import Checkpoint
+from contrastive_inversion.learn.settings import Network
 from contrastive_inversion.run import rehearsal
 from ledgers import study_but
 
 BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
+
+
+SMALL = {"architecture": "convnet", "model": "embedding-128/48", "mean": [0.5, 0.4, 0.3], "std": [0.2, 0.3, 0.25]}
+NETWORK = Network.model_validate(SMALL)
+DISTILL = papers.study("paper").settings.distill.but(batch=8, loss="st")
 
 
 @pytest.fixture(scope="module")
@@ -28,10 +36,39 @@ def test_a_cpu_computes_what_it_computes(check, name):
     assert found["ok"] and found["found"] == 0
 
 
-def test_embeddings_and_a_training_that_is_taken_up_are_exact(check):
-    assert check.embeddings(check.SMALL, "cpu")["found"] == 0
-    assert check.resumption(check.SMALL, "cpu") == {"ok": True, "found": 0, "allowed": 0}
+def test_embeddings_and_a_training_that_is_taken_up_are_exact(check, monkeypatch):
+    assert check.embeddings(NETWORK, "cpu")["found"] == 0
     assert check.slot([])["ok"]
+    begun = []
+
+    def fit(model, parameters, batch_of, loss_of, data, recipe, job, right=check.fit):
+        begun.append((job.threads, recipe.settings.precision, len(data), (job.state / "checkpoint.pt").exists()))
+        return right(model, parameters, batch_of, loss_of, data, recipe, job)
+
+    monkeypatch.setattr(check, "fit", fit)
+    assert check.resumption(NETWORK, DISTILL, "cpu") == {"ok": True, "found": 0, "allowed": 0}
+    # two steps an epoch, of what the study says, fed by a lane; the last one goes on from a checkpoint
+    assert begun == [(4, "fp16", 16, False), (4, "fp16", 16, False), (4, "fp16", 16, True)]
+
+
+def test_a_training_that_forgets_its_optimiser_is_seen(check, monkeypatch):
+    def forgetful(self, right=Checkpoint.resumed):
+        self.parts = {"model": self.parts["model"]}
+        return right(self)
+
+    monkeypatch.setattr(Checkpoint, "resumed", forgetful)
+    found = check.resumption(NETWORK, DISTILL, "cpu")
+    assert not found["ok"] and found["found"] > 0
+
+
+def test_the_study_s_own_student_is_checked(check, monkeypatch):
+    study, asked = papers.study("authors"), []
+    every = ["slot", "masks", "normals", "blurs", "embeddings", "loss_values", "compiled", "resumption"]
+    for name in every:
+        monkeypatch.setattr(check, name, lambda *given: asked.append(given) or {"ok": True, "found": 0, "allowed": 0})
+    assert len(check.checks(study, "cpu", [])) == len(every)
+    network, settings, _ = asked[-1]
+    assert network.input == "fp16" and settings.precision == "fp32" and settings.shards == 4
 
 
 def test_a_fault_is_seen(check, monkeypatch):
@@ -54,7 +91,7 @@ def test_a_fault_is_seen(check, monkeypatch):
         model.trunk[0].weight.data.add_(len(calls))
 
     monkeypatch.setattr(check, "fit", drifting)
-    assert not check.resumption(check.SMALL, "cpu")["ok"]
+    assert not check.resumption(NETWORK, DISTILL, "cpu")["ok"]
 
 
 def test_a_machine_without_a_gpu_is_told_so_in_a_sentence_and_at_once():
@@ -71,8 +108,7 @@ def test_a_machine_without_a_gpu_is_told_so_in_a_sentence_and_at_once():
 @pytest.fixture(scope="module")
 def place(check, tmp_path_factory):
     """The paper's study with a small network, rehearsed on a few pictures."""
-    small = {"architecture": "convnet", "model": "embedding-128/48", "mean": [0.5, 0.4, 0.3], "std": [0.2, 0.3, 0.25]}
-    study = rehearsal.lowered(study_but("paper", image_size=48, networks={"student": small}), on_gpu=False)
+    study = rehearsal.lowered(study_but("paper", image_size=48, networks={"student": SMALL}), on_gpu=False)
     return check.authors_way.furnished(study, tmp_path_factory.mktemp("authors"), "cpu", threads=1)
 
 
