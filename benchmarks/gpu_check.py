@@ -1,7 +1,10 @@
 """Whether a GPU computes what the CPU does, and how fast: `make gpu-check` writes benchmarks/<card>.json.
 
 A rehearsal of the paper's study, then the exactness that the workflow promises, each with what is allowed, then a
-distillation step and an evaluation beside the authors' way, and whether pictures come as fast as a step takes them.
+distillation step and an evaluation beside the authors' way, whether pictures come as fast as a step takes them, and
+training steps and distortions eager and compiled. Of each speed that is wanted the report says whether it is reached.
+The exit status is that of exactness alone: a card that computes other numbers must not be used, and one that is slow,
+or whose software cannot compile, is a finding for whoever plans with it and no fault.
 """
 
 import argparse
@@ -17,6 +20,7 @@ from types import SimpleNamespace
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 import authors_way
+import gpu_speeds
 import torch
 
 from contrastive_inversion import papers
@@ -40,13 +44,12 @@ IDS = torch.tensor([0, 1, 7, 126_688])
 ROUNDING = {"blur": 1e-5, "embeddings": 1e-3, "losses": 1e-4, "compiled": 1e-3}
 BITS = 2  # last ones of a normal
 THREADS = 4  # of the student that is ended and begun again
-MINUTES = 4  # of the rehearsal; the rest takes some three more
+MINUTES = 4  # of the rehearsal, at most; one of an H100 takes three
+UNTIL = 7  # minutes from the start; after them no timing begins, so that all is done within eight
 STEPS, INSTANTIATIONS = 16, 10
-WANTED = {
-    "distillation step": 5,
-    "evaluation": 15,
-    "feed": 0.95,
-}  # times the authors' speed; of that of resident pictures
+FASTER = {"distillation step": 5, "evaluation": 15}  # times the authors' speed, at least
+FED = 0.95  # of the speed with pictures that lie on the device, at least
+DRAWN_MS = 2  # a batch's distortion, at most
 Check = dict[str, object]
 
 
@@ -105,8 +108,12 @@ def embeddings(network: Network, device: str) -> Check:
 
 
 def compiled(network: Network, device: str) -> Check:
-    """A compiled trunk embeds as the eager one does, but for rounding."""
-    return close("compiled", embedded(network, device, compiled=True), embedded(network, device))
+    """A compiled trunk embeds as the eager one does, but for rounding; one that cannot be compiled has no numbers."""
+    try:
+        ours = embedded(network, device, compiled=True)
+    except Exception as error:  # torch's compiler raises many kinds
+        return {"ok": True, "found": gpu_speeds.words(error), "allowed": ROUNDING["compiled"]}
+    return close("compiled", ours, embedded(network, device))
 
 
 def loss_values(device: str) -> Check:
@@ -183,11 +190,18 @@ def checks(study: Study, device: str, held: list[str]) -> dict[str, Check]:
     }  # fmt: skip
     found = {}
     for name, check in every.items():
-        found[name] = check()
-        print(
-            f"{'✓' if found[name]['ok'] else '✗'} {name}: {found[name]['found']:.3g}, {found[name]['allowed']} allowed"
-        )
+        found[name] = each = attempted(check)
+        mark = "✓" if each["ok"] else "✗"
+        print(f"{mark} {name}: {gpu_speeds.told(each['found'])}, {each['allowed']} allowed", flush=True)
     return found
+
+
+def attempted(check: Callable[[], Check]) -> Check:
+    """What a check finds; one that fails is not passed, and the others go on."""
+    try:
+        return check()
+    except Exception as error:  # whatever is amiss with a card is to stand in its report
+        return {"ok": False, "found": gpu_speeds.words(error), "allowed": 0}
 
 
 def beside_the_authors(study: Study, device: str) -> dict[str, dict[str, float]]:
@@ -195,10 +209,26 @@ def beside_the_authors(study: Study, device: str) -> dict[str, dict[str, float]]
     with tempfile.TemporaryDirectory() as folder:
         lowered = rehearsal.lowered(study, on_gpu=True)
         place = authors_way.furnished(lowered, Path(folder), device, study.settings.picture_threads)
-        found = authors_way.ratios(place, STEPS, INSTANTIATIONS)
-    for name, wanted in WANTED.items():
-        print(f"{name}: {found[name]['share' if name == 'feed' else 'ratio']:.3g}, {wanted} wanted")
+        return authors_way.ratios(place, STEPS, INSTANTIATIONS)
+
+
+def wanted(ratios: dict[str, dict[str, float]], times: gpu_speeds.Found) -> dict[str, Check]:
+    """Each speed that is wanted, with what was found; what could not be timed is not reached."""
+    found = {name: at_least(ratios[name]["ratio"], least) for name, least in FASTER.items()}
+    found["feed"] = at_least(ratios["feed"]["share"], FED)
+    for name in gpu_speeds.DRAWN:
+        for way, took in times[name].items():
+            ok = not isinstance(took, str) and took <= DRAWN_MS
+            found[f"{name} of a batch, {way}, ms"] = {"reached": ok, "found": took, "wanted": f"at most {DRAWN_MS}"}
+    for name, each in found.items():
+        reached = "reached" if each["reached"] else "not reached"
+        print(f"{name}: {gpu_speeds.told(each['found'])}, {each['wanted']} wanted: {reached}")
     return found
+
+
+def at_least(found: float, least: float) -> Check:
+    """Whether a speed is reached."""
+    return {"reached": found >= least, "found": round(found, 3), "wanted": f"at least {least}"}
 
 
 def main(folder: Path = HERE) -> int:
@@ -212,16 +242,18 @@ def main(folder: Path = HERE) -> int:
     held = gpus.acquire(1)
     jobs.prepare_torch()
     card = torch.cuda.get_device_name(0)
+    exact = checks(study, "cuda", held)
+    ratios = beside_the_authors(study, "cuda")
+    times = gpu_speeds.speeds(study, "cuda", began + 60 * UNTIL)
     content = {
         "card": card, "torch": torch.__version__, "rehearsal": found.model_dump(),
-        "checks": checks(study, "cuda", held),
-        "beside the authors": beside_the_authors(study, "cuda"),
+        "checks": exact, "wanted": wanted(ratios, times), "beside the authors": ratios, "milliseconds": times,
         "minutes": round((time.monotonic() - began) / 60, 1),
     }  # fmt: skip
     path = folder / f"{re.sub('[^A-Za-z0-9]+', '-', card).strip('-').lower()}.json"
     files.write_json(path, content)
     print(f"{path}, after {content['minutes']} minutes")
-    return int(not all(check["ok"] for check in content["checks"].values()))
+    return int(not all(check["ok"] for check in exact.values()))
 
 
 if __name__ == "__main__":
