@@ -170,7 +170,7 @@ def our_views(place: Workplace, level: str, instantiations: int) -> list[Tensor]
     settings = recipe.settings.model_copy(update={"instantiations": instantiations})
     recipe, job = recipe.model_copy(update={"settings": settings}), place.job(MEASUREMENT)
     encoder = networks.placed(networks.load(place.job(STUDENT).input(TEACHER))[0], recipe.settings.precision, job)
-    (noisy,) = recipe.levels
+    noisy = next(each for each in recipe.levels if each.name == "gn30")
     shown = noisy if level == "gn30" else noisy.model_copy(update={"distortion": []})
     return [view.cpu() for view in accuracy.Tests(recipe, job).embedded(shown, encoder)[1]]
 

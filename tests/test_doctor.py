@@ -13,7 +13,8 @@ from contrastive_inversion.base import gpus, machine
 from contrastive_inversion.base.errors import UserError
 from contrastive_inversion.data import readers
 from contrastive_inversion.ledger import plan
-from contrastive_inversion.run import cli, doctor
+from contrastive_inversion.run import cli, costs, doctor
+from ledgers import study_but
 from test_workflow import run
 
 
@@ -80,6 +81,22 @@ def test_a_cluster_s_jobs_have_its_disk_but_not_the_login_node_s_memory(tmp_path
     product, study = "encoders/resnet100", papers.study("paper")
     found = doctor.problems({product: plan.recipe_of(product, study)}, study, tmp_path, here)
     assert [problem.partition(":")[0] for problem in found] == said
+
+
+@pytest.mark.parametrize(("ram", "store", "said"), [(64, "pixels", True), (96, "pixels", False), (64, "jpeg", False)])
+def test_a_store_that_ram_cannot_keep_is_told_and_stops_nothing(ram, store, said, tmp_path, monkeypatch):
+    export(store=store)
+    monkeypatch.setattr(machine, "ram_gb", lambda: ram)
+    monkeypatch.setattr(gpus, "installed", lambda: [])
+    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda folder: SimpleNamespace(free=1e15))
+    study = study_but("paper")  # of its own, for what a store takes is worked out once for a study
+    here = costs.machine_of(study, tmp_path)
+    found = doctor.of_machine(doctor.wanted(["images/imagenet100b", "images/cifar10"], study, here), tmp_path)
+    assert all(check.ok for check in found)
+    assert [check.text for check in found if check.text.startswith("store")] == said * [
+        "store: images/imagenet100b has 82 GB and this machine's RAM 64 GB, which cannot keep it at hand: every epoch "
+        "reads the disk; where the disk is slow set store: jpeg in config.yaml, or use a machine of more RAM"
+    ]
 
 
 def test_a_data_set_that_is_not_as_published_is_told(imagenet):

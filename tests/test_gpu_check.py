@@ -9,10 +9,20 @@ from pathlib import Path
 import pytest
 import torch
 
+from contrastive_inversion import papers
+from contrastive_inversion.base import files
+from contrastive_inversion.base.rates import Rehearsed
+from contrastive_inversion.learn.checkpoints import Checkpoint
+from contrastive_inversion.learn.settings import Network
 from contrastive_inversion.run import rehearsal
 from ledgers import study_but
 
 BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
+
+
+SMALL = {"architecture": "convnet", "model": "embedding-128/48", "mean": [0.5, 0.4, 0.3], "std": [0.2, 0.3, 0.25]}
+NETWORK = Network.model_validate(SMALL)
+DISTILL = papers.study("paper").settings.distill.but(batch=8, loss="st")
 
 
 @pytest.fixture(scope="module")
@@ -28,10 +38,39 @@ def test_a_cpu_computes_what_it_computes(check, name):
     assert found["ok"] and found["found"] == 0
 
 
-def test_embeddings_and_a_training_that_is_taken_up_are_exact(check):
-    assert check.embeddings(check.SMALL, "cpu")["found"] == 0
-    assert check.resumption(check.SMALL, "cpu") == {"ok": True, "found": 0, "allowed": 0}
+def test_embeddings_and_a_training_that_is_taken_up_are_exact(check, monkeypatch):
+    assert check.embeddings(NETWORK, "cpu")["found"] == 0
     assert check.slot([])["ok"]
+    begun = []
+
+    def fit(model, parameters, batch_of, loss_of, data, recipe, job, right=check.fit):
+        begun.append((job.threads, recipe.settings.precision, len(data), (job.state / "checkpoint.pt").exists()))
+        return right(model, parameters, batch_of, loss_of, data, recipe, job)
+
+    monkeypatch.setattr(check, "fit", fit)
+    assert check.resumption(NETWORK, DISTILL, "cpu") == {"ok": True, "found": 0, "allowed": 0}
+    # two steps an epoch, of what the study says, fed by a lane; the last one goes on from a checkpoint
+    assert begun == [(4, "fp16", 16, False), (4, "fp16", 16, False), (4, "fp16", 16, True)]
+
+
+def test_a_training_that_forgets_its_optimiser_is_seen(check, monkeypatch):
+    def forgetful(self, right=Checkpoint.resumed):
+        self.parts = {"model": self.parts["model"]}
+        return right(self)
+
+    monkeypatch.setattr(Checkpoint, "resumed", forgetful)
+    found = check.resumption(NETWORK, DISTILL, "cpu")
+    assert not found["ok"] and found["found"] > 0
+
+
+def test_the_study_s_own_student_is_checked(check, monkeypatch):
+    study, asked = papers.study("authors"), []
+    every = ["slot", "masks", "normals", "blurs", "embeddings", "loss_values", "compiled", "resumption"]
+    for name in every:
+        monkeypatch.setattr(check, name, lambda *given: asked.append(given) or {"ok": True, "found": 0, "allowed": 0})
+    assert len(check.checks(study, "cpu", [])) == len(every)
+    network, settings, _ = asked[-1]
+    assert network.input == "fp16" and settings.precision == "fp32" and settings.shards == 4
 
 
 def test_a_fault_is_seen(check, monkeypatch):
@@ -54,7 +93,17 @@ def test_a_fault_is_seen(check, monkeypatch):
         model.trunk[0].weight.data.add_(len(calls))
 
     monkeypatch.setattr(check, "fit", drifting)
-    assert not check.resumption(check.SMALL, "cpu")["ok"]
+    assert not check.resumption(NETWORK, DISTILL, "cpu")["ok"]
+
+
+def test_a_check_that_cannot_be_made_is_not_passed_and_what_cannot_be_compiled_has_no_other_numbers(check, monkeypatch):
+    def failing(*arguments, **how):
+        raise RuntimeError("no kernel image\nfor this card")
+
+    said = "failed (RuntimeError: no kernel image)"
+    assert check.attempted(failing) == {"ok": False, "found": said, "allowed": 0}
+    monkeypatch.setattr(check.torch.nn.Module, "compile", failing)
+    assert check.compiled(NETWORK, "cpu") == {"ok": True, "found": said, "allowed": 1e-3}
 
 
 def test_a_machine_without_a_gpu_is_told_so_in_a_sentence_and_at_once():
@@ -65,14 +114,100 @@ def test_a_machine_without_a_gpu_is_told_so_in_a_sentence_and_at_once():
     assert ended.stderr == "Error: there is no GPU to check: nvidia-smi lists none\n"
 
 
+# --- speeds -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def timed(check, monkeypatch):
+    """What gpu_speeds finds on a CPU, of a study with small networks."""
+    speeds = check.gpu_speeds
+    sizes = {"image_size": 48, "networks": {"student": SMALL, "baseline": SMALL}}
+    study = study_but("paper", **sizes, distill={"batch": 4}, finetune={"batch": 4})
+    for name, value in {"BATCH": 2, "WARM": 1, "COUNTED": 1}.items():
+        monkeypatch.setattr(speeds, name, value)
+    return lambda until=float("inf"): speeds.speeds(study, "cpu", until)
+
+
+def test_what_cannot_be_compiled_is_told_in_words_and_all_else_is_timed(check, timed, monkeypatch):
+    def failing(*arguments, **how):
+        raise RuntimeError("no compiler\nin this image")
+
+    monkeypatch.setattr(torch.nn.Module, "compile", failing)
+    monkeypatch.setattr(torch, "compile", failing)
+    found, said = timed(), "failed (RuntimeError: no compiler)"
+    steps = {way: {each[way] for what, each in found.items() if "step" in what} for way in ("eager", "contiguous")}
+    assert all(isinstance(each, float) and each > 0 for times in steps.values() for each in times)
+    assert found.keys() == {"noise", "mask", "blur", "student's step", "baseline's step"}
+    assert {each["compiled"] for each in found.values()} == {said}
+    assert all(found[name]["eager"] > 0 for name in check.gpu_speeds.DRAWN)
+
+
+def test_what_comes_too_late_is_not_begun(timed):
+    found = timed(until=0)
+    assert {took for each in found.values() for took in each.values()} == {"left out, as the time was over"}
+
+
+def test_the_ways_of_a_step_are_what_they_are_called(check, monkeypatch):
+    study, laid = study_but("paper", image_size=48, networks={"student": SMALL}, distill={"batch": 4}), {}
+    compiled = []
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda self: compiled.append(self))
+    for way in ("eager", "contiguous", "compiled"):
+
+        def keep(module, given, output, way=way):
+            laid[way] = [each.is_contiguous(memory_format=torch.channels_last) for each in (given[0], module.weight)]
+
+        def build(network, keep=keep, right=check.networks.build):
+            encoder = right(network)
+            encoder.trunk[0].register_forward_hook(keep)
+            return encoder
+
+        with monkeypatch.context() as patch:
+            patch.setattr(check.networks, "build", build)
+            check.gpu_speeds.training_step("encoders/student-gn30", study, "cpu", way)()
+    assert laid == {"eager": [True, True], "contiguous": [False, False], "compiled": [True, True]}
+    assert len(compiled) == 1
+
+
+def test_a_report_says_of_each_speed_whether_it_is_reached(check, capsys):
+    ratios = {"distillation step": {"ratio": 5.1}, "evaluation": {"ratio": 14.9}, "feed": {"share": 0.95}}
+    times = {"noise": {"eager": 1.9, "compiled": "failed (E)"}, "mask": {"eager": 2.1}, "blur": {"eager": 0.2}}
+    found = check.wanted(ratios, times)
+    assert [each["reached"] for each in found.values()] == [True, False, True, True, False, False, True]
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "distillation step: 5.1, at least 5 wanted: reached"
+    assert lines[1] == "evaluation: 14.9, at least 15 wanted: not reached"
+    assert lines[4] == "noise of a batch, compiled, ms: failed (E), at most 2 wanted: not reached"
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_the_exit_status_is_that_of_exactness_whatever_the_speed(check, exact, tmp_path, monkeypatch):
+    slow = {"distillation step": {"ratio": 0.1}, "evaluation": {"ratio": 0.1}, "feed": {"share": 0.1}}
+    stand_ins = {
+        check.gpus: {"installed": lambda: ["a card"], "acquire": lambda count: ["0"]},
+        check.rehearsal: {"rehearse": lambda *given: Rehearsed(device="A Card", kinds={})},
+        check.torch.cuda: {"get_device_name": lambda number: "A Card"},
+        check.gpu_speeds: {"speeds": lambda *given: dict.fromkeys(check.gpu_speeds.DRAWN, {"eager": 99.0})},
+        check: {
+            "checks": lambda *given: {"masks": {"ok": exact}, "blur": {"ok": True}},
+            "beside_the_authors": lambda *given: slow,
+        },
+    }
+    for place, names in stand_ins.items():
+        for name, value in names.items():
+            monkeypatch.setattr(place, name, value)
+    monkeypatch.setattr(sys, "argv", ["gpu_check.py"])
+    assert check.main(tmp_path) == (0 if exact else 1)
+    report = files.read_json(tmp_path / "a-card.json")
+    assert not any(each["reached"] for each in report["wanted"].values()) and report["checks"]["masks"]["ok"] == exact
+
+
 # --- beside the authors' way ------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
 def place(check, tmp_path_factory):
     """The paper's study with a small network, rehearsed on a few pictures."""
-    small = {"architecture": "convnet", "model": "embedding-128/48", "mean": [0.5, 0.4, 0.3], "std": [0.2, 0.3, 0.25]}
-    study = rehearsal.lowered(study_but("paper", image_size=48, networks={"student": small}), on_gpu=False)
+    study = rehearsal.lowered(study_but("paper", image_size=48, networks={"student": SMALL}), on_gpu=False)
     return check.authors_way.furnished(study, tmp_path_factory.mktemp("authors"), "cpu", threads=1)
 
 

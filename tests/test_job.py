@@ -172,7 +172,8 @@ def test_progress_says_how_far_a_job_is_and_how_long_it_takes(tmp_path, clock):
     progress.advance(1, 5, 0.25)
     expected = {
         "product": "encoders/a", "state": "running", "epoch": 2, "epochs": 3, "loss": 0.25, "images_per_second": 10.0,
-        "updated": 1000.5, "pid": os.getpid(), "seconds": 0.5, "eta_seconds": 2,
+        "updated": 1000.5, "pid": os.getpid(), "seconds": 0.5, "eta_seconds": 2, "first_seconds": 0.5,
+        "first_share": 0.25,
     }  # fmt: skip
     assert json.loads(file.read_text()) == expected
     assert progress.bar.n == 15 and progress.bar.postfix == "epoch 2/3, loss 0.2500"

@@ -17,9 +17,9 @@ from contrastive_inversion.base.rates import Measured, Rehearsed
 from contrastive_inversion.data import characters
 from contrastive_inversion.data.settings import DATA_SET
 from contrastive_inversion.data.work import count
-from contrastive_inversion.learn import networks, penalties
+from contrastive_inversion.learn import networks, outputs, penalties
 from contrastive_inversion.learn.settings import Network
-from contrastive_inversion.learn.work import LIVE
+from contrastive_inversion.learn.work import LIVE, embedding
 from contrastive_inversion.ledger import plan
 from contrastive_inversion.ledger.study import changed, differences
 from contrastive_inversion.papers.contrastive_robustness import work
@@ -120,6 +120,17 @@ def test_a_student_takes_its_epochs_times_its_images_times_its_forward_passes(ta
     assert work.state_gb == pytest.approx(3 * 4 * 56.3e6 / 1e9, rel=0.01)
 
 
+def test_a_training_takes_the_time_of_its_checkpoints():
+    """Which a rehearsal of few steps an epoch spends the most of its time on."""
+    product, seconds = "encoders/student-gb37", rates.published().host.of["save"]
+    work = costs.work_of(product, papers.study("paper"))
+    assert work.host == {"save": pytest.approx(work.saves * work.state_gb)} and work.saves == 25
+    saves = work.saves * work.state_gb * seconds
+    assert costs.cost(product, papers.study("paper"), H100).busy_seconds == pytest.approx(
+        saves + costs.on_device(work.device, H100.speeds)
+    )
+
+
 def test_a_student_holds_the_targets_that_are_kept():
     product = "encoders/student-gb37"
     kept, computed = (
@@ -154,6 +165,33 @@ def test_costs_follow_settings_and_not_the_study_s_name(study_of):
     assert ratio == pytest.approx(5)
     other = study_of("networks: {student: {model: RN50}}", "other", "paper")
     assert costs.cost(product, other, H100).seconds > 0  # taken for the largest network that is known
+
+
+def test_embeddings_that_heads_are_fitted_on_lie_on_the_device_twice_while_they_are_joined():
+    """As `outputs.over` holds them, its batches and then all of them: 1.04 GB each of ResNet-101's."""
+    study = papers.study("paper")
+    whole = costs.work_of("heads/resnet/imagenet100", study)
+    assert whole.gpu_gb - frozen_gb("baseline", study, 250) == pytest.approx(2 * 126_689 * 2048 * 4 / 1e9)
+    assert whole.ram_gb < 1  # and nowhere else
+    seen = []
+
+    class Peak(TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            out = func(*args, **(kwargs or {}))
+            if func is torch.ops.aten.cat.default:
+                seen.append((sum(each.nbytes for each in args[0]), out.nbytes))
+            return out
+
+    with Peak():
+        outputs.over([torch.empty(250, 3, 8, 8, device="meta")] * 3, torch.nn.Flatten(), "meta")
+    assert seen == [(3 * 250 * 192 * 4,) * 2]
+    report = costs.work_of("heads/contrastive/cifar10", papers.study("simclr"))
+    assert report.gpu_gb > 2 * 50_000 * 512 * 4 / 1e9 and report.ram_gb < 1
+
+
+def frozen_gb(name, study, batch):
+    """What a study's network takes of a GPU that only embeds, by the plan."""
+    return embedding(getattr(study.settings.networks, name), study.settings.image_size, 1, {}, batch).gpu_gb
 
 
 @pytest.mark.parametrize("name", MEASURED)
@@ -284,6 +322,90 @@ def test_a_rehearsal_has_every_kind_of_job(name, on_gpu):
         assert recipes["encoders/student-gn30"].settings.batch == study.settings.distill.batch  # at its real shape
 
 
+@pytest.mark.parametrize("name", ["paper", "simclr"])
+def test_a_rehearsal_makes_first_what_a_job_waits_for_and_one_whole_chain_before_another(name):
+    study = rehearsal.lowered(papers.study(name), on_gpu=True)
+    order = rehearsal.in_order(study)
+    for place, product in enumerate(order):
+        assert {*plan.recipe_of(product, study).waits_for} <= {*order[:place]}, product
+    kinds = [study.paper.kind_of(plan.recipe_of(product, study)) for product in order]
+    trainings = [place for place, kind in enumerate(kinds) if study.paper.jobs[kind].trains]
+    assert {"measure", "attack"} & {*kinds[trainings[0] : trainings[1]]}
+    if name == "paper":  # a student that finds no kept targets computes them, which its plan does not have
+        assert order.index("targets/seed1234") < order.index("encoders/student-gn30")
+
+
+@pytest.fixture
+def one_job(tmp_path, monkeypatch):
+    """What a rehearsal makes of a training on a card that took 30 s in two epochs of 16 steps, 3 s the first step."""
+    study = rehearsal.lowered(papers.study("paper"), on_gpu=True)
+
+    def trial(cards, **record):
+        stage = rehearsal.Stage(tmp_path, cards, time.monotonic() + 60)
+        job = Job("encoders/resnet100", tmp_path / study.name, "")
+
+        def command(*arguments):
+            note = {"seconds": 30, "first_seconds": 3, "first_share": 1 / 32} | record.pop("note", {})
+            files.write_json(job.state / "progress.json", note)
+            files.write_json(job.path, {"gpu_gb": 40.0} | record)
+            return 5.0
+
+        monkeypatch.setattr(rehearsal, "command", command)
+        monkeypatch.setattr(files, "record_in", files.read_json)
+        (found,) = rehearsal.made(job.product, study, stage)
+        return found, costs.cost(job.product, study, costs.Machine(stage.card, {}))
+
+    return trial
+
+
+def test_a_gpu_s_clock_starts_after_the_first_step_which_loads_its_kernels(one_job):
+    found, planned = one_job([card(80)])
+    assert found.seconds == 27 and found.planned == pytest.approx(31 / 32 * planned.busy_seconds)
+    found, planned = one_job([card(80)], note={"first_share": 1, "first_seconds": 29})  # there is no other part
+    assert found.seconds == 30 and found.planned == planned.busy_seconds
+    found, planned = one_job([])
+    assert found.seconds == 30 and found.planned == planned.busy_seconds
+
+
+def test_what_cuda_keeps_for_itself_does_not_vanish_after_a_rehearsal(one_job):
+    """Of a job that reserves what the plan says it should the plan's memory stays, and never beyond the card's."""
+    product, study = "encoders/resnet100", rehearsal.lowered(papers.study("paper"), on_gpu=True)
+    reserved = costs.work_of(product, study).gpu_gb
+    assert one_job([card(80)], gpu_gb=reserved)[0].gpu == pytest.approx(1)
+    found, planned = one_job([card(32)], gpu_gb=33.9)
+    assert found.gpu * planned.gpu_gb == pytest.approx(32 * 2**30 / 1e9)
+
+
+def test_a_job_of_moments_says_nothing_of_a_kind_s_time():
+    moments, long = (rehearsal.Trial("measure", *each) for each in ((2.0, 0.01, 3.0), (8.0, 4.0)))
+    (found,) = rehearsal.by_kind([moments, long], papers.study("paper")).values()
+    assert found.ratio == 2 and found.ram == 3 and found.work == "1 job, 8.0 s"
+    assert rehearsal.by_kind([moments] * 100, papers.study("paper")) == {}
+
+
+def test_a_kind_that_a_rehearsal_says_nothing_of_is_named_with_the_reason():
+    study = rehearsal.lowered(papers.study("paper"), on_gpu=True)
+    kinds = study.paper.jobs.keys() - {"weights", "distill", "gallery"}
+    trials = [rehearsal.Trial(kind, 5, 5) for kind in kinds] + [rehearsal.Trial("gallery", 1, n) for n in (0.1, 0.25)]
+    assert list(rehearsal.unmeasured(trials, study)) == [
+        "gallery: not measured, as the plan has 0.25 s for the longest that was run, and less than 0.5 s tells "
+        "nothing; what is known of it stays",
+        "weights: not measured, as random weights stand in for published ones; what is known of it stays",
+        "distill: not measured, as the time was over; what is known of it stays",
+    ]
+
+
+def test_a_gpu_rehearses_a_whole_block_of_deep_decoders_for_long_enough():
+    """As many as it fits at once, the plan's memory among what that measures."""
+    study = papers.study("paper")
+    small, product = rehearsal.lowered(study, on_gpu=True), "inpainted/imagenet100/rm50/0"
+    real, rehearsed = (plan.recipe_of(product, each) for each in (study, small))
+    assert rehearsed.settings.images / rehearsed.blocks == real.settings.images / real.blocks == 100
+    assert rehearsed.settings.steps >= 10
+    for card in ("NVIDIA H100", "NVIDIA H200"):
+        assert costs.cost(product, small, costs.Machine(card, {})).busy_seconds > 3 * rehearsal.WORTH
+
+
 def test_a_rehearsal_measures_and_the_plan_reads_it(study_of, tmp_path, monkeypatch):
     also = "tables: []\nfigures: []\nalso: ['resnet100 | own | imagenet100 | clean | top1']\n"
     study = study_of(also + "resnet100: {epochs: 1, batch: 50}", parent="smoke")
@@ -336,8 +458,10 @@ def test_a_job_that_is_not_done_in_time_is_ended_and_said_not_to_be_measured(stu
     monkeypatch.setattr(rehearsal, "lowered", lambda study, on_gpu: study)
     assert rehearsal.rehearse(study, tmp_path / "results", minutes=0.02).kinds == {}
     assert time.monotonic() - began < 50
-    said = "images/imagenet100 and what follows are not measured, as 0.02 minutes are over; their rates stay"
-    assert capsys.readouterr().out.splitlines()[-1] == said
+    late, *kinds = capsys.readouterr().out.splitlines()[1:]
+    assert late == "images/imagenet100 and what follows are not measured, as 0.02 minutes are over"
+    why = "not measured, as the time was over; what is known of it stays"
+    assert kinds == [f"{kind}: {why}" for kind in ("images", "supervised", "measure")]
     assert [path.name for path in (tmp_path / "results").iterdir()] == [rates.REHEARSED]
 
 

@@ -104,7 +104,8 @@ def is_locked(folder: Path) -> bool:
 class Progress:
     """A progress bar in the log, and `progress.json` in the job's folder.
 
-    epochs x images is the work to do; an `epoch` may also be a level or an instantiation.
+    epochs x images is the work to do; an `epoch` may also be a level or an instantiation. The file says how long the
+    first part took, which alone loads a GPU's kernels, and what share of the work that was.
     """
 
     def __init__(self, job: Job, epochs: int, images: int, done_epochs: int = 0) -> None:
@@ -112,12 +113,15 @@ class Progress:
         self.total = epochs * images
         self.done = self.at_start = done_epochs * images
         self.started, self.reported = time.time(), 0.0
+        self.first_seconds = self.first_share = 0.0
         self.bar = tqdm(
             total=self.total, initial=self.done, unit="image", desc=job.product, mininterval=5, smoothing=0.1
         )
 
     def advance(self, epoch: int, images: int, loss: float | None = None) -> None:
         """Count some images of an epoch (from 0) as done, and report now and then."""
+        if self.done == self.at_start:
+            self.first_seconds, self.first_share = time.time() - self.started, images / (self.total - self.at_start)
         self.done += images
         self.bar.update(images)
         if time.time() - self.reported > SECONDS_BETWEEN_REPORTS:
@@ -132,6 +136,7 @@ class Progress:
             "product": self.job.product, "state": condition, "epoch": epoch, "epochs": self.epochs, "loss": loss,
             "images_per_second": round(rate, 1), "updated": self.reported, "pid": os.getpid(),
             "seconds": round(self.reported - self.started, 3),
+            "first_seconds": round(self.first_seconds, 3), "first_share": self.first_share,
             "eta_seconds": round((self.total - self.done) / max(rate, 1e-6)),
         }  # fmt: skip
         files.write_text(self.job.state / "progress.json", json.dumps(content))

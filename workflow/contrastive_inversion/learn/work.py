@@ -44,15 +44,17 @@ def training(
     kept_mb = one.recomputed_mb if recompute and one.recomputed_mb else one.kept_mb
     image_gb = KEPT_BESIDES * share * views * kept * kept_mb / 1e3
     flops = seen * ((backward + recompute) * views + extra) * one.gflop / 1e3  # TFLOP
+    state_gb = 0.75 * BYTES_OF_TRAINED_WEIGHT * one.weights / GB
     return Work(
         device={f"train_{kind}": flops, **distorted(views * seen, size)},
         feed=feed,
+        host={"save": settings.epochs * state_gb},  # the device waits for it
         gpu_gb=BYTES_OF_TRAINED_WEIGHT * one.weights / GB + settings.batch * image_gb,
         image_gb=image_gb,
         batch=settings.batch,
         ram_gb=RAM_OF_TORCH + 2 * BYTES_OF_TRAINED_WEIGHT * one.weights / GB,
         kept_gb=4 * one.weights / GB,
-        state_gb=0.75 * BYTES_OF_TRAINED_WEIGHT * one.weights / GB,
+        state_gb=state_gb,
         saves=settings.epochs,
     )
 
@@ -72,6 +74,11 @@ def embedding(
         ram_gb=RAM_OF_TORCH + 8 * one.weights / GB,
         kept_gb=1e-4,
     )
+
+
+def embeddings_gb(images: float, dim: int) -> float:
+    """What the embeddings of images that heads are fitted on take of the device: twice, while batches are joined."""
+    return 2 * 4 * images * dim / GB
 
 
 def linear_heads(steps: float, batch: int, dim: int, classes: int) -> Amounts:

@@ -24,6 +24,7 @@ from contrastive_inversion.base.work import GB
 from contrastive_inversion.data import readers
 from contrastive_inversion.data.entries import Entry
 from contrastive_inversion.data.settings import Archive, DataSet, ImageNetC, Images
+from contrastive_inversion.data.work import is_packed
 from contrastive_inversion.learn.settings import Weights
 from contrastive_inversion.ledger import plan
 from contrastive_inversion.ledger.paper import JobKind
@@ -204,6 +205,26 @@ def ram(jobs: Wanted) -> str:
     return memory(jobs, "ram_gb", machine.ram_gb(), "RAM: {} takes about {}, and this machine has {}")
 
 
+def uncached(jobs: Wanted) -> list[Check]:
+    """A line where the largest store of pixels is no smaller than the RAM: every epoch then waits for the disk.
+
+    It is no fault, so the line holds; the plan's times have no such wait.
+    """
+    stores = {product: cost.kept_gb for product, cost in jobs.costs.items() if is_of_pixels(product, jobs.study)}
+    product, there = max(stores, key=lambda each: stores[each], default=""), machine.ram_gb()
+    if stores.get(product, 0) < there:
+        return []
+    told = f"{product} has {size(stores[product])} and this machine's RAM {size(there)}, which cannot keep it at hand"
+    remedy = "where the disk is slow set store: jpeg in config.yaml, or use a machine of more RAM"
+    return [Check(True, f"store: {told}: every epoch reads the disk; {remedy}")]
+
+
+def is_of_pixels(product: str, study: Study[Any]) -> bool:
+    """Whether a product is a store of decoded image files."""
+    recipe = plan.recipe_of(product, study)
+    return isinstance(recipe, Images) and is_packed(recipe.settings)
+
+
 def gpu_memory(jobs: Wanted, card: gpus.Card) -> str:
     """Look whether every job fits into a GPU's memory. Raises UserError with the remedy for one that does not."""
     refusal = f"GPU: {{}} takes about {{}} of memory, and {card.name} has {{}}"
@@ -248,7 +269,7 @@ def of_machine(jobs: Wanted, results: Path) -> list[Check]:
     """Checks of disk, RAM and each GPU's memory: all that can be looked at without torch."""
     if not jobs.costs:
         return [Check(True, "disk and memory: none needed")]
-    checks = [checked("disk", disk, jobs, results), checked("RAM", ram, jobs)]
+    checks = [checked("disk", disk, jobs, results), checked("RAM", ram, jobs), *uncached(jobs)]
     if any(cost.gpu_gb for cost in jobs.costs.values()):
         checks += [checked(f"GPU {card.number}, {card.name}", gpu_memory, jobs, card) for card in gpus.visible()]
     return checks

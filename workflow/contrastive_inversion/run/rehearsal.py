@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from graphlib import TopologicalSorter
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from contrastive_inversion.base.canonical import digest
 from contrastive_inversion.base.errors import UserError
 from contrastive_inversion.base.job import Job
 from contrastive_inversion.base.rates import Measured, Rehearsed
+from contrastive_inversion.base.work import GB
 from contrastive_inversion.data.entries import Entry
 from contrastive_inversion.data.settings import Images, Photos
 from contrastive_inversion.data.work import store
@@ -35,12 +36,13 @@ from contrastive_inversion.ledger.study import Study, changed
 from contrastive_inversion.run import costs, jobs
 
 MINUTES = 10  # in all; a job that is not done by then is ended
-LARGE, SMALL = (2048, 8, None), (16, 1, 8)  # images, epochs and batch (None: its own), on a GPU and on a CPU
+# images, epochs and batch (None: its own), on a GPU and on a CPU; few epochs, for each ends with a checkpoint
+LARGE, SMALL = (4096, 2, None), (16, 1, 8)
 SIZE, QUALITY, PICTURES = (500, 375), 94, 8  # of an ImageNet file of 110 kB; that many are different
 CLASSES = 100
 PACKED = 500
 COUNTED = {"train": PACKED, "test": None}
-WORTH = 0.5  # seconds that the plan must say of a kind for its measurement to mean anything
+WORTH = 0.5  # seconds that the plan must say of a job for its measurement to mean anything
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,9 @@ def rehearse(study: Study[Any], results: Path, minutes: float = MINUTES) -> Rehe
             for product in in_order(small):
                 trials += made(product, small, stage)
         except Late as late:
-            print(f"{late}, as {minutes:g} minutes are over; their rates stay", flush=True)
+            print(f"{late}, as {minutes:g} minutes are over", flush=True)
+    for line in unmeasured(trials, small):
+        print(line, flush=True)
     content = Rehearsed(device=stage.card, kinds=earlier(results, stage.card) | by_kind(trials, study))
     files.write_json(results / rates.REHEARSED, content.model_dump())
     return content
@@ -117,9 +121,21 @@ def lowered(study: Study[Any], on_gpu: bool) -> Study[Any]:
 
 
 def in_order(study: Study[Any]) -> list[str]:
-    """The study's products, each after those that it is made from."""
-    recipes = plan.with_inputs(plan.behind_targets([], study), study)
-    return list(TopologicalSorter({product: list(recipe.inputs) for product, recipe in recipes.items()}).static_order())
+    """The study's products, each after those that it waits for, one chain of jobs after the other.
+
+    So that all kinds of the first chain, a training and its measurement among them, are done before a second one.
+    """
+    wanted = plan.behind_targets([], study)
+    recipes, ordered = plan.with_inputs(wanted, study), dict[str, None]()
+
+    def add(product: str) -> None:
+        for needed in recipes[product].waits_for:
+            add(needed)
+        ordered.setdefault(product)
+
+    for product in wanted:
+        add(product)
+    return list(ordered)
 
 
 def made(product: str, study: Study[Any], stage: Stage) -> Iterator[Trial]:
@@ -135,10 +151,32 @@ def made(product: str, study: Study[Any], stage: Stage) -> Iterator[Trial]:
         return
     planned = costs.cost(product, study, costs.Machine(stage.card, {}))
     ram_gb = command(product, study, stage)
-    record, note = files.record_in(job.path), job.state / "progress.json"
-    seconds = files.read_json(note)["seconds"] if note.exists() else record["seconds"]
-    gpu = record["gpu_gb"] / planned.gpu_gb if planned.gpu_gb else 1.0
-    yield Trial(planned.kind, seconds, planned.busy_seconds, ram_gb / planned.ram_gb, gpu)
+    record, (seconds, share) = files.record_in(job.path), clocked(job, bool(planned.gpu_gb))
+    gpu = taken_gb(record["gpu_gb"], stage) / planned.gpu_gb if planned.gpu_gb else 1.0
+    yield Trial(planned.kind, seconds, share * planned.busy_seconds, ram_gb / planned.ram_gb, gpu)
+
+
+def taken_gb(reserved_gb: float, stage: Stage) -> float:
+    """The GB of its card that a job took: torch knows what it reserved, the plan also has what CUDA keeps for itself.
+
+    A job that was done had no more than there is.
+    """
+    return min(reserved_gb + costs.CUDA_GB, stage.cards[0].gib * 2**30 / GB)
+
+
+def clocked(job: Job, on_gpu: bool) -> tuple[float, float]:
+    """The seconds that a job worked, and of which share of its work they are.
+
+    On a GPU the first part, a step of a training, does not count, where it is not all: it loads libraries and kernels,
+    which takes seconds, and a job of real length does so once too.
+    """
+    note = job.state / "progress.json"
+    if not note.exists():
+        return files.record_in(job.path)["seconds"], 1.0
+    said = files.read_json(note)
+    if on_gpu and said["first_share"] < 1:
+        return said["seconds"] - said["first_seconds"], 1 - said["first_share"]
+    return said["seconds"], 1.0
 
 
 def command(product: str, study: Study[Any], stage: Stage) -> float:
@@ -237,16 +275,35 @@ def by_kind(trials: list[Trial], study: Study[Any]) -> dict[str, Measured]:
     kinds: dict[str, list[Trial]] = {}
     for each in trials:
         kinds.setdefault(each.kind, []).append(each)
-    known = {kind: each for kind, each in kinds.items() if sum(trial.planned for trial in each) > WORTH}
+    known = {kind: each for kind, each in kinds.items() if any(trial.planned > WORTH for trial in each)}
     return {f"{study.paper.name}/{kind}": together(each) for kind, each in known.items()}
 
 
+def unmeasured(trials: list[Trial], study: Study[Any]) -> Iterator[str]:
+    """A line for each kind of job that a rehearsal of the lowered study says nothing of, and why."""
+    measured = by_kind(trials, study)
+    planned = {each.kind: each.planned for each in sorted(trials, key=attrgetter("planned"))}  # the longest of each
+    for kind in dict.fromkeys(study.paper.kind_of(plan.recipe_of(product, study)) for product in in_order(study)):
+        if f"{study.paper.name}/{kind}" not in measured:
+            yield f"{kind}: not measured, {why_not(kind, planned, study)}; what is known of it stays"
+
+
+def why_not(kind: str, planned: dict[str, float], study: Study[Any]) -> str:
+    """Why a kind of job is not measured, in words; planned: the seconds that the plan says of those that were tried."""
+    if issubclass(study.paper.jobs[kind].recipe, Weights):
+        return "as random weights stand in for published ones"
+    if kind not in planned:
+        return "as the time was over"
+    return f"as the plan has {planned[kind]:.2g} s for the longest that was run, and less than {WORTH} s tells nothing"
+
+
 def together(trials: list[Trial]) -> Measured:
-    """What the jobs of one kind say together."""
-    seconds = sum(each.seconds for each in trials)
+    """What the jobs of one kind say together, those of moments of their memory alone."""
+    long = [each for each in trials if each.planned > WORTH]
+    seconds = sum(each.seconds for each in long)
     return Measured(
-        ratio=max(seconds / sum(each.planned for each in trials), 1e-3),
+        ratio=max(seconds / sum(each.planned for each in long), 1e-3),
         ram=max(each.ram for each in trials),
         gpu=max(each.gpu for each in trials),
-        work=f"{len(trials)} job{'s' * (len(trials) > 1)}, {seconds:.1f} s",
+        work=f"{len(long)} job{'s' * (len(long) > 1)}, {seconds:.1f} s",
     )

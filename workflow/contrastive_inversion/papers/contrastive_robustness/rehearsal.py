@@ -10,6 +10,7 @@ ASKED = [
     "finetuned | own | cifar10 | clean | top1",
 ]
 CLASSES = 10
+EPOCHS = 4  # times as many: its networks are small, and so are their checkpoints
 
 
 def changes(study: Study[Any], images: int, epochs: int, batch: int | None) -> dict[str, Any]:
@@ -17,6 +18,7 @@ def changes(study: Study[Any], images: int, epochs: int, batch: int | None) -> d
 
     Characters of CIFAR-10's size stand in for its pictures: they are stored and read alike.
     """
+    epochs *= EPOCHS
     short = {"epochs": epochs} | ({"batch": batch} if batch else {})
     each = max(2, images // CLASSES)
     data = {"source": "glyphs", "classes": [200, 210], "train": each, "test": each, "drawn": 20, "stored": 32}

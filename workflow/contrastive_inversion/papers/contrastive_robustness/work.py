@@ -7,7 +7,15 @@ from math import ceil
 from contrastive_inversion.base.recipe import Recipe
 from contrastive_inversion.base.work import Work, total
 from contrastive_inversion.data.work import reading, split_size
-from contrastive_inversion.learn.work import BACKWARD, FROZEN, embedding, linear_heads, of_network, training
+from contrastive_inversion.learn.work import (
+    BACKWARD,
+    FROZEN,
+    embedding,
+    embeddings_gb,
+    linear_heads,
+    of_network,
+    training,
+)
 from contrastive_inversion.papers.contrastive_robustness.recipes import (
     Classification,
     Distances,
@@ -52,7 +60,7 @@ def finetune(recipe: Finetuning, behind: Behind) -> Work:
 
 
 def heads(recipe: Heads, behind: Behind) -> Work:
-    """Probes: all images embedded once, and the steps of every fit."""
+    """Probes: all images embedded once and held on the device, and the steps of every fit."""
     network, size = behind[recipe.encoder].network, recipe.images.image_size  # type: ignore[attr-defined]
     images, dim, fits = split_size(recipe.train, "train", behind), of_network(network, size).dim, []
     for probe in recipe.probes:
@@ -60,7 +68,7 @@ def heads(recipe: Heads, behind: Behind) -> Work:
         how = part.over(recipe.settings) if part else recipe.settings
         fits.append(linear_heads(how.epochs * ceil(images * probe.fraction / 100 / how.batch), how.batch, dim, CLASSES))
     work = embedding(network, size, images, reading(recipe.train, "test", images, behind), 250)
-    return replace(work, host=total(*fits), ram_gb=work.ram_gb + 8e-9 * images * dim)
+    return replace(work, host=total(*fits), gpu_gb=work.gpu_gb + embeddings_gb(images, dim))
 
 
 def measure(recipe: Distances, behind: Behind) -> Work:

@@ -9,7 +9,16 @@ from contrastive_inversion.base.work import GB, Amounts, Work, total
 from contrastive_inversion.data.work import reading, split_size
 from contrastive_inversion.distort.names import is_deterministic
 from contrastive_inversion.learn.settings import Network, Weights
-from contrastive_inversion.learn.work import BACKWARD, FROZEN, distorted, embedding, linear_heads, of_network, training
+from contrastive_inversion.learn.work import (
+    BACKWARD,
+    FROZEN,
+    distorted,
+    embedding,
+    embeddings_gb,
+    linear_heads,
+    of_network,
+    training,
+)
 from contrastive_inversion.papers.inverse_problems.recipes import (
     Accuracy,
     ClipTraining,
@@ -82,22 +91,25 @@ def network_of(encoder: str, behind: Behind) -> Network:
 
 
 def heads(recipe: Heads, behind: Behind) -> Work:
-    """Probes: the labelled images embedded once an epoch under each distortion, and the steps of every fit."""
+    """Probes: the labelled images embedded once an epoch under each distortion, and the steps of every fit.
+
+    A pass's embeddings lie on the device: of the images with a label for some probe.
+    """
     network, size = network_of(recipe.encoder, behind), recipe.images.image_size
     images, groups, fits = split_size(recipe.train, "train", behind), dict[str, float](), []
+    dim, largest = of_network(network, size).dim, max(probe.fraction for probe in recipe.probes)
     for probe in recipe.probes:
         fit = recipe.settings.fit_of(probe.fraction, on_clean=not probe.distortion)
         labelled = images * probe.fraction / 100
         under = str(probe.distortion)
         groups[under] = max(groups.get(under, 0), labelled * fit.epochs)
-        dim = of_network(network, size).dim
         fits.append(linear_heads(fit.epochs * ceil(labelled / fit.batch), fit.batch, dim, CLASSES))
     views = sum(groups.values())
     work = embedding(
         network, size, views, reading(recipe.train, "train", int(views), behind), 250, recipe.settings.precision
     )
-    features = 4e-9 * images * of_network(network, size).dim
-    return dataclasses.replace(work, host=total(*fits), ram_gb=work.ram_gb + 2 * features, kept_gb=0.001)
+    held = embeddings_gb(images * largest / 100, dim)
+    return dataclasses.replace(work, host=total(*fits), gpu_gb=work.gpu_gb + held, kept_gb=0.001)
 
 
 def images_of(recipe: Restoration, images: int | None, behind: Behind) -> float:
