@@ -11,8 +11,9 @@ from types import SimpleNamespace
 
 import pytest
 
+from contrastive_inversion import papers
 from contrastive_inversion.base.errors import UserError
-from contrastive_inversion.run import slurm
+from contrastive_inversion.run import costs, slurm
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 WITHOUT_PLUGIN = """
@@ -177,7 +178,15 @@ picture_threads: 3
 """
 
 
-def test_under_slurm_a_job_asks_for_the_snakemakes_beside_it_and_for_the_cores_that_pack_its_pictures(tmp_path):
+def test_a_scheduler_binds_a_job_that_packs_image_files_to_the_cores_that_do():
+    """And no other one: a node may have fewer."""
+    for study, product, threads in [
+        ("paper", "images/imagenet100", 4), ("paper", "images/cifar10", 1), ("smoke", "images/imagenet", 1),
+    ]:  # fmt: skip
+        assert costs.cores(product, papers.study(study)) == threads
+
+
+def test_under_slurm_a_job_asks_for_the_snakemakes_beside_it(tmp_path):
     pytest.importorskip("snakemake_executor_plugin_slurm")
     environment = os.environ | refusing(tmp_path, "no")
     (tmp_path / "own.yaml").write_text(STUDY)
@@ -191,4 +200,4 @@ def test_under_slurm_a_job_asks_for_the_snakemakes_beside_it_and_for_the_cores_t
     local = [*command, "--dry-run", "--cores", "1", target]
     found_here = subprocess.run(local, cwd=tmp_path, capture_output=True, text=True)
     memory = int(re.search(r"mem_mb=(\d+)", found_here.stdout)[1])
-    assert f"--mem={memory + 500} --cpus-per-task=3" in found.stderr and memory < 2000
+    assert f"--mem={memory + 500} --cpus-per-task=1" in found.stderr and memory < 2000

@@ -10,6 +10,7 @@ from typing import Any
 from contrastive_inversion.base import rates
 from contrastive_inversion.base.rates import Measured, Speeds
 from contrastive_inversion.base.work import Amounts, Work
+from contrastive_inversion.data.settings import Photos
 from contrastive_inversion.ledger import plan
 from contrastive_inversion.ledger.study import Study
 
@@ -98,7 +99,8 @@ def picture_threads(product: str, study: Study[Any], machine: "Machine | None" =
 
 def cores(product: str, study: Study[Any], machine: "Machine | None" = None) -> int:
     """The cores that a scheduler should bind a product's job to: image files are packed by a thread for each."""
-    return study.settings.picture_threads if product.startswith("images/") else picture_threads(product, study)
+    packs = isinstance(getattr(plan.recipe_of(product, study), "settings", None), Photos)
+    return study.settings.picture_threads if packs else picture_threads(product, study)
 
 
 @functools.cache
