@@ -35,7 +35,8 @@ holds a GPU claims one core, and jobs without one give way to its picture thread
 PRECISION = (
     "Precision is most of the bill: `paper` is {paper} hours of an H100, with baselines in fp32, as the paper's were; "
     "`paper-16bit`, which rounds baselines, probes and measurements, is {sixteen}. How far rounding moves the "
-    "accuracies of the demo's small networks: [benchmarks/README.md](../benchmarks/README.md#what-a-networks-precision-moves)."
+    "accuracies of the demo's small networks: "
+    "[benchmarks/README.md](../benchmarks/README.md#what-a-networks-precision-moves)."
 )
 
 
