@@ -284,6 +284,8 @@ OF_SIMCLR = [
     ("supervised: {part: {lrr: 0.1}}\n", "supervised.part: unknown key 'lrr'; did you mean 'lr'?"),
     ("supervised: {part: {schedule: stairs}}\n", "encoders/supervised-labels"),
     ("probe: {part: {epochs: 0}}\n", "probe.part.epochs: 0 is below 1"),
+    ("probe: {part: {lr: null}}\n", "probe.part.lr: None is not of type number"),
+    ("probe: {part: {schedule: stairs}}\n", "probe.part: schedule: stairs needs `factor`"),
     ("supervised: {batch: 1999}\n", "encoders/supervised: batch: 1999 leaves one of 2000 images"),
     ("supervised: {part: {batch: 19}}\n", "encoders/supervised-labels1: batch: 19 leaves one of 20 images"),
     ("networks: {contrastive: {model: flattened/48}}\n", "networks.contrastive.model: flattened/48 takes no images of 32"),

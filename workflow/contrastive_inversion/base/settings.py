@@ -1,8 +1,9 @@
 """Typed settings: YAML files into pydantic models, and every mistake in them as one line with file and key."""
 
+import contextlib
 import re
 import textwrap
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -68,6 +69,17 @@ class Changes(Settings):
 def refused(text: str, key: str = "") -> PydanticCustomError:
     """What a validator raises for a wrong value; key: the dotted key, where a validator of the whole finds it."""
     return PydanticCustomError("refused", "{text}", {"text": text, "key": key})
+
+
+@contextlib.contextmanager
+def laid_over(key: str) -> Iterator[None]:
+    """Raise what a model refuses within a validator as that one's error: the dotted key, and what is wrong there."""
+    try:
+        yield
+    except ValidationError as error:
+        problem = worst(error)
+        inner = problem.get("ctx", {}).get("key") or ".".join(map(str, problem["loc"]))
+        raise refused(explained(problem), f"{key}.{inner}" if inner else key) from None
 
 
 def ascending(bounds: list[float]) -> list[float]:

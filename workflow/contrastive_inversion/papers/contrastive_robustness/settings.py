@@ -15,6 +15,7 @@ from contrastive_inversion.base.settings import (
     Share,
     Shares,
     Unique,
+    laid_over,
     refused,
 )
 from contrastive_inversion.distort.names import Specification, check_kernels
@@ -225,4 +226,12 @@ class ContrastiveRobustness(PictureSettings):
         """Refuse blurs larger than images."""
         for family in (self.contrastive, self.contrastive.regularised, self.contrastive.unregularised):
             check_kernels(getattr(family, "augmentation", None) or [], self.image_size, "contrastive.augmentation")
+        return self
+
+    @model_validator(mode="after")
+    def whole(self) -> Self:
+        """Refuse what differs on few labels where the probes' settings with it laid over them are none."""
+        with laid_over("probe.part"):
+            if self.probe.part:
+                self.probe.part.over(self.probe)
         return self
