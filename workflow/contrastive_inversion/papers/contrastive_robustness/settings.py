@@ -230,8 +230,11 @@ class ContrastiveRobustness(PictureSettings):
 
     @model_validator(mode="after")
     def whole(self) -> Self:
-        """Refuse what differs on few labels where the probes' settings with it laid over them are none."""
+        """Refuse what differs on few labels, or in an attack, where the settings with it laid over them are none."""
         with laid_over("probe.part"):
             if self.probe.part:
                 self.probe.part.over(self.probe)
+        for name in self.attacks.checks:
+            with laid_over(f"attacks.checks.{name}"):
+                self.attacks.named(name)
         return self
