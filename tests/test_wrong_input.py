@@ -220,6 +220,10 @@ STUDIES = [
     (STUDENT % ("open_clip", "hf-hub:someone/something"), "networks.student: model: open_clip has no 'hf-hub:"),
     (STUDENT % ("torchvision", "resnet102"), "torchvision has no 'resnet102' that serves here; did you mean"),
     (STUDENT % ("torchvision", "vgg16"), "networks.student: model: torchvision has no 'vgg16'"),
+    (STUDENT % ("open_clip", "ViT-B-32"), "networks.student.model: ViT-B-32 takes no images of 48 px"),
+    (STUDENT % ("open_clip", "RN101-quickgelu"), "networks.student.model: RN101-quickgelu takes no images of 48 px"),
+    (STUDENT % ("open_clip", "vit_medium_patch16_gap_256"), "takes no images of 48 px"),
+    (STUDENT % ("open_clip", "PE-Core-B-16"), "networks.student.model: PE-Core-B-16 takes no images of 48 px"),
     ("networks: {student: {mean: [0.5, 0.5]}}\n", "networks.student.mean: "),
     ("networks: {student: {mean: [0.5, 0.5, 127]}}\n", "networks.student.mean.2: 127 is above 1"),
     ("networks: {student: {std: [0.5, 0.5, 0]}}\n", "networks.student.std.2: 0 is not above 0"),
@@ -263,6 +267,7 @@ STUDIES = [
     ]
 ]  # fmt: skip
 OF_PAPER = [
+    ("image_size: 192\nnetworks: {student: {model: RN101-quickgelu}}\n", "RN101-quickgelu takes no images of 192 px"),
     ("teacher: {weights: clap, sha256: 8fa8567b}\n", "teacher.weights: 'clap' is not one of clip, resnet101"),
     ("resnet: {weights: resnet101, sha256: 63fe}\n", "resnet.sha256: "),
     ("resnet: {weights: resnet101, sha256: 63FE2227}\n", "resnet.sha256: "),
