@@ -72,7 +72,9 @@ def test_a_machine_without_a_gpu_is_told_so_in_a_sentence_and_at_once():
 def place(check, tmp_path_factory):
     """The paper's study with a small network, rehearsed on a few pictures."""
     small = {"architecture": "convnet", "model": "embedding-128/48", "mean": [0.5, 0.4, 0.3], "std": [0.2, 0.3, 0.25]}
-    study = rehearsal.lowered(study_but("paper", image_size=48, networks={"student": small}), on_gpu=False)
+    restore = {"deep_decoder": {"upsamplings": 4}}
+    study = study_but("paper", image_size=48, networks={"student": small}, restore=restore)
+    study = rehearsal.lowered(study, on_gpu=False)
     return check.authors_way.furnished(study, tmp_path_factory.mktemp("authors"), "cpu", threads=1)
 
 

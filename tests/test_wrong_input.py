@@ -121,6 +121,8 @@ STUDIES = [
     ("fractions: [0]\n", "fractions.0: 0 is not above 0"),
     ("fractions: [900]\n", "fractions.0: 900 is above 100"),
     ("fractions: [10, 10]\n", "fractions: 10.0 stands there twice"),
+    ("restore: {deep_decoder: {upsamplings: 10}}\n", "restore.deep_decoder.upsamplings: 10 doublings give no images of 48"),
+    ("restore: {deep_decoder: {upsamplings: 5}}\n", "restore.deep_decoder.upsamplings: 5 doublings give no images of 48"),
     # schedules
     ("distill: {schedule: stalled_cosine}\n", "distill: schedule: stalled_cosine needs `period`"),
     ("distill: {schedule: stalled_cosine, period: 0}\n", "distill.period: 0 is not above 0"),
@@ -268,6 +270,8 @@ STUDIES = [
 ]  # fmt: skip
 OF_PAPER = [
     ("image_size: 192\nnetworks: {student: {model: RN101-quickgelu}}\n", "RN101-quickgelu takes no images of 192 px"),
+    ("image_size: 192\nrestore: {deep_decoder: {upsamplings: 7}}\nnetworks: {student: {architecture: torchvision, model: resnet18}}\n",
+     "restore.deep_decoder.upsamplings: 7 doublings give no images of 192 px"),
     ("teacher: {weights: clap, sha256: 8fa8567b}\n", "teacher.weights: 'clap' is not one of clip, resnet101"),
     ("resnet: {weights: resnet101, sha256: 63fe}\n", "resnet.sha256: "),
     ("resnet: {weights: resnet101, sha256: 63FE2227}\n", "resnet.sha256: "),

@@ -17,6 +17,7 @@ from contrastive_inversion.base.settings import (
     Share,
     Unique,
     Unit,
+    refused,
 )
 from contrastive_inversion.distort.names import Blur, Vocabulary, check_kernels, check_name, scaled
 from contrastive_inversion.learn.settings import ByOrigin, Network, PictureSettings, Published, Tag, Training
@@ -233,4 +234,14 @@ class InverseProblems(PictureSettings, Vocabulary):
         for name, other in self.probe_distortions.items():
             for each in (name, other):
                 check_name(each, self, f"probe_distortions.{name}")
+        return self
+
+    @model_validator(mode="after")
+    def restorable(self) -> Self:
+        """Refuse decoders whose images have another size: they double a side, of more than one pixel, so many times."""
+        times = self.restore.deep_decoder.upsamplings
+        side, rest = divmod(self.image_size, 2**times)
+        if rest or side < 2:
+            text = f"{times} doublings give no images of {self.image_size} px, which is image_size"
+            raise refused(text, "restore.deep_decoder.upsamplings")
         return self
