@@ -125,6 +125,8 @@ STUDIES = [
     ("restore: {deep_decoder: {upsamplings: 5}}\n", "restore.deep_decoder.upsamplings: 5 doublings give no images of 48"),
     # schedules
     ("distill: {schedule: stalled_cosine}\n", "distill: schedule: stalled_cosine needs `period`"),
+    ("probe: {full: {schedule: stalled_cosine}}\n", "probe.full: schedule: stalled_cosine needs `period`"),
+    ("probe: {subset: {schedule: stalled_cosine}}\n", "probe.subset: schedule: stalled_cosine needs `period`"),
     ("distill: {schedule: stalled_cosine, period: 0}\n", "distill.period: 0 is not above 0"),
     ("distill: {schedule: stairs, factor: 2}\n", "distill: schedule: stairs needs `every`"),
     ("distill: {schedule: milestones, factor: 0.1}\n", "distill: schedule: milestones needs `milestones`"),

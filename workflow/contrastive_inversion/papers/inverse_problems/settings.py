@@ -98,6 +98,13 @@ class ProbeFit(Settings):
         None, description="of a stalled cosine, in epochs"
     )
 
+    @model_validator(mode="after")
+    def whole(self) -> Self:
+        """Refuse a stalled cosine without its period."""
+        if self.schedule == "stalled_cosine" and self.period is None:
+            raise refused("schedule: stalled_cosine needs `period`")
+        return self
+
 
 class Probes(Settings):
     """How linear probes are fitted."""
