@@ -311,6 +311,8 @@ OF_SIMCLR = [
     ("also: ['contrastive | own | cifar10 | clean | top1']\n", "also: 'contrastive | own"),
     ("also: ['contrastive | probe 100% on rm90 | cifar10 | clean | top1']\n", "also: 'contrastive | probe 100% on rm90"),
     ("also: ['supervised | own | cifar10 | fgsm | top1']\n", "also: 'supervised | own | cifar10 | fgsm"),
+    ("also: ['supervised | own | cifar10 | pgd | top1']\n", "'top1' is measured on clean images, not under 'pgd'"),
+    ("also: ['supervised | own | cifar10 | clean | median']\n", "'median' is measured under an attack, not on 'clean'"),
     ("also: ['supervised | own | cifar10 | pgd | all']\n", "also: 'supervised | own | cifar10 | pgd | all"),
 ]  # fmt: skip
 
