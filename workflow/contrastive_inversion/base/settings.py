@@ -126,9 +126,12 @@ Rate = Annotated[float, Field(gt=0, le=1000)]  # a linear head on unit features 
 Share = Annotated[float, Field(ge=0, le=1), Unit("of 1")]
 Percent = Annotated[float, Field(gt=0, le=100), Unit("%")]
 Count = Annotated[int, Field(ge=1, le=10**9)]
+Samples = Annotated[int, Field(ge=2, le=10**6)]
+Steps = Annotated[int, Field(ge=1, le=10**6)]
+Draws = Annotated[int, Field(ge=1, le=1000)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]  # numpy takes no larger one
 Epochs = Annotated[int, Field(ge=1, le=100_000), Unit("epochs")]
-Length = Annotated[int, Field(ge=1, le=4096), Unit("px")]
+Length = Annotated[int, Field(ge=1, le=100), Unit("px")]
 Pixels = Annotated[int, Field(ge=8, le=4096), Unit("px")]
 Range = Annotated[list[NotNegative], Field(min_length=2, max_length=2), AfterValidator(ascending)]
 Shares = Annotated[list[Share], Field(min_length=2, max_length=2), AfterValidator(ascending)]

@@ -11,9 +11,11 @@ from contrastive_inversion.base.settings import (
     NotNegative,
     Part,
     Positive,
+    Samples,
     Settings,
     Share,
     Shares,
+    Steps,
     Unique,
     laid_over,
     refused,
@@ -21,7 +23,7 @@ from contrastive_inversion.base.settings import (
 from contrastive_inversion.distort.names import Specification, check_kernels
 from contrastive_inversion.learn.settings import Network, PictureSettings, Schedule, Training
 
-Samples = Annotated[int, Field(ge=2)]
+Rounds = Annotated[int, Field(ge=1, le=1000)]  # and as many steps of each
 
 
 class Crops(Settings):
@@ -134,7 +136,7 @@ class Pgd(Settings):
 
     norm: Literal["l2", "linf"] = Field("l2", description="of the distance")
     epsilon: Annotated[float, Field(gt=0, le=55)] = Field(description="largest distance; 55 is the diagonal at 32 px")
-    steps: Count = Field(description="of each image")
+    steps: Steps = Field(description="of each image")
     step: Positive = Field(description="length of a step")
     loss: Literal["ce", "margin"] = Field(description="that is raised: cross-entropy, or the margin of the logits")
     random_start: bool = Field(False, description="begin at a random point at the largest distance")
@@ -160,8 +162,8 @@ class Pgd(Settings):
 class Plb(Settings):
     """The proximal log-barrier attack."""
 
-    outer: Count = Field(description="rounds, each with a weaker barrier")
-    inner: Count = Field(description="steps of a round")
+    outer: Rounds = Field(description="rounds, each with a weaker barrier")
+    inner: Rounds = Field(description="steps of a round")
     step: Positive = Field(description="of the gradient")
     barrier: Positive = Field(description="its weight in the first round")
     decay: Annotated[float, Field(gt=0, le=1)] = Field(description="of that weight from round to round")

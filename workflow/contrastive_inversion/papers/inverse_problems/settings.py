@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 
 from contrastive_inversion.base.settings import (
     Count,
+    Draws,
     Epochs,
     Length,
     NotNegative,
@@ -13,8 +14,10 @@ from contrastive_inversion.base.settings import (
     Percent,
     Positive,
     Rate,
+    Samples,
     Settings,
     Share,
+    Steps,
     Unique,
     Unit,
     refused,
@@ -136,7 +139,9 @@ class Networks(Settings):
 class Evaluate(Settings):
     """How encoders are measured."""
 
-    instantiations: Annotated[int, Field(ge=2)] = Field(description="draws of each distortion that draws anything")
+    instantiations: Annotated[int, Field(ge=2, le=1000)] = Field(
+        description="draws of each distortion that draws anything"
+    )
     split: Literal["test", "validation"] = Field("test", description="that is measured on, where a data set has it")
     batch: Count = Field(description="images at a time; it changes nothing but memory")
     precision: Precision = Field("fp32", description="that a GPU computes embeddings in")
@@ -152,11 +157,9 @@ class NonLocalMeans(Settings):
     patch_size: Length = Field(description="side of the patches that are compared")
     patch_distance: Length = Field(description="how far away patches are looked for")
     h: Positive = Field(description="cut-off distance")
-    images: Annotated[int, Field(ge=2)] | None = Field(
-        None, description="test images that are restored; all where not set"
-    )
+    images: Samples | None = Field(None, description="test images that are restored; all where not set")
     blocks: Blocks = Field(1, exclude=True, description=IN_BLOCKS)
-    instantiations: Count | None = Field(None, description="draws of the noise; 10 where not set")
+    instantiations: Draws | None = Field(None, description="draws of the noise; 10 where not set")
     constants: Literal["student", "baseline"] | None = Field(
         None, exclude=True, description="the network whose normalising constants restored images are tested with"
     )
@@ -172,12 +175,10 @@ class DeepDecoder(Settings):
 
     channels: Annotated[int, Field(ge=1, le=4096)] = Field(description="of each layer")
     upsamplings: Annotated[int, Field(ge=1, le=10)] = Field(description="layers that double the side")
-    steps: Count = Field(description="of each image's fit")
+    steps: Steps = Field(description="of each image's fit")
     lr: Rate = Field(description="of Adam")
     input_noise: NotNegative = Field(description="deviation of the noise on the input, at first")
-    images: Annotated[int, Field(ge=2)] | None = Field(
-        None, description="test images that are restored; all where not set"
-    )
+    images: Samples | None = Field(None, description="test images that are restored; all where not set")
     blocks: Blocks = Field(1, exclude=True, description=IN_BLOCKS)
     precision: Literal["fp32", "tf32"] = Field("fp32", description="of the fits, on a GPU")
     compile: bool = Field(False, description="compile the decoder")
