@@ -22,7 +22,16 @@ from contrastive_inversion.base.settings import (
     Unit,
     refused,
 )
-from contrastive_inversion.data.settings import Archive, Characters, DataSet, Drawn, GeneratedImageNetC
+from contrastive_inversion.data.settings import (
+    Archive,
+    Characters,
+    DataSet,
+    Digits,
+    Drawn,
+    GeneratedImageNetC,
+    Photographs,
+    training_size,
+)
 from contrastive_inversion.ledger.study import StudySettings
 
 Triple = Annotated[list[Share], Field(min_length=3, max_length=3)]
@@ -166,6 +175,14 @@ def origin(content: Any) -> str:
 ByOrigin = Discriminator(origin)
 
 
+def classes_shown(settings: DataSet) -> int | None:
+    """How many classes a data set shows; None where its files or characters with others' labels tell."""
+    if isinstance(settings, Characters) and settings.classes:
+        return len(range(*settings.classes))
+    size = training_size(settings) if isinstance(settings, Archive | Digits | Photographs) else None
+    return size and size[1]
+
+
 class PictureSettings(StudySettings):
     """What every study of pictures says."""
 
@@ -186,8 +203,19 @@ class PictureSettings(StudySettings):
             if side is not None and side < self.image_size:
                 text = f"pictures of {side} px are smaller than image_size, {self.image_size} px"
                 raise refused(text, f"data.{name}")
+            self.check_classes(name, settings)
             self.check_lender(name, settings)
         return self
+
+    def check_classes(self, name: str, settings: DataSet) -> None:
+        """Raise a validator's error for a data set of one class, or of more than the one has whose heads test it."""
+        shown, lender = classes_shown(settings), self.data.get(settings.classes_of or "")
+        known = classes_shown(lender) if lender else None
+        if shown == 1 and not lender:
+            raise refused("one class, which leaves nothing to tell apart", f"data.{name}")
+        if shown and known and shown > known:
+            text = f"'{settings.classes_of}' has {known} classes, fewer than the {shown} here"
+            raise refused(text, f"data.{name}.classes_of")
 
     def check_lender(self, name: str, settings: DataSet) -> None:
         """Raise a validator's error for a data set whose lender lacks the test pictures or the labels that it needs."""
