@@ -156,7 +156,7 @@ def test_all_training_seeds_stand_behind_a_table():
     ],
 )
 def test_a_quantity_that_cannot_be_measured_is_named_with_its_place(said, place):
-    content = merged(DEMO.said, {"tables": [2], "figures": [], "also": []} | said)
+    content = merged(DEMO.said, {"tables": [2], "figures": [], "also": []} | said) | {"stand_ins": {}}
     content["data"] = {name: data for name, data in content["data"].items() if data}
     study = replace(DEMO, settings=DEMO.paper.settings.model_validate(content), said=content)
     with pytest.raises(UserError, match=re.escape(place)):

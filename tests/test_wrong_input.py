@@ -128,6 +128,7 @@ STUDIES = [
     ("restore: {deep_decoder: {steps: 1000000000}}\n", "restore.deep_decoder.steps: 1000000000 is above 1e+06"),
     ("restore: {deep_decoder: {upsamplings: 10}}\n", "restore.deep_decoder.upsamplings: 10 doublings give no images of 48"),
     ("restore: {deep_decoder: {upsamplings: 5}}\n", "restore.deep_decoder.upsamplings: 5 doublings give no images of 48"),
+    ("stand_ins: {imagnet100: x}\n", "stand_ins.imagnet100: unknown data set 'imagnet100'; did you mean 'imagenet100'?"),
     ("expected: nowhere\n", "expected: there is no study 'nowhere'"),
     ("expected: simclr\n", "expected: study 'simclr' is about another paper"),
     # schedules
@@ -318,6 +319,7 @@ OF_SIMCLR = [
     ("supervised: {part: {batch: 19}}\n", "encoders/supervised-labels1: batch: 19 leaves one of 20 images"),
     ("networks: {contrastive: {model: flattened/48}}\n", "networks.contrastive.model: flattened/48 takes no images of 32"),
     ("data: {cifar10: {source: glyphs, classes: [200, 201], train: 9, test: 9, stored: 32}}\n", "data.cifar10: one class"),
+    ("stand_ins: {cifar1O: letters}\n", "stand_ins.cifar1O: unknown data set 'cifar1O'; did you mean 'cifar10'?"),
     ("expected: nowhere\n", "expected: there is no study 'nowhere'"),
     ("expected: demo\n", "expected: study 'demo' is about another paper"),
     ("figures: [1]\n", "figures: the paper has no figure 1; it has 2"),

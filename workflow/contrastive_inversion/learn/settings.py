@@ -207,6 +207,14 @@ class PictureSettings(StudySettings):
             self.check_lender(name, settings)
         return self
 
+    @model_validator(mode="after")
+    def standing_in(self) -> Self:
+        """Refuse words for what stands in for a data set that is not there, which no table would say."""
+        for name in self.stand_ins:
+            if name not in self.data:
+                raise refused(f"unknown data set '{name}'{nearest(name, self.data)}", f"stand_ins.{name}")
+        return self
+
     def check_classes(self, name: str, settings: DataSet) -> None:
         """Raise a validator's error for a data set of one class, or of more than the one has whose heads test it."""
         shown, lender = classes_shown(settings), self.data.get(settings.classes_of or "")
