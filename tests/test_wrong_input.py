@@ -393,6 +393,7 @@ LEDGERS = [
     ("tables.yaml", "  best: row\n2", "  best: column\n2", "1.best: 'column' is not one of row, pair"),
     ("tables.yaml", "  best: row\n2", "  bset: row\n2", "1: unknown key 'bset'; did you mean 'best'?"),
     ("tables.yaml", "  levels: true", "  levels: 3", "10.levels: 3 is not of type boolean"),
+    ("tables.yaml", "covid: coronahack", "covid: nothing", "6.notes: 'nothing' is no source of a data set; known: "),
     ("tables.yaml", "covid: coronahack", "covit: coronahack", "unknown data set 'covit'; did you mean 'covid'?"),
     ("tables.yaml", None, "- 1\n", "is not of type mapping"),
     ("tables.yaml", None, "", "tables.yaml has no table 1"),
