@@ -181,8 +181,12 @@ class Paper:
         """A metric by its name, `all@0.25` as `all`. Raises UserError for an unknown name or value."""
         key, at, value = name.partition("@")
         metric = self.metrics.get(key)
-        if metric is None or bool(at) != metric.takes_value or (at and not re.fullmatch(r"\d+(\.\d+)?", value)):
+        if metric is None:
             raise UserError(f"unknown metric '{name}'{nearest(name, self.metrics)}")
+        if at and not metric.takes_value:
+            raise UserError(f"metric '{key}' takes no value: '{name}'")
+        if metric.takes_value and not re.fullmatch(r"\d+(\.\d+)?", value):
+            raise UserError(f"metric '{key}' takes a value, as in '{key}@0.5': '{name}'")
         return metric
 
     def kind_of(self, recipe: Recipe) -> str:
