@@ -255,6 +255,7 @@ STUDIES = [
     ("also: [teacher]\n", "also: quantity 'teacher': expected encoder | head"),
     ("also: ['']\n", "also: quantity '': expected encoder | head"),
     ("also: [baseline-rm90-seed99999999999 | own | imagenet100 | clean | top1]\n", "seed: 99999999999 is not below"),
+    ("also: [baseline-rm90 | own | imagenet100 | rm90 | mrr]\n", "training_spread.mrr: missing, 'baseline-rm90 | own"),
     ("also: [3]\n", "also.0: 3 is not of type string"),
 ] + [
     (f"also: ['{quantity}']\n", f"also: {message}")
