@@ -256,6 +256,8 @@ STUDIES = [
     ("also: ['']\n", "also: quantity '': expected encoder | head"),
     ("also: [baseline-rm90-seed99999999999 | own | imagenet100 | clean | top1]\n", "seed: 99999999999 is not below"),
     ("also: [baseline-rm90 | own | imagenet100 | rm90 | mrr]\n", "training_spread.mrr: missing, 'baseline-rm90 | own"),
+    ("training_seeds: [1, 2]\nalso: [baseline-rm90-seed5 | own | imagenet100 | clean | top1]\n",
+     "also: 'baseline-rm90-seed5 | own | imagenet100 | clean | top1': a seed, which `training_seeds` say already"),
     ("also: [3]\n", "also.0: 3 is not of type string"),
 ] + [
     (f"also: ['{quantity}']\n", f"also: {message}")
