@@ -207,7 +207,9 @@ def test_the_exit_status_is_that_of_exactness_whatever_the_speed(check, exact, t
 @pytest.fixture(scope="module")
 def place(check, tmp_path_factory):
     """The paper's study with a small network, rehearsed on a few pictures."""
-    study = rehearsal.lowered(study_but("paper", image_size=48, networks={"student": SMALL}), on_gpu=False)
+    restore = {"deep_decoder": {"upsamplings": 4}}
+    small = study_but("paper", image_size=48, networks={"student": SMALL}, restore=restore)
+    study = rehearsal.lowered(small, on_gpu=False)
     return check.authors_way.furnished(study, tmp_path_factory.mktemp("authors"), "cpu", threads=1)
 
 

@@ -112,7 +112,7 @@ def test_the_paper_needs_37_trainings(name):
         ("student-rm90 | probe 10% | imagenet10 | rm90 | top1", "unknown data set 'imagenet10'; did you mean"),
         ("student-rm90 | probe 10% | imagenet100 | rn90 | top1", "unknown distortion 'rn90'; did you mean 'rm90'"),
         ("student-rm90 | probe 10% | imagenet100 | rm90 | top2", "unknown metric 'top2'; did you mean"),
-        ("student-rm90 | probe 10% | imagenet100 | rm90 | top1@5", "unknown metric 'top1@5'; did you mean"),
+        ("student-rm90 | probe 10% | imagenet100 | rm90 | top1@5", "metric 'top1' takes no value: 'top1@5'"),
         ("student-mix | probe 100% | imagenet100c | fgo | top1", "unknown distortion 'fgo'; did you mean 'fog'"),
     ],
 )

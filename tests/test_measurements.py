@@ -92,8 +92,11 @@ def test_families_and_metrics_by_name():
     assert paper.family("resnet")[0] is paper.encoders["resnet"] and paper.family("resnet100")[0].retrained
     assert paper.trained_under("baseline100-gb37-seed2") == "gb37" and paper.trained_under("teacher") is None
     assert robust.metric("all@0.25") is robust.metrics["all"] and robust.metric("median").label == "Median distance"
-    for name in ("all", "all@", "all@x", "all@1.", "median@1", "medan"):
-        with pytest.raises(UserError, match=f"unknown metric '{name}'"):
+    for name in ("all", "all@", "all@x", "all@1."):
+        with pytest.raises(UserError, match=f"metric 'all' takes a value, as in 'all@0.5': '{name}'"):
+            robust.metric(name)
+    for name, said in [("median@1", "metric 'median' takes no value"), ("medan", "unknown metric 'medan'; did you")]:
+        with pytest.raises(UserError, match=said):
             robust.metric(name)
     assert paper.kind_of(plan.recipe_of("encoders/student-rm90", DEMO)) == "distill"
     assert paper.printed == paper.folder / "printed"
@@ -156,7 +159,7 @@ def test_all_training_seeds_stand_behind_a_table():
     ],
 )
 def test_a_quantity_that_cannot_be_measured_is_named_with_its_place(said, place):
-    content = merged(DEMO.said, {"tables": [2], "figures": [], "also": []} | said)
+    content = merged(DEMO.said, {"tables": [2], "figures": [], "also": []} | said) | {"stand_ins": {}}
     content["data"] = {name: data for name, data in content["data"].items() if data}
     study = replace(DEMO, settings=DEMO.paper.settings.model_validate(content), said=content)
     with pytest.raises(UserError, match=re.escape(place)):

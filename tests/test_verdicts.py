@@ -153,7 +153,7 @@ def test_what_is_trained_or_fitted_anew_has_a_spread(encoder, data, metric, spre
 def test_a_spread_that_a_study_does_not_declare_is_asked_for():
     study = replace(STUDY, settings=STUDY.settings.model_copy(update={"training_spread": {"top5": 0.2}}))
     with pytest.raises(
-        UserError, match=r"study paper: training_spread.top1: missing, 'b.*top1' needs it; did you mean 'top5'"
+        UserError, match=r"paper.yaml: training_spread.top1: missing, 'b.*top1' needs it; did you mean 'top5'"
     ):
         spreads.declared("top1", CELL.quantity, study)
 

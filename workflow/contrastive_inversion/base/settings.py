@@ -1,8 +1,9 @@
 """Typed settings: YAML files into pydantic models, and every mistake in them as one line with file and key."""
 
+import contextlib
 import re
 import textwrap
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -70,6 +71,17 @@ def refused(text: str, key: str = "") -> PydanticCustomError:
     return PydanticCustomError("refused", "{text}", {"text": text, "key": key})
 
 
+@contextlib.contextmanager
+def laid_over(key: str) -> Iterator[None]:
+    """Raise what a model refuses within a validator as that one's error: the dotted key, and what is wrong there."""
+    try:
+        yield
+    except ValidationError as error:
+        problem = worst(error)
+        inner = problem.get("ctx", {}).get("key") or ".".join(map(str, problem["loc"]))
+        raise refused(explained(problem), f"{key}.{inner}" if inner else key) from None
+
+
 def ascending(bounds: list[float]) -> list[float]:
     if bounds[0] > bounds[1]:
         raise refused(f"{bounds} is no range: its lower bound comes first")
@@ -114,9 +126,12 @@ Rate = Annotated[float, Field(gt=0, le=1000)]  # a linear head on unit features 
 Share = Annotated[float, Field(ge=0, le=1), Unit("of 1")]
 Percent = Annotated[float, Field(gt=0, le=100), Unit("%")]
 Count = Annotated[int, Field(ge=1, le=10**9)]
+Samples = Annotated[int, Field(ge=2, le=10**6)]
+Steps = Annotated[int, Field(ge=1, le=10**6)]
+Draws = Annotated[int, Field(ge=1, le=1000)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]  # numpy takes no larger one
 Epochs = Annotated[int, Field(ge=1, le=100_000), Unit("epochs")]
-Length = Annotated[int, Field(ge=1, le=4096), Unit("px")]
+Length = Annotated[int, Field(ge=1, le=100), Unit("px")]
 Pixels = Annotated[int, Field(ge=8, le=4096), Unit("px")]
 Range = Annotated[list[NotNegative], Field(min_length=2, max_length=2), AfterValidator(ascending)]
 Shares = Annotated[list[Share], Field(min_length=2, max_length=2), AfterValidator(ascending)]

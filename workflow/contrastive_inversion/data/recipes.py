@@ -1,8 +1,8 @@
 """The recipe of a data set's images, the same for every paper. Imports no torch."""
 
-from typing import Any
+from typing import Any, get_args
 
-from contrastive_inversion.data.settings import CorruptedPhotographs, GeneratedImageNetC, Images
+from contrastive_inversion.data.settings import CorruptedPhotographs, DataSet, GeneratedImageNetC, Images
 from contrastive_inversion.data.work import store
 from contrastive_inversion.ledger.paper import JobKind, Product
 from contrastive_inversion.ledger.study import Study
@@ -30,6 +30,8 @@ def split_of(study: Study[Any], data: str, wanted: str) -> str:
     return wanted if getattr(study.settings.data[data], wanted) else "test"
 
 
+KINDS = get_args(get_args(DataSet)[0])
+SOURCES = [source for kind in KINDS for source in get_args(kind.model_fields["source"].annotation)]
 PRODUCT = Product("{data}", images, "Make or read the images of a data set.")
 JOBS = {
     "images": JobKind(Images, 1, "data.prepare:make", store),

@@ -1,6 +1,7 @@
 """Typed settings of learning: networks, trainings, and where first weights come from. Imports no torch."""
 
 import functools
+import json
 import re
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,7 +22,16 @@ from contrastive_inversion.base.settings import (
     Unit,
     refused,
 )
-from contrastive_inversion.data.settings import Archive, Characters, DataSet, Drawn, GeneratedImageNetC
+from contrastive_inversion.data.settings import (
+    Archive,
+    Characters,
+    DataSet,
+    Digits,
+    Drawn,
+    GeneratedImageNetC,
+    Photographs,
+    training_size,
+)
 from contrastive_inversion.ledger.study import StudySettings
 
 Triple = Annotated[list[Share], Field(min_length=3, max_length=3)]
@@ -34,18 +44,36 @@ FORMS = {
 }  # fmt: skip
 
 
+def installed(package: str) -> Path | None:
+    """The folder of an installed package, which is not imported for that."""
+    spec = find_spec(package)
+    return Path(spec.origin).parent if spec and spec.origin else None
+
+
 @functools.cache
 def published_networks(family: str) -> list[str]:
     """The networks of open_clip, or those of torchvision that end in `fc`, by their files; none where not installed."""
-    spec = find_spec(family)
-    if not spec or not spec.origin:
+    folder = installed(family)
+    if not folder:
         return []
-    folder = Path(spec.origin).parent
     if family == "open_clip":
         return [path.stem for path in folder.glob("model_configs/*.json")]
     files = (folder / "models" / f"{name}.py" for name in ("resnet", "regnet", "shufflenetv2"))
     registered = re.compile(r"^@register_model\(\)\n(?:@.*\n)*def (\w+)", re.M)
     return [name for path in files for name in registered.findall(path.read_text(encoding="utf-8"))]
+
+
+ANY_SIZE = ("convnext", "fastvit")  # towers that end in a mean over places; others attend to places of their own
+
+
+@functools.cache
+def size_of_tower(model: str) -> int | None:
+    """The side in pixels that a tower of open_clip takes alone; None of one that takes any, or is not installed."""
+    folder = installed("open_clip")
+    if not folder:
+        return None
+    tower = json.loads((folder / f"model_configs/{model}.json").read_text(encoding="utf-8"))["vision_cfg"]
+    return None if tower.get("timm_model_name", "").startswith(ANY_SIZE) else int(tower.get("image_size", 224))
 
 
 class Network(Settings):
@@ -71,7 +99,9 @@ class Network(Settings):
         return self
 
     def takes(self, size: int) -> bool:
-        """Whether images of a size fit: a convnet's is in its name."""
+        """Whether images of a size fit: a convnet's is in its name, most towers' in open_clip's configuration."""
+        if self.architecture == "open_clip":
+            return size_of_tower(self.model) in (None, size)
         return self.architecture != "convnet" or self.model.endswith(f"/{size}")
 
 
@@ -145,6 +175,14 @@ def origin(content: Any) -> str:
 ByOrigin = Discriminator(origin)
 
 
+def classes_shown(settings: DataSet) -> int | None:
+    """How many classes a data set shows; None where its files or characters with others' labels tell."""
+    if isinstance(settings, Characters) and settings.classes:
+        return len(range(*settings.classes))
+    size = training_size(settings) if isinstance(settings, Archive | Digits | Photographs) else None
+    return size and size[1]
+
+
 class PictureSettings(StudySettings):
     """What every study of pictures says."""
 
@@ -157,15 +195,35 @@ class PictureSettings(StudySettings):
         """Refuse networks and data sets that do not fit the size of images, and labels that the lender lacks."""
         for name, network in self.networks:
             if isinstance(network, Network) and not network.takes(self.image_size):
-                raise refused(f"{network.model} takes no images of {self.image_size} px", f"networks.{name}.model")
+                text = f"{network.model} takes no images of {self.image_size} px, which is image_size"
+                raise refused(text, f"networks.{name}.model")
         for name, settings in self.data.items():
             side = settings.stored if isinstance(settings, Drawn) else settings.resize
             side = settings.side if side is None and isinstance(settings, Archive) else side
             if side is not None and side < self.image_size:
                 text = f"pictures of {side} px are smaller than image_size, {self.image_size} px"
                 raise refused(text, f"data.{name}")
+            self.check_classes(name, settings)
             self.check_lender(name, settings)
         return self
+
+    @model_validator(mode="after")
+    def standing_in(self) -> Self:
+        """Refuse words for what stands in for a data set that is not there, which no table would say."""
+        for name in self.stand_ins:
+            if name not in self.data:
+                raise refused(f"unknown data set '{name}'{nearest(name, self.data)}", f"stand_ins.{name}")
+        return self
+
+    def check_classes(self, name: str, settings: DataSet) -> None:
+        """Raise a validator's error for a data set of one class, or of more than the one has whose heads test it."""
+        shown, lender = classes_shown(settings), self.data.get(settings.classes_of or "")
+        known = classes_shown(lender) if lender else None
+        if shown == 1 and not lender:
+            raise refused("one class, which leaves nothing to tell apart", f"data.{name}")
+        if shown and known and shown > known:
+            text = f"'{settings.classes_of}' has {known} classes, fewer than the {shown} here"
+            raise refused(text, f"data.{name}.classes_of")
 
     def check_lender(self, name: str, settings: DataSet) -> None:
         """Raise a validator's error for a data set whose lender lacks the test pictures or the labels that it needs."""

@@ -90,10 +90,10 @@ def figures(paper: Paper) -> dict[int, FigureLayout]:
 
 
 def notes_of(table: int, study: Study[Any]) -> list[str]:
-    """What a reader of a table must know beside its cells. Raises UserError for an unknown data set."""
+    """What a reader of a table must know beside its cells. Raises UserError for an unknown data set or source."""
 
     def applies(note: Note) -> bool:
-        return all(study.has_data(data).source == source for data, source in note.where.items())
+        return all(comes_from(source, data, study) for data, source in note.where.items())
 
     missing = dict.fromkeys(cell.quantity.data for cell in cells_of(table, study.paper))
     missed = [f"Left out by this study: {data}." for data in missing if data in study.settings.left_out]
@@ -101,6 +101,14 @@ def notes_of(table: int, study: Study[Any]) -> list[str]:
         return [note.text for note in tables(study.paper)[table].notes if applies(note)] + missed
     except UserError as error:
         raise UserError(f"{study.paper.printed / 'tables.yaml'}: {table}.notes: {error}") from None
+
+
+def comes_from(source: str, data: str, study: Study[Any]) -> bool:
+    """Whether a data set has a source. Raises UserError where either is unknown."""
+    known = study.paper.sources
+    if known and source not in known:
+        raise UserError(f"'{source}' is no source of a data set{nearest(source, known)}")
+    return bool(study.has_data(data).source == source)
 
 
 def stand_in(listed: Iterable[Cell], study: Study[Any]) -> str:

@@ -1,7 +1,7 @@
 """A paper: the only thing that the rest of the package may ask about one. Imports no torch."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -116,7 +116,8 @@ class Paper:
     compares in place of some quantities, so that all of a comparison are measured on the same images; measured_alone:
     whether the images of a quantity are so few, or take so long to make, that its level has a measurement file of its
     own; raw: the authors' raw results behind the print; tables: those that are no grid of quantities; sentences: of
-    the page, formatted with the study's `settings`; remarks: further ones that the page works out of what was measured.
+    the page, formatted with the study's `settings`; remarks: further ones that the page works out of what was measured;
+    sources: that data sets may name, for the notes of tables; any where none is said.
     """
 
     name: str
@@ -146,6 +147,7 @@ class Paper:
     tables: Mapping[int, Callable[["Study[Any]"], "pd.DataFrame"]] = field(default_factory=dict)
     sentences: Mapping[str, str] = field(default_factory=dict)
     remarks: Callable[["Study[Any]", Callable[["Quantity"], Estimate | None]], list[str]] = lambda study, value: []
+    sources: Collection[str] = ()
     url: str = ""
 
     @property
@@ -179,8 +181,12 @@ class Paper:
         """A metric by its name, `all@0.25` as `all`. Raises UserError for an unknown name or value."""
         key, at, value = name.partition("@")
         metric = self.metrics.get(key)
-        if metric is None or bool(at) != metric.takes_value or (at and not re.fullmatch(r"\d+(\.\d+)?", value)):
+        if metric is None:
             raise UserError(f"unknown metric '{name}'{nearest(name, self.metrics)}")
+        if at and not metric.takes_value:
+            raise UserError(f"metric '{key}' takes no value: '{name}'")
+        if metric.takes_value and not re.fullmatch(r"\d+(\.\d+)?", value):
+            raise UserError(f"metric '{key}' takes a value, as in '{key}@0.5': '{name}'")
         return metric
 
     def kind_of(self, recipe: Recipe) -> str:

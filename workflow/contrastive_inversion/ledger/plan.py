@@ -71,8 +71,16 @@ def asked(study: Study[Any]) -> list[Quantity]:
             raise UserError(f"{study.place('also')}: {error}") from None
     for quantity, origin in (origins | compared(origins, study)).items():
         quantities.check(quantity, study, origin)
+        check_seed(quantity, study, origin)
         origins[quantity] = origin
     return list(origins)
+
+
+def check_seed(quantity: Quantity, study: Study[Any], place: str) -> None:
+    """Raise UserError, with the place that asks, for one training's seed where all are repeated with several."""
+    named = study.paper.family(quantity.encoder)[1].groupdict().get("seed")
+    if named and len(study.settings.training_seeds) > 1:
+        raise UserError(f"{place}: '{quantity}': a seed, which `training_seeds` say already: leave out '-seed{named}'")
 
 
 def compared(known: Iterable[Quantity], study: Study[Any]) -> dict[Quantity, str]:

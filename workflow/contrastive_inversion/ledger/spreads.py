@@ -111,9 +111,7 @@ def declared(kind: str, quantity: Quantity, study: Study[Any]) -> Spread:
             return study.spreads[name]
         if name in assumed:
             return Spread(assumed[name])
-    raise UserError(
-        f"study {study.name}: training_spread.{kind}: missing, '{quantity}' needs it{nearest(kind, assumed)}"
-    )
+    raise UserError(f"{study.place(f'training_spread.{kind}')}: missing, '{quantity}' needs it{nearest(kind, assumed)}")
 
 
 def pooled(measured: Iterable[tuple[Quantity, Estimate | None]], study: Study[Any]) -> Pooled:

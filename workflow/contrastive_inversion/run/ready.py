@@ -26,7 +26,7 @@ def study(name: str) -> Study[Any]:
 
 def check(study: Study[Any]) -> None:
     """Read all that a study's run will read. Raises UserError, in one line with file and key, for what is amiss."""
-    for key in ("root", "published", "spreads"):
+    for key in ("root", "published", "spreads", "expected"):
         if (name := getattr(study.settings, key)) is not None:
             check_sibling(name, study, study.place(key))
     claims.check(study.paper, papers.study(study.settings.root))

@@ -23,6 +23,7 @@ PAPER = Paper(
     },
     examples=names.EXAMPLES,
     metrics=names.METRICS,
+    sources=data.SOURCES,
     products={
         "images": data.PRODUCT,
         "encoders": Product("{encoder}", plan.encoder, "Train an encoder, with labels or without.", True),

@@ -38,7 +38,10 @@ METRICS = {
 
 
 def check_level(quantity: Quantity, study: Study[Any]) -> None:
-    """Raise UserError for an unknown attack, a probe on anything but clean images, and a transfer from no model."""
+    """Raise UserError for an unknown attack, a probe on anything but clean images, and a transfer from no model.
+
+    For a metric that is not measured there, too.
+    """
     probe = quantities.probe_of(quantity, study.paper)
     if probe and probe.distortion != "clean":
         raise UserError("a probe sees clean images here: say 'probe F% on clean'")
@@ -46,8 +49,16 @@ def check_level(quantity: Quantity, study: Study[Any]) -> None:
     known = (*ATTACKS, *checks)
     if quantity.distortion not in known:
         raise UserError(f"unknown attack '{quantity.distortion}'{nearest(quantity.distortion, known)}")
+    check_metric(quantity)
     if quantity.distortion in checks and study.settings.attacks.named(quantity.distortion).transferred:
         counterpart(quantity)
+
+
+def check_metric(quantity: Quantity) -> None:
+    """Raise UserError for an accuracy under an attack, and for a distance without one."""
+    if (quantity.metric == "top1") != (quantity.distortion == "clean"):
+        where = "on clean images, not under" if quantity.metric == "top1" else "under an attack, not on"
+        raise UserError(f"'{quantity.metric}' is measured {where} '{quantity.distortion}'")
 
 
 def counterpart(quantity: Quantity) -> Quantity:

@@ -11,17 +11,20 @@ from contrastive_inversion.base.settings import (
     NotNegative,
     Part,
     Positive,
+    Samples,
     Settings,
     Share,
     Shares,
+    Steps,
     Unique,
+    laid_over,
     refused,
 )
 from contrastive_inversion.distort.names import Specification, check_kernels
 from contrastive_inversion.learn.settings import Network, PictureSettings, Schedule, Training
 from contrastive_inversion.papers.contrastive_robustness.names import ATTACKS
 
-Samples = Annotated[int, Field(ge=2)]
+Rounds = Annotated[int, Field(ge=1, le=1000)]  # and as many steps of each
 
 
 class Crops(Settings):
@@ -134,7 +137,7 @@ class Pgd(Settings):
 
     norm: Literal["l2", "linf"] = Field("l2", description="of the distance")
     epsilon: Annotated[float, Field(gt=0, le=55)] = Field(description="largest distance; 55 is the diagonal at 32 px")
-    steps: Count = Field(description="of each image")
+    steps: Steps = Field(description="of each image")
     step: Positive = Field(description="length of a step")
     loss: Literal["ce", "margin"] = Field(description="that is raised: cross-entropy, or the margin of the logits")
     random_start: bool = Field(False, description="begin at a random point at the largest distance")
@@ -160,8 +163,8 @@ class Pgd(Settings):
 class Plb(Settings):
     """The proximal log-barrier attack."""
 
-    outer: Count = Field(description="rounds, each with a weaker barrier")
-    inner: Count = Field(description="steps of a round")
+    outer: Rounds = Field(description="rounds, each with a weaker barrier")
+    inner: Rounds = Field(description="steps of a round")
     step: Positive = Field(description="of the gradient")
     barrier: Positive = Field(description="its weight in the first round")
     decay: Annotated[float, Field(gt=0, le=1)] = Field(description="of that weight from round to round")
@@ -233,4 +236,15 @@ class ContrastiveRobustness(PictureSettings):
         """Refuse blurs larger than images."""
         for family in (self.contrastive, self.contrastive.regularised, self.contrastive.unregularised):
             check_kernels(getattr(family, "augmentation", None) or [], self.image_size, "contrastive.augmentation")
+        return self
+
+    @model_validator(mode="after")
+    def whole(self) -> Self:
+        """Refuse what differs on few labels, or in an attack, where the settings with it laid over them are none."""
+        with laid_over("probe.part"):
+            if self.probe.part:
+                self.probe.part.over(self.probe)
+        for name in self.attacks.checks:
+            with laid_over(f"attacks.checks.{name}"):
+                self.attacks.named(name)
         return self

@@ -29,6 +29,7 @@ PAPER = Paper(
     },
     examples=names.EXAMPLES,
     metrics=names.METRICS,
+    sources=data.SOURCES,
     products={
         "images": data.PRODUCT,
         "encoders": Product("{encoder}", plan.encoder, "Train an encoder: the teacher, a student or a baseline.", True),

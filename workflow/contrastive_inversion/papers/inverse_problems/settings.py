@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 
 from contrastive_inversion.base.settings import (
     Count,
+    Draws,
     Epochs,
     Length,
     NotNegative,
@@ -13,10 +14,13 @@ from contrastive_inversion.base.settings import (
     Percent,
     Positive,
     Rate,
+    Samples,
     Settings,
     Share,
+    Steps,
     Unique,
     Unit,
+    refused,
 )
 from contrastive_inversion.distort.names import Blur, Vocabulary, check_kernels, check_name, scaled
 from contrastive_inversion.learn.settings import ByOrigin, Network, PictureSettings, Published, Tag, Training
@@ -97,6 +101,13 @@ class ProbeFit(Settings):
         None, description="of a stalled cosine, in epochs"
     )
 
+    @model_validator(mode="after")
+    def whole(self) -> Self:
+        """Refuse a stalled cosine without its period."""
+        if self.schedule == "stalled_cosine" and self.period is None:
+            raise refused("schedule: stalled_cosine needs `period`")
+        return self
+
 
 class Probes(Settings):
     """How linear probes are fitted."""
@@ -128,7 +139,9 @@ class Networks(Settings):
 class Evaluate(Settings):
     """How encoders are measured."""
 
-    instantiations: Annotated[int, Field(ge=2)] = Field(description="draws of each distortion that draws anything")
+    instantiations: Annotated[int, Field(ge=2, le=1000)] = Field(
+        description="draws of each distortion that draws anything"
+    )
     split: Literal["test", "validation"] = Field("test", description="that is measured on, where a data set has it")
     batch: Count = Field(description="images at a time; it changes nothing but memory")
     precision: Precision = Field("fp32", description="that a GPU computes embeddings in")
@@ -144,11 +157,9 @@ class NonLocalMeans(Settings):
     patch_size: Length = Field(description="side of the patches that are compared")
     patch_distance: Length = Field(description="how far away patches are looked for")
     h: Positive = Field(description="cut-off distance")
-    images: Annotated[int, Field(ge=2)] | None = Field(
-        None, description="test images that are restored; all where not set"
-    )
+    images: Samples | None = Field(None, description="test images that are restored; all where not set")
     blocks: Blocks = Field(1, exclude=True, description=IN_BLOCKS)
-    instantiations: Count | None = Field(None, description="draws of the noise; 10 where not set")
+    instantiations: Draws | None = Field(None, description="draws of the noise; 10 where not set")
     constants: Literal["student", "baseline"] | None = Field(
         None, exclude=True, description="the network whose normalising constants restored images are tested with"
     )
@@ -164,12 +175,10 @@ class DeepDecoder(Settings):
 
     channels: Annotated[int, Field(ge=1, le=4096)] = Field(description="of each layer")
     upsamplings: Annotated[int, Field(ge=1, le=10)] = Field(description="layers that double the side")
-    steps: Count = Field(description="of each image's fit")
+    steps: Steps = Field(description="of each image's fit")
     lr: Rate = Field(description="of Adam")
     input_noise: NotNegative = Field(description="deviation of the noise on the input, at first")
-    images: Annotated[int, Field(ge=2)] | None = Field(
-        None, description="test images that are restored; all where not set"
-    )
+    images: Samples | None = Field(None, description="test images that are restored; all where not set")
     blocks: Blocks = Field(1, exclude=True, description=IN_BLOCKS)
     precision: Literal["fp32", "tf32"] = Field("fp32", description="of the fits, on a GPU")
     compile: bool = Field(False, description="compile the decoder")
@@ -233,4 +242,14 @@ class InverseProblems(PictureSettings, Vocabulary):
         for name, other in self.probe_distortions.items():
             for each in (name, other):
                 check_name(each, self, f"probe_distortions.{name}")
+        return self
+
+    @model_validator(mode="after")
+    def restorable(self) -> Self:
+        """Refuse decoders whose images have another size: they double a side, of more than one pixel, so many times."""
+        times = self.restore.deep_decoder.upsamplings
+        side, rest = divmod(self.image_size, 2**times)
+        if rest or side < 2:
+            text = f"{times} doublings give no images of {self.image_size} px, which is image_size"
+            raise refused(text, "restore.deep_decoder.upsamplings")
         return self
