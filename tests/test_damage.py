@@ -232,6 +232,43 @@ def test_a_training_begins_anew_after_a_damaged_checkpoint_and_ends_the_same(tmp
     )
 
 
+@pytest.mark.parametrize(
+    ("said", "problem"),
+    [
+        ({"epoch": None}, "epoch: None is not of type integer"),
+        ({"epoch": True}, "epoch: True is not of type integer"),
+        ({"history": 3}, "history: 3 is not of type list"),
+        ({"optimizer": 3}, "optimizer: 3 is not of type mapping"),
+        ({"model": 3}, "'int' object has no attribute 'items'"),
+    ],
+)
+def test_a_checkpoint_of_nonsense_begins_anew(tmp_path, capsys, said, problem):
+    _, checkpoint = training(tmp_path)
+    checkpoint.save(1, [0.5, float("inf")])
+    content = checkpoints.read(checkpoint.path.read_bytes())
+    torch.save(content | said, checkpoint.path)
+    assert checkpoint.resumed() == (0, [])
+    assert f"checkpoint.damaged.pt: damaged checkpoint ({problem}); encoders/x begins anew" in capsys.readouterr().out
+    torch.save(content | {"optimizer": {"state": 3, "param_groups": 3}}, checkpoint.path)
+    with pytest.raises(
+        UserError, match="checkpoint.pt: does not fit this network .*; delete it to begin this training"
+    ):
+        checkpoint.resumed()
+
+
+@pytest.mark.parametrize("text", ["[]", "{}", "3", '{"recipe_hash": "abc"}', '{"definitions": 3, "libraries": {}}'])
+def test_a_note_of_code_that_is_none_is_named(tmp_path, text):
+    job = Job("encoders/x", tmp_path, "abc")
+    for folder in (job.state, tmp_path / "code"):
+        folder.mkdir(parents=True)
+    for path in (job.state / jobs.CODE, job.state / "checkpoint.pt", tmp_path / "code/abc.json"):
+        path.write_text(text)
+    with pytest.raises(UserError, match=r"code.json: damaged or incomplete \(.*\); delete it and run again"):
+        jobs.began_with(job, None)
+    with pytest.raises(UserError, match=r"code/abc.json: damaged or incomplete \(.*\); delete it and run again"):
+        jobs.recorded_code(tmp_path, "abc")
+
+
 def test_a_checkpoint_of_another_network_is_named_and_kept(tmp_path):
     _, checkpoint = training(tmp_path)
     checkpoint.save(1, [0.5])

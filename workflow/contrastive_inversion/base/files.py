@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from pydantic import BaseModel
 
 from contrastive_inversion.base.canonical import digest
 from contrastive_inversion.base.errors import UserError
@@ -199,6 +200,14 @@ def read_json(path: Path) -> Any:
             return json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
         raise damaged(path, error) from None
+
+
+def read_note(path: Path, model: type[BaseModel]) -> Any:
+    """A small JSON file's content. Raises UserError for a missing or damaged file, or what does not fit a model."""
+    content = read_json(path)
+    if problem := misfit(model, content):
+        raise damaged(path, problem)
+    return content
 
 
 def check_recipe(path: Path, record: Mapping[str, Any], recipe_hash: str | None) -> None:

@@ -1,14 +1,17 @@
 """What the record of a product says, as far as its readers rely on it: one that says otherwise is damaged."""
 
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AllowInfNan, BaseModel, ConfigDict
 
 
 class Said(BaseModel):
     """Some of what a record or a row says; what else stands there is nobody's to check."""
 
     model_config = ConfigDict(strict=True, allow_inf_nan=False)
+
+
+Losses = list[Annotated[float, AllowInfNan()]]  # that of an epoch in float16 may overflow, and its weights not
 
 
 class Settings(Said):
@@ -39,4 +42,4 @@ class Origin(Record):
     code: str
     torch: str | None
     started: str = ""
-    losses: list[float] = []
+    losses: Losses = []
