@@ -32,6 +32,22 @@ def test_a_slip_is_one_line_and_a_failure(arguments, message, capsys, tmp_path):
     assert message.split("student-rm50")[-1] in error
 
 
+@pytest.mark.parametrize("command", ["status", "doctor", "cells", "plan"])
+def test_what_the_system_refuses_is_one_line_and_a_failure(command, capsys):
+    assert cli.main([command, "--results", 300 * "a"]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("Error: aaa") and error.endswith(": File name too long\n") and error.count("\n") == 1
+
+
+def test_an_error_that_a_library_calls_one_of_the_system_is_no_user_s(monkeypatch):
+    def fail(*arguments):
+        raise OSError("a bug")
+
+    monkeypatch.setattr(progress, "screen", fail)
+    with pytest.raises(OSError, match="a bug"):
+        cli.main(["status"])
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

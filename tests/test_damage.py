@@ -323,6 +323,9 @@ def test_a_damaged_report_of_progress_is_a_line_of_the_screen(tmp_path, text):
     path.write_bytes(text.encode("latin-1"))
     lines = {line.split("|")[2].strip(): line for line in progress.screen(tmp_path).splitlines() if "encoders/" in line}
     assert "report damaged" in lines["encoders/broken"] and "finished" in lines["encoders/whole"]
+    path.unlink()
+    path.mkdir()
+    assert re.search(r"encoders/broken +\| report damaged", progress.screen(tmp_path))
 
 
 def test_a_header_of_a_gigabyte_is_refused_before_it_is_read(tmp_path):

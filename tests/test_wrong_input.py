@@ -427,6 +427,8 @@ def test_a_wrong_ledger(tmp_path, file, old, new, message):
     assert message in said and (file in said or message.startswith(("figures: ", "tables: ")))
 
 
+LONG = 300 * "a"  # as a file's name, the system refuses it
+
 CONFIGS = [
     (b"study: d\xe9mo\n", "not valid YAML"),
     ("- study\n", "is not of type mapping"),
@@ -462,6 +464,10 @@ CONFIGS = [
     ("results: a{study}b\n", "results: a path begins"),
     ('results: "a\\nb"\n', "results: a path begins"),
     ('figures: "a\\0b"\n', "figures: a path begins"),
+    (f"results: {LONG}\n", f"results: {LONG}: File name too long"),
+    (f"figures: {LONG}\n", f"figures: {LONG}: File name too long"),
+    (f"studies: {LONG}\n", f"studies: {LONG}: File name too long"),
+    (f"compare: {LONG}\n", f"compare: {LONG}: File name too long"),
     ("store: png\n", "store: 'png' is not one of pixels, jpeg"),
     ("data: /data\n", "data: '/data' is not of type mapping"),
     ("data: null\n", "data: None is not of type mapping"),

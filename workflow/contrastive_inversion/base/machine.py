@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, Field
 
-from contrastive_inversion.base.errors import UserError
+from contrastive_inversion.base.errors import UserError, refusals
 from contrastive_inversion.base.settings import Settings, checked, read_yaml, refused
 
 VARIABLE = "CONTRASTIVE_INVERSION_PLACES"
@@ -75,6 +75,7 @@ class Config(Settings):
 PLACES: dict[str, type[BaseModel]] = {"data": Data, "weights": WeightFiles}
 
 
+@refusals()
 def read_config(path: Path) -> Config:
     """The content of a config.yaml. Raises UserError where it is missing, no YAML, or has a wrong key or value."""
     if not path.exists():
