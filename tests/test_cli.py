@@ -18,6 +18,7 @@ from ledgers import transcribe
     [
         (["table", "1", "--study", "dmeo"], "--study: there is no study 'dmeo'; did you mean 'demo'?"),
         (["table", "1"], "student-rm50/imagenet100.json: missing; run snakemake to make it"),
+        (["accept", "--because", "x"], "nothing to accept: no code has changed behind finished products of study demo"),
         (["recipe", "encoders"], "'encoders' is no product; known: images/{data}, encoders/{encoder}"),
         (["recipe", "encoders/student-rn90"], "unknown distortion 'rn90'; did you mean 'rm90'?"),
         (["recipe", "galleries/figure_2"], "there is no gallery 'figure_2'; did you mean 'figure_1'?"),

@@ -233,6 +233,10 @@ def accept(finished: Results, products: Iterable[str], because: str) -> list[str
     if not because.strip():
         raise UserError("--because: say why the change leaves these products as good as they are")
     wanted, changes = set(products), finished.all_changes()
+    if not wanted and not changes:
+        raise UserError(
+            f"nothing to accept: no code has changed behind finished products of study {finished.study.name}"
+        )
     if unchanged := sorted(wanted - {change.product for change in changes}):
         raise UserError(
             f"{unchanged[0]}: no finished product of study {finished.study.name} that changed code is behind"
