@@ -18,6 +18,7 @@ from ledgers import transcribe
     [
         (["table", "1", "--study", "dmeo"], "--study: there is no study 'dmeo'; did you mean 'demo'?"),
         (["table", "1"], "student-rm50/imagenet100.json: missing; run snakemake to make it"),
+        (["accept", "--because", "x"], "nothing to accept: no code has changed behind finished products of study demo"),
         (["recipe", "encoders"], "'encoders' is no product; known: images/{data}, encoders/{encoder}"),
         (["recipe", "encoders/student-rn90"], "unknown distortion 'rn90'; did you mean 'rm90'?"),
         (["recipe", "galleries/figure_2"], "there is no gallery 'figure_2'; did you mean 'figure_1'?"),
@@ -30,6 +31,22 @@ def test_a_slip_is_one_line_and_a_failure(arguments, message, capsys, tmp_path):
     error = capsys.readouterr().err
     assert error.startswith("Error: ") and error.count("\n") == 1
     assert message.split("student-rm50")[-1] in error
+
+
+@pytest.mark.parametrize("command", ["status", "doctor", "cells", "plan"])
+def test_what_the_system_refuses_is_one_line_and_a_failure(command, capsys):
+    assert cli.main([command, "--results", 300 * "a"]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("Error: aaa") and error.endswith(": File name too long\n") and error.count("\n") == 1
+
+
+def test_an_error_that_a_library_calls_one_of_the_system_is_no_user_s(monkeypatch):
+    def fail(*arguments):
+        raise OSError("a bug")
+
+    monkeypatch.setattr(progress, "screen", fail)
+    with pytest.raises(OSError, match="a bug"):
+        cli.main(["status"])
 
 
 @pytest.mark.parametrize(

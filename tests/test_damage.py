@@ -5,6 +5,7 @@ import json
 import random
 import re
 import struct
+import time
 import zlib
 
 import numpy as np
@@ -18,14 +19,17 @@ from contrastive_inversion import papers
 from contrastive_inversion.base import files
 from contrastive_inversion.base.errors import UserError
 from contrastive_inversion.base.job import Input, Job, Progress, file_of
+from contrastive_inversion.base.records import Origin
 from contrastive_inversion.data import entries, store
 from contrastive_inversion.learn import checkpoints, networks
 from contrastive_inversion.learn.checkpoints import Checkpoint
 from contrastive_inversion.ledger import measurements, plan
 from contrastive_inversion.run import jobs
 from contrastive_inversion.show import progress
+from test_reference import REFERENCE
 
 RECORD = {"recipe_hash": "abc", "recipe": {"network": {"mean": [0.5, 0.25]}}, "classes": ["dog", "Übung"]}
+NAMED = {"head": "own", "distortion": "rm90", "metric": "top1"}
 WEIGHTS = {"b": torch.arange(12.0).reshape(3, 4), "a": torch.tensor(3), "c": torch.ones(2, dtype=torch.uint8)}
 
 
@@ -82,7 +86,7 @@ def test_no_bit_of_a_measurement_changes_in_silence(tmp_path):
         "recipe_hash": "abc", "seed": 3, "product": "measurements/x", "code": "1", "device": "cpu", "seconds": 2,
         "torch": "2",
     }  # fmt: skip
-    rows = [{"head": "own", "distortion": "rm90", "metric": "top1", "values": [1.5, 82.96]}]
+    rows = [{**NAMED, "over": "severities", "images": 9, "values": [1.5, 82.96]}]
     jobs.write(Job("measurements/x", tmp_path, "abc"), rows, record)
     (tmp_path / "measurements/x.json").rename(path)
 
@@ -101,6 +105,37 @@ def test_a_record_that_is_none_is_named(tmp_path, text):
     for read in (files.record_in, files.load):
         with pytest.raises(UserError, match=r"x.safetensors: damaged or incomplete \(.*\); delete it and run again"):
             read(path)
+
+
+@pytest.mark.parametrize(
+    ("said", "problem"),
+    [
+        ({}, "it has no record"),
+        ({"recipe": {}}, "its record says of recipe_hash: missing"),
+        ({"recipe": 3}, "recipe: 3 is not of type mapping"),
+        ({"recipe": {"settings": 3}}, "recipe.settings: 3 is not of type mapping"),
+        ({"inputs": [1]}, "inputs: .1. is not of type mapping"),
+        ({"made_by": "x"}, "made_by: 'x' is not of type mapping"),
+        ({"made_by": {"images/x": 3}}, "made_by.images/x: 3 is not of type string"),
+        ({"device": 3}, "device: 3 is not of type string"),
+    ],
+)
+def test_a_record_that_says_nonsense_is_named(tmp_path, said, problem):
+    path = tmp_path / "x.safetensors"
+    said = {"recipe_hash": "abc", **said} if "missing" not in problem and said else said
+    save_file(WEIGHTS, path, {"record": json.dumps(said)})
+    for read in (files.record_in, files.load):
+        with pytest.raises(UserError, match=rf"x.safetensors: damaged or incomplete \(.*{problem}\); delete it and"):
+            read(path)
+
+
+def test_two_hundred_records_are_checked_in_a_moment(tmp_path):
+    record = files.read_json(next((REFERENCE / "demo/measurements").rglob("*.json")))["record"]
+    files.save(tmp_path / "x.safetensors", WEIGHTS, record)
+    started = time.process_time()
+    for _ in range(200):
+        files.record_in(tmp_path / "x.safetensors", Origin)
+    assert time.process_time() - started < 2
 
 
 @pytest.mark.parametrize(
@@ -197,6 +232,43 @@ def test_a_training_begins_anew_after_a_damaged_checkpoint_and_ends_the_same(tmp
     )
 
 
+@pytest.mark.parametrize(
+    ("said", "problem"),
+    [
+        ({"epoch": None}, "epoch: None is not of type integer"),
+        ({"epoch": True}, "epoch: True is not of type integer"),
+        ({"history": 3}, "history: 3 is not of type list"),
+        ({"optimizer": 3}, "optimizer: 3 is not of type mapping"),
+        ({"model": 3}, "'int' object has no attribute 'items'"),
+    ],
+)
+def test_a_checkpoint_of_nonsense_begins_anew(tmp_path, capsys, said, problem):
+    _, checkpoint = training(tmp_path)
+    checkpoint.save(1, [0.5, float("inf")])
+    content = checkpoints.read(checkpoint.path.read_bytes())
+    torch.save(content | said, checkpoint.path)
+    assert checkpoint.resumed() == (0, [])
+    assert f"checkpoint.damaged.pt: damaged checkpoint ({problem}); encoders/x begins anew" in capsys.readouterr().out
+    torch.save(content | {"optimizer": {"state": 3, "param_groups": 3}}, checkpoint.path)
+    with pytest.raises(
+        UserError, match="checkpoint.pt: does not fit this network .*; delete it to begin this training"
+    ):
+        checkpoint.resumed()
+
+
+@pytest.mark.parametrize("text", ["[]", "{}", "3", '{"recipe_hash": "abc"}', '{"definitions": 3, "libraries": {}}'])
+def test_a_note_of_code_that_is_none_is_named(tmp_path, text):
+    job = Job("encoders/x", tmp_path, "abc")
+    for folder in (job.state, tmp_path / "code"):
+        folder.mkdir(parents=True)
+    for path in (job.state / jobs.CODE, job.state / "checkpoint.pt", tmp_path / "code/abc.json"):
+        path.write_text(text)
+    with pytest.raises(UserError, match=r"code.json: damaged or incomplete \(.*\); delete it and run again"):
+        jobs.began_with(job, None)
+    with pytest.raises(UserError, match=r"code/abc.json: damaged or incomplete \(.*\); delete it and run again"):
+        jobs.recorded_code(tmp_path, "abc")
+
+
 def test_a_checkpoint_of_another_network_is_named_and_kept(tmp_path):
     _, checkpoint = training(tmp_path)
     checkpoint.save(1, [0.5])
@@ -251,6 +323,9 @@ def test_a_damaged_report_of_progress_is_a_line_of_the_screen(tmp_path, text):
     path.write_bytes(text.encode("latin-1"))
     lines = {line.split("|")[2].strip(): line for line in progress.screen(tmp_path).splitlines() if "encoders/" in line}
     assert "report damaged" in lines["encoders/broken"] and "finished" in lines["encoders/whole"]
+    path.unlink()
+    path.mkdir()
+    assert re.search(r"encoders/broken +\| report damaged", progress.screen(tmp_path))
 
 
 def test_a_header_of_a_gigabyte_is_refused_before_it_is_read(tmp_path):

@@ -456,6 +456,7 @@ def test_accepting_some_products_leaves_the_others_asked_for(results, sources):
     ("products", "because", "message"),
     [
         ([], " ", "--because: say why"),
+        ([], "checked", "nothing to accept: no code has changed behind finished products of study smoke"),
         (
             ["encoders/student-rm90"],
             "checked",

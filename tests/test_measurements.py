@@ -295,14 +295,16 @@ def test_a_quantity_of_which_one_training_is_missing_has_no_value(measured):
     [
         (lambda c: c["rows"][0].update(values=[0.9, 0.93]), "altered since it was measured"),
         (lambda c: c["record"].update(seconds=2.0), "altered since it was measured"),
-        (lambda c: c["record"].pop("content_hash"), "altered since it was measured"),
+        (lambda c: c["record"].update(content_hash="0"), "altered since it was measured"),
+        (lambda c: c["record"].pop("content_hash"), r"not a measurement file \(record.content_hash: missing\)"),
         (lambda c: c["record"].update(recipe_hash="0" * 64), "made by recipe 000000000000, but the study asks for"),
-        (lambda c: c["rows"][0].update(values=[math.nan]), "holds a value that is not a finite number"),
-        (lambda c: c.pop("rows"), "not a measurement file; delete it and run again"),
-        (lambda c: c.pop("record"), "not a measurement file; delete it and run again"),
-        (lambda c: forged(c, c["record"].pop("product")), "not a measurement file; delete it and run again"),
-        (lambda c: forged(c, c["rows"][0].pop("head")), "not a measurement file; delete it and run again"),
-        (lambda c: forged(c, c["rows"].append("a row")), "not a measurement file; delete it and run again"),
+        (lambda c: c["rows"][0].update(values=[math.nan]), r"not a measurement file \(rows.0.values.0: .* finite"),
+        (lambda c: c["rows"][0].update(note=math.nan), "holds a value that is not a finite number"),
+        (lambda c: c.pop("rows"), "not a measurement file (.*); delete it and run again"),
+        (lambda c: c.pop("record"), "not a measurement file (.*); delete it and run again"),
+        (lambda c: forged(c, c["record"].pop("product")), "not a measurement file (.*); delete it and run again"),
+        (lambda c: forged(c, c["rows"][0].pop("head")), "not a measurement file (.*); delete it and run again"),
+        (lambda c: forged(c, c["rows"].append("a row")), "not a measurement file (.*); delete it and run again"),
     ],
 )
 def test_a_file_that_is_not_what_was_measured_is_refused(measured, change, message):
@@ -323,6 +325,32 @@ def test_a_file_that_is_not_what_was_measured_is_refused(measured, change, messa
 def forged(content, change):
     """A file that carries the hash of what it says."""
     content["record"]["content_hash"] = content_hash(content["rows"], content["record"])
+
+
+@pytest.mark.parametrize(
+    ("said", "problem"),
+    [
+        ({"values": 3}, "rows.0.values: 3 is not of type list"),
+        ({"values": []}, "rows.0.values: List should have at least 1 item"),
+        ({"values": [True]}, "rows.0.values.0: True is not of type number"),
+        ({"values": [10**400]}, "rows.0.values.0: 1000000"),
+        ({"values": [1e300]}, r"rows.0.values.0: 1e\+300 is above 1e\+09"),
+        ({"se": "x"}, "rows.0.se: 'x' is not of type number"),
+        ({"se": -1}, "rows.0.se: -1 is below 0"),
+        ({"head": [1]}, "rows.0.head: .1. is not of type string"),
+        ({"images": "x"}, "rows.0.images: 'x' is not of type integer"),
+        ({"over": None}, "rows.0.over: None is not of type string"),
+        ({"censored": "no"}, "rows.0.censored: 'no' is not of type boolean"),
+        ({"mean": 1}, "rows.0.origin: missing"),
+        ({"mean": 1, "origin": "print", "n": "x"}, "rows.0.n: 'x' is not of type integer"),
+    ],
+)
+def test_a_row_that_is_none_is_named_although_the_hash_is_right(measured, said, problem):
+    content = files.read_json(measured.root / PATH)
+    forged(content, content["rows"][0].update(said))
+    (measured.root / PATH).write_text(json.dumps(content))
+    with pytest.raises(UserError, match=rf"not a measurement file \({problem}.*\); delete it and run again"):
+        Measurements(measured.study, measured.root.parent).of(STUDENT)
 
 
 def test_the_content_hash_is_over_all_but_itself():

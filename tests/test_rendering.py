@@ -22,7 +22,7 @@ from contrastive_inversion.ledger import layouts, plan, printed
 from contrastive_inversion.ledger.estimates import Estimate
 from contrastive_inversion.ledger.layouts import FigureLayout
 from contrastive_inversion.ledger.measurements import Measurements
-from contrastive_inversion.show import figures, page, progress, shown_tables, tables
+from contrastive_inversion.show import figures, page, progress, provenance, shown_tables, tables
 from ledgers import measure, study_but, write_rows, write_tensors
 
 DEMO, PUBLISHED = papers.study("demo"), papers.study("published")
@@ -490,6 +490,30 @@ def test_the_page_says_where_numbers_come_from(small, hand_made):
     assert (
         f"<td>student-rm50to95</td>{row}" in text and "<td>teacher</td><td>clean images</td><td>7</td><td></td>" in text
     )
+
+
+@pytest.mark.parametrize(
+    ("facts", "problem"),
+    [
+        ({"torch": 3}, "its record says of torch: 3 is not of type string"),
+        ({"seconds": "x"}, "its record says of seconds: 'x' is not of type number"),
+        ({"started": 3}, "its record says of started: 3 is not of type string"),
+        ({"losses": ["x"]}, "its record says of losses.0: 'x' is not of type number"),
+        ({"recipe": {"settings": [3]}}, "its record says of recipe.settings: .3. is not of type mapping"),
+    ],
+)
+def test_the_page_reads_no_record_of_nonsense(small, hand_made, facts, problem):
+    write_tensors(small, hand_made, "images/covid", {"a": np.zeros(2)}, **facts)
+    with pytest.raises(UserError, match=rf"covid.safetensors: damaged or incomplete \({problem}\); delete it and run"):
+        provenance.shown(small, Measurements(small, hand_made))
+
+
+def test_the_page_reads_no_record_of_another_product(small, hand_made):
+    write_tensors(small, hand_made, "images/imagenet100", {"a": np.zeros(2)})
+    folder = hand_made / "demo/images"
+    (folder / "imagenet100.safetensors").rename(folder / "covid.safetensors")
+    with pytest.raises(UserError, match=r"covid.safetensors: damaged .*\(its record is that of 'images/imagenet100'\)"):
+        provenance.shown(small, Measurements(small, hand_made))
 
 
 CLAIMS = """

@@ -389,7 +389,12 @@ LEDGERS = [
     ("tables.csv", "77.53,", "nan,", "row 1: value: 'nan' is no number"),
     ("tables.csv", "77.53,", "inf,", "row 1: value: 'inf' is no number"),
     ("tables.csv", "77.53,", '"77,53",', "row 1: value: '77,53' is no number"),
+    ("tables.csv", "77.53,", "1e300,", "row 1: value: '1e300' is no number up to 1e+09"),
+    ("tables.csv", "77.53,", f"{400 * '9'},", "is no number up to 1e+09"),
     ("tables.csv", "0.06,2,2,,b", "-0.06,2,2,,b", "row 1: se: "),
+    ("tables.csv", "0.06,2,2,,b", "9999999999,2,2,,b", "row 1: se: '9999999999' is no number up to 1e+09"),
+    ("tables.csv", "0.06,2,2,,b", "0.06,999,2,,b", "row 1: decimals: 999 is above 9"),
+    ("tables.csv", "0.06,2,2,,b", "0.06,2,10,,b", "row 1: se_decimals: 10 is above 9"),
     ("tables.csv", "0.06,2,2,,b", "nan,2,2,,b", "row 1: se: "),
     ("tables.csv", "0.06,2,2,,b", "0.06,two,2,,b", "row 1: decimals: 'two' is no whole number"),
     ("tables.csv", "0.06,2,2,,b", "0.06,,2,,b", "row 1: decimals: "),
@@ -486,6 +491,8 @@ def test_a_wrong_ledger(tmp_path, file, old, new, message):
     assert message in said and (file in said or message.startswith(("figures: ", "tables: ")))
 
 
+LONG = 300 * "a"  # as a file's name, the system refuses it
+
 CONFIGS = [
     (b"study: d\xe9mo\n", "not valid YAML"),
     ("- study\n", "is not of type mapping"),
@@ -521,6 +528,13 @@ CONFIGS = [
     ("results: a{study}b\n", "results: a path begins"),
     ('results: "a\\nb"\n', "results: a path begins"),
     ('figures: "a\\0b"\n', "figures: a path begins"),
+    (f"results: {LONG}\n", f"results: {LONG}: File name too long"),
+    (f"figures: {LONG}\n", f"figures: {LONG}: File name too long"),
+    (f"studies: {LONG}\n", f"studies: {LONG}: File name too long"),
+    (f"compare: {LONG}\n", f"compare: {LONG}: File name too long"),
+    ("data: {cifar: ~nosuch/x}\n", "data.cifar: there is no home folder ~nosuch; a folder of that name here is ./~nosuch/x"),
+    ("results: ~nosuch\n", "results: there is no home folder ~nosuch"),
+    ("studies: ~/nowhere\n", "studies: there is no folder /"),
     ("store: png\n", "store: 'png' is not one of pixels, jpeg"),
     ("data: /data\n", "data: '/data' is not of type mapping"),
     ("data: null\n", "data: None is not of type mapping"),
@@ -630,6 +644,7 @@ COMMANDS = [
     (["make", "images/x", "--root", "r", "--paper", "../x", "--recipe", "{}"], "there is no paper '../x'"),
     (["make", "../x", "--root", "r", "--paper", "inverse_problems", "--recipe", "{}"], "'../x' is no product"),
     (["make", "images/x", "--root", "r", "--paper", "inverse_problems", "--recipe", "{"], "a recipe that is no JSON"),
+    (["make", "images/x", "--root", "r", "--paper", "inverse_problems", "--recipe", 5000 * "["], "a recipe that is no JSON"),
     (["make", "images/x", "--root", "r", "--paper", "inverse_problems", "--recipe", "[]"], "a recipe that is no mapping"),
     (["make", "images/x", "--root", "r", "--paper", "inverse_problems", "--recipe", "{}"], "a recipe of kind 'None'"),
     (["make", "images/x", "--root", "r", "--paper", "inverse_problems", "--recipe", '{"kind": []}'], "a recipe of kind"),

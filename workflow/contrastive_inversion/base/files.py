@@ -11,9 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from pydantic import BaseModel
 
 from contrastive_inversion.base.canonical import digest
 from contrastive_inversion.base.errors import UserError
+from contrastive_inversion.base.records import Record
+from contrastive_inversion.base.settings import misfit
 
 if TYPE_CHECKING:
     import torch
@@ -114,16 +117,21 @@ def opened(path: Path, framework: str) -> Iterator[Any]:
         raise damaged(path, error) from None
 
 
-def record_in(path: Path) -> dict[str, Any]:
-    """The record of a product's file, its content left unread. Raises UserError if it is missing or damaged."""
+def record_in(path: Path, model: type[Record] = Record) -> dict[str, Any]:
+    """The record of a product's file, its content left unread. Raises UserError if it is missing or damaged.
+
+    model: what the record has to say.
+    """
     if path.suffix == ".json":
         content = read_json(path)
         record = content.get("record") if isinstance(content, dict) else None
     else:
         with opened(path, "np") as file:
             record = record_of(file.metadata() or {}, path)
-    if not isinstance(record, dict):
+    if not isinstance(record, dict) or not record:
         raise damaged(path, "it has no record")
+    if problem := misfit(model, record):
+        raise damaged(path, f"its record says of {problem}")
     return record
 
 
@@ -192,6 +200,14 @@ def read_json(path: Path) -> Any:
             return json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
         raise damaged(path, error) from None
+
+
+def read_note(path: Path, model: type[BaseModel]) -> Any:
+    """A small JSON file's content. Raises UserError for a missing or damaged file, or what does not fit a model."""
+    content = read_json(path)
+    if problem := misfit(model, content):
+        raise damaged(path, problem)
+    return content
 
 
 def check_recipe(path: Path, record: Mapping[str, Any], recipe_hash: str | None) -> None:

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, Field
 
-from contrastive_inversion.base.errors import UserError
+from contrastive_inversion.base.errors import UserError, refusals
 from contrastive_inversion.base.settings import Settings, checked, read_yaml, refused
 
 VARIABLE = "CONTRASTIVE_INVERSION_PLACES"
@@ -22,7 +22,14 @@ def writable(text: str) -> str:
     return text
 
 
-Place = Annotated[str, AfterValidator(writable)]
+def at_home(text: str) -> str:
+    try:
+        return str(Path(text).expanduser()) if text.startswith("~") else text
+    except RuntimeError:
+        raise refused(f"there is no home folder {text.split('/')[0]}; a folder of that name here is ./{text}") from None
+
+
+Place = Annotated[str, AfterValidator(at_home), AfterValidator(writable)]
 Folder = Annotated[Place, Field(min_length=1)]
 
 
@@ -75,6 +82,7 @@ class Config(Settings):
 PLACES: dict[str, type[BaseModel]] = {"data": Data, "weights": WeightFiles}
 
 
+@refusals()
 def read_config(path: Path) -> Config:
     """The content of a config.yaml. Raises UserError where it is missing, no YAML, or has a wrong key or value."""
     if not path.exists():
@@ -104,7 +112,7 @@ def place(name: str) -> Path:
     path = getattr(getattr(exported(), section), key)
     if not path:
         raise UserError(f"config.yaml: {name}: not set; it is {expected(name)}")
-    return Path(path).expanduser()
+    return Path(path)
 
 
 def folder(key: str) -> Path:

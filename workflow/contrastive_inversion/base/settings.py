@@ -192,6 +192,16 @@ def checked(model: type[Model], content: Any, place: str | Path) -> Model:
         raise UserError(f"{place}: {one_line(key_of(problem, content))}: {explained(problem)}") from None
 
 
+def misfit(model: type[BaseModel], content: Any) -> str | None:
+    """What of some content does not fit a model, with its key; None where all of it fits."""
+    try:
+        model.model_validate(content)
+    except ValidationError as error:
+        problem = worst(error)
+        return f"{one_line(key_of(problem, content))}: {explained(problem)}"
+    return None
+
+
 def worst(error: ValidationError) -> ErrorDetails:
     """The problem to tell: the innermost one, since every member of a union reports its own."""
     return max(error.errors(), key=lambda problem: len(problem["loc"]))

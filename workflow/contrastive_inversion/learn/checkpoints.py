@@ -12,6 +12,16 @@ from contrastive_inversion.base import files
 from contrastive_inversion.base.canonical import digest
 from contrastive_inversion.base.errors import UserError
 from contrastive_inversion.base.job import Job
+from contrastive_inversion.base.records import Losses, Said
+from contrastive_inversion.base.settings import misfit
+
+
+class Done(Said):
+    """What a checkpoint says of its training."""
+
+    epoch: int
+    history: Losses
+    optimizer: dict[str, Any] = {}
 
 
 class Checkpoint:
@@ -46,7 +56,7 @@ class Checkpoint:
         try:
             for name, part in self.parts.items():
                 part.load_state_dict(content[name])
-        except (RuntimeError, ValueError, KeyError) as error:
+        except (RuntimeError, ValueError, LookupError, TypeError, AttributeError) as error:
             reason = str(error).splitlines()[0]
             raise UserError(
                 f"{self.path}: does not fit this network ({reason}); delete it to begin this training anew"
@@ -80,6 +90,8 @@ def read(written: bytes) -> dict[str, Any]:
     content: dict[str, Any] = torch.load(io.BytesIO(written), map_location="cpu", weights_only=True)
     if unfit := not_finite(content["model"]):
         raise ValueError(f"{unfit} is no finite number")
+    if problem := misfit(Done, content):
+        raise ValueError(problem)
     return content
 
 

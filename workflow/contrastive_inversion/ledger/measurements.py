@@ -4,23 +4,67 @@ import functools
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from pydantic import Discriminator, Field, Tag
 
 from contrastive_inversion.base import files
 from contrastive_inversion.base.canonical import canonical, digest
 from contrastive_inversion.base.errors import UserError
 from contrastive_inversion.base.job import file_of
+from contrastive_inversion.base.records import Origin, Said
+from contrastive_inversion.base.settings import misfit
 from contrastive_inversion.ledger import plan, quantities
 from contrastive_inversion.ledger.estimates import Estimate, over_trainings, standard_error
 from contrastive_inversion.ledger.quantities import Quantity
 from contrastive_inversion.ledger.study import Study
 
-IN_RECORD = {"product", "code", "device", "seconds", "torch"}
-IN_ROW = {"head", "distortion", "metric"}
 Row = dict[str, Any]
 Record = dict[str, Any]
+Value = Annotated[float, Field(ge=-1e9, le=1e9)]  # percent, a fraction or a distance
+Error = Annotated[float, Field(ge=0, le=1e9)]
+
+
+class Named(Said):
+    """What every row says."""
+
+    head: str
+    distortion: str
+    metric: str
+    censored: bool = False
+
+
+class Drawn(Named):
+    """A row of values that were measured."""
+
+    values: list[Value | None] = Field(min_length=1)  # None among raw values that no number is read from
+    over: str
+    images: int
+    se: Error | None = None
+
+
+class Printed(Named):
+    """A row of a value that was published."""
+
+    mean: Value
+    origin: str
+    se: Error | None = None
+    n: int = 1
+
+
+def kind_of(row: Any) -> str:
+    return "printed" if isinstance(row, dict) and "mean" in row else "drawn"
+
+
+AnyRow = Annotated[Annotated[Drawn, Tag("drawn")] | Annotated[Printed, Tag("printed")], Discriminator(kind_of)]
+
+
+class MeasurementFile(Said):
+    """A measurement file."""
+
+    record: Origin
+    rows: list[AnyRow]
 
 
 def estimate(row: Row, path: Path) -> Estimate:
@@ -106,20 +150,10 @@ def content_hash(rows: list[Row], record: Record) -> str:
     return digest(canonical({"rows": rows, "record": said}))
 
 
-def is_measurement(content: Any) -> bool:
-    """Whether something that was read has what every measurement file has: rows, and a record of the job."""
-    if not isinstance(content, dict) or not {"rows", "record"} <= content.keys():
-        return False
-    rows, record = content["rows"], content["record"]
-    if not isinstance(rows, list) or not isinstance(record, dict):
-        return False
-    return record.keys() >= IN_RECORD and all(isinstance(row, dict) and row.keys() >= IN_ROW for row in rows)
-
-
 def check(content: Any, path: Path, recipe_hash: str | None = None) -> None:
     """Raise UserError if a measurement file is not what its study's recipe (None: any) made, untouched since."""
-    if not is_measurement(content):
-        raise UserError(f"{path}: not a measurement file; delete it and run again")
+    if problem := misfit(MeasurementFile, content):
+        raise UserError(f"{path}: not a measurement file ({problem}); delete it and run again")
     files.check_recipe(path, content["record"], recipe_hash)
     try:
         actual = content_hash(content["rows"], content["record"])

@@ -231,7 +231,7 @@ def read(text: str, paper: Paper) -> tuple[JobKind, Recipe]:
     """The kind of job and the typed recipe of a canonical text. Raises UserError for another paper's or a stale one."""
     try:
         content = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"a recipe that is no JSON: {error}") from None
     if not isinstance(content, dict):
         raise UserError("a recipe that is no mapping")

@@ -21,14 +21,17 @@ from contrastive_inversion.ledger.paper import JobKind, Paper
 from contrastive_inversion.ledger.quantities import Quantity, parse
 from contrastive_inversion.ledger.study import Study
 
+LARGEST, MOST_DECIMALS = 1e9, 9  # together fewer digits than the 28 that Decimal computes with
 INSTANTIATIONS = 10  # behind a printed standard error
 
 
 def number(text: str) -> float:
-    """A number from its text. Raises ValueError for what is none, or infinite."""
+    """A number from its text. Raises ValueError for what is none, infinite or far too large."""
     value = float(text)
     if not math.isfinite(value):
         raise ValueError(f"{text} is not finite")
+    if abs(value) > LARGEST:
+        raise ValueError(f"{text} is beyond {LARGEST:g}")
     return value
 
 
@@ -36,13 +39,23 @@ def numeric(text: str) -> str:
     try:
         number(text)
     except ValueError:
-        raise refused(f"{shown(text)} is no number") from None
+        raise refused(f"{shown(text)} is no number up to {LARGEST:g}") from None
     return text
+
+
+def error(text: str) -> str:
+    return text and numeric(text)
 
 
 def natural(text: str) -> str:
     if text and not (text.isascii() and text.isdigit() and len(text) < 4):
         raise refused(f"{shown(text)} is no whole number")
+    return text
+
+
+def decimals(text: str) -> str:
+    if text and int(text) > MOST_DECIMALS:
+        raise refused(f"{text} is above {MOST_DECIMALS}")
     return text
 
 
@@ -55,6 +68,7 @@ def measurable(text: str) -> str:
 
 
 Natural = Annotated[str, Field(min_length=1), AfterValidator(natural)]
+Decimals = Annotated[str, AfterValidator(natural), AfterValidator(decimals)]
 QuantityText = Annotated[str, AfterValidator(measurable)]
 
 
@@ -65,12 +79,12 @@ class Row(Settings):
     row: Annotated[str, Field(min_length=1)]
     column: Annotated[str, Field(min_length=1)]
     value: Annotated[str, AfterValidator(numeric)]
-    se: Literal[""] | Annotated[str, Field(pattern=r"^\d+(\.\d+)?$")]
-    decimals: Natural
-    se_decimals: Annotated[str, AfterValidator(natural)]
+    se: Annotated[str, Field(pattern=r"^(\d+(\.\d+)?)?$"), AfterValidator(error)]
+    decimals: Annotated[Decimals, Field(min_length=1)]
+    se_decimals: Decimals
     bold: Literal["", "yes", "no"]
     quantity: QuantityText
-    rounded_to: Annotated[str, AfterValidator(natural)] | None = None
+    rounded_to: Decimals | None = None
 
     @model_validator(mode="after")
     def fitting(self) -> Self:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from contrastive_inversion.base import machine
-from contrastive_inversion.base.errors import UserError, nearest
+from contrastive_inversion.base.errors import UserError, nearest, refusals
 from contrastive_inversion.ledger import study as studies
 from contrastive_inversion.ledger.paper import Paper, Product
 from contrastive_inversion.ledger.study import Study
@@ -58,14 +58,20 @@ def use(config: machine.Config) -> None:
     Raises UserError where something is no folder that has to be one.
     """
     for key in ("studies", "compare"):
-        if (folder := getattr(config, key)) is not None and not Path(folder).is_dir():
+        if (folder := getattr(config, key)) is not None and not is_folder(folder, key):
             raise UserError(f"config.yaml: {key}: there is no folder {folder}")
     for key in ("results", "figures"):
-        if Path(folder := getattr(config, key)).exists() and not Path(folder).is_dir():
+        if not is_folder(folder := getattr(config, key), key) and Path(folder).exists():
             raise UserError(f"config.yaml: {key}: {folder} is no folder")
     machine.export(config)
     if config.studies is not None:
         os.environ[OWN_STUDIES] = str(Path(config.studies).resolve())
+
+
+def is_folder(path: str, key: str) -> bool:
+    """Whether there is a folder at the path of a key. Raises UserError where one may not even look."""
+    with refusals(f"config.yaml: {key}"):
+        return Path(path).is_dir()
 
 
 def study_names() -> list[str]:

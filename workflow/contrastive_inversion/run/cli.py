@@ -14,7 +14,7 @@ import click
 
 from contrastive_inversion import __version__, papers
 from contrastive_inversion.base import machine
-from contrastive_inversion.base.errors import UserError
+from contrastive_inversion.base.errors import UserError, refusals
 from contrastive_inversion.base.settings import is_name, one_line, shown
 from contrastive_inversion.ledger import layouts, printed
 from contrastive_inversion.ledger.study import Study, study_file
@@ -27,7 +27,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit status. A user's mistake ends with one line on stderr and a status of 1."""
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` is no error
     try:
-        return commands.main(arguments, "contrastive-inversion", standalone_mode=False) or 0
+        with refusals():
+            return commands.main(arguments, "contrastive-inversion", standalone_mode=False) or 0
     except UserError as error:
         print(f"Error: {error}", file=sys.stderr)
         return 1

@@ -20,7 +20,7 @@ from typing import Any
 
 from contrastive_inversion.base import files
 from contrastive_inversion.base.canonical import digest
-from contrastive_inversion.base.errors import UserError
+from contrastive_inversion.base.errors import UserError, refusals
 from contrastive_inversion.base.job import file_of
 from contrastive_inversion.ledger import accepted, measurements, plan
 from contrastive_inversion.ledger.accepted import Accepted
@@ -63,8 +63,7 @@ class Results:
     def record(self, product: str) -> Record | None:
         """A product's record; None where its file is missing. Raises UserError where it is damaged or altered."""
         if product not in self.records:
-            path = self.root / file_of(product)
-            self.records[product] = record_in(path) if path.exists() else None
+            self.records[product] = record_in(self.root / file_of(product)) if self.is_there(product) else None
         return self.records[product]
 
     def content(self, product: str) -> str | None:
@@ -115,6 +114,7 @@ class Results:
         rule = next(name for name, each in self.study.paper.products.items() if each is made)
         return not {rule, str(self.root / file_of(product))}.isdisjoint(self.forced)
 
+    @refusals()
     def is_there(self, product: str) -> bool:
         """Whether a product's file exists, whole or not."""
         return (self.root / file_of(product)).exists()
@@ -188,7 +188,7 @@ def record_in(path: Path) -> Record:
     return content["record"]
 
 
-of_study = functools.cache(Results)  # whose files are read once in a process
+of_study = functools.cache(refusals()(Results))  # whose files are read once in a process
 
 
 def grouped(changes: Iterable[Change], finished: Results) -> dict[tuple[str, str, str], list[str]]:
@@ -233,6 +233,10 @@ def accept(finished: Results, products: Iterable[str], because: str) -> list[str
     if not because.strip():
         raise UserError("--because: say why the change leaves these products as good as they are")
     wanted, changes = set(products), finished.all_changes()
+    if not wanted and not changes:
+        raise UserError(
+            f"nothing to accept: no code has changed behind finished products of study {finished.study.name}"
+        )
     if unchanged := sorted(wanted - {change.product for change in changes}):
         raise UserError(
             f"{unchanged[0]}: no finished product of study {finished.study.name} that changed code is behind"

@@ -25,12 +25,27 @@ from contrastive_inversion.base.errors import UserError
 from contrastive_inversion.base.fingerprint import Fingerprint
 from contrastive_inversion.base.job import KEPT, Job, alone
 from contrastive_inversion.base.recipe import Recipe
+from contrastive_inversion.base.records import Said
 from contrastive_inversion.ledger import measurements, plan
 from contrastive_inversion.ledger.paper import JobKind, Paper
 
 LACKING = ("can't allocate memory", "out of memory", "ALLOC_FAILED")  # of a CPU, CUDA's context, its libraries
 WITHOUT_TORCH = "ledger."  # where functions lie that compute nothing
 CODE = "code.json"  # in a job's folder: the code that it began with
+
+
+class Beginning(Said):
+    """What a job notes of its beginning."""
+
+    recipe_hash: str
+    code: str
+
+
+class Code(Said):
+    """What is kept of the code that made a product."""
+
+    definitions: dict[str, str]
+    libraries: dict[str, str | None]
 
 
 def run(product: str, paper: Paper, root: Path, recipe_text: str, device: str = "cpu", threads: int = 1) -> None:
@@ -183,8 +198,8 @@ def began_with(job: Job, code: Fingerprint) -> str:
     """
     note = job.state / CODE
     if note.exists() and {path.name for path in job.state.iterdir()} - {CODE, *KEPT}:
-        said = files.read_json(note)
-        if isinstance(said, dict) and said.get("recipe_hash") == job.recipe_hash:
+        said = files.read_note(note, Beginning)
+        if said["recipe_hash"] == job.recipe_hash:
             return str(said["code"])
     known = job.root / "code" / f"{code.digest}.json"
     if not known.exists():
@@ -196,7 +211,10 @@ def began_with(job: Job, code: Fingerprint) -> str:
 def recorded_code(root: Path, code: str) -> Fingerprint | None:
     """What a recorded digest of code stands for; None where that was not kept with a study's results."""
     path = root / "code" / f"{code}.json"
-    return Fingerprint(**files.read_json(path)) if path.exists() else None
+    if not path.exists():
+        return None
+    said = files.read_note(path, Code)
+    return Fingerprint(said["definitions"], said["libraries"])
 
 
 def prepare_torch() -> None:

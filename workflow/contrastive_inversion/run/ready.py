@@ -7,7 +7,7 @@ from itertools import chain
 from typing import Any
 
 from contrastive_inversion import papers
-from contrastive_inversion.base.errors import UserError, nearest
+from contrastive_inversion.base.errors import UserError, nearest, refusals
 from contrastive_inversion.base.recipe import Recipe
 from contrastive_inversion.data.settings import Characters, training_size
 from contrastive_inversion.learn.settings import Training
@@ -17,6 +17,7 @@ from contrastive_inversion.ledger.study import Study, available, study_file
 
 
 @functools.cache
+@refusals()
 def study(name: str) -> Study[Any]:
     """A study by its name, checked."""
     named = papers.study(name)

@@ -36,7 +36,7 @@ def reports(results: Path) -> list[Report]:
             said = Said.model_validate_json(path.read_bytes()).model_dump()
         except FileNotFoundError:
             continue  # removed while we looked
-        except ValidationError:
+        except (ValidationError, OSError):
             said = Said(product="/".join(product), state="report damaged", updated=time.time()).model_dump()
         listed.append(said | {"study": study, "alive": job.is_locked(path.parent)})
     return sorted(listed, key=lambda report: -report["updated"])

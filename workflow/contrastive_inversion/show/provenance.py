@@ -6,6 +6,7 @@ from typing import Any
 
 from contrastive_inversion.base import files
 from contrastive_inversion.base.job import file_of
+from contrastive_inversion.base.records import Origin
 from contrastive_inversion.ledger import accepted, plan
 from contrastive_inversion.ledger.measurements import Measurements, Record
 from contrastive_inversion.ledger.study import Study
@@ -42,8 +43,16 @@ def lock_hash() -> str:
 def records_of(folder: str, study: Study[Any], root: Path) -> list[Record]:
     """The records of the products in a folder of a study's results that are there, by name."""
     wanted = plan.with_inputs(plan.behind_targets([], study), study)
-    paths = sorted(root / file_of(product) for product in wanted if product.startswith(f"{folder}/"))
-    return [files.record_in(path) for path in paths if path.exists()]
+    paths = {root / file_of(product): product for product in wanted if product.startswith(f"{folder}/")}
+    return [own_record(path, paths[path]) for path in sorted(paths) if path.exists()]
+
+
+def own_record(path: Path, product: str) -> Record:
+    """The record of a product's file. Raises UserError where it is missing, damaged or another product's."""
+    record = files.record_in(path, Origin)
+    if record["product"] != product:
+        raise files.damaged(path, f"its record is that of {repr(record['product'])}")
+    return record
 
 
 def encoder_of(record: Record, study: Study[Any]) -> dict[str, Any]:
