@@ -14,7 +14,7 @@ sys.path.insert(0, os.path.normpath(f"{workflow.current_basedir}/.."))
 try:
     from contrastive_inversion import papers
     from contrastive_inversion.base import machine
-    from contrastive_inversion.base.errors import UserError
+    from contrastive_inversion.base.errors import UserError, refusals
     from contrastive_inversion.base.job import file_of
     from contrastive_inversion.base.settings import checked
     from contrastive_inversion.ledger import layouts, plan
@@ -26,9 +26,10 @@ except ImportError as error:
 
 
 def or_stop(function, *arguments):
-    """A function's result; a user's mistake stops Snakemake with one line instead of a traceback."""
+    """A function's result; a user's mistake, or what the system refuses, stops Snakemake with one line."""
     try:
-        return function(*arguments)
+        with refusals():
+            return function(*arguments)
     except UserError as error:
         sys.exit(f"Error: {error}")
 

@@ -128,7 +128,8 @@ class StudyFile:
 
 def available(folders: Sequence[Path]) -> list[str]:
     """The names of all studies in some folders; files whose names are no names of studies are left out."""
-    return sorted({path.stem for folder in folders for path in folder.glob("*.yaml") if is_name(path.stem)})
+    found = {path for folder in folders for path in folder.glob("*.yaml") if path.is_file()}
+    return sorted({path.stem for path in found if is_name(path.stem)})
 
 
 def lineage(name: str, folders: Sequence[Path]) -> list[StudyFile]:
