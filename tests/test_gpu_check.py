@@ -22,6 +22,7 @@ BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
 
 SMALL = {"architecture": "convnet", "model": "embedding-128/48", "mean": [0.5, 0.4, 0.3], "std": [0.2, 0.3, 0.25]}
 NETWORK = Network.model_validate(SMALL)
+RESTORE = {"deep_decoder": {"upsamplings": 4}}  # 48 px have four halves
 DISTILL = papers.study("paper").settings.distill.but(batch=8, loss="st")
 
 
@@ -121,7 +122,7 @@ def test_a_machine_without_a_gpu_is_told_so_in_a_sentence_and_at_once():
 def timed(check, monkeypatch):
     """What gpu_speeds finds on a CPU, of a study with small networks."""
     speeds = check.gpu_speeds
-    sizes = {"image_size": 48, "networks": {"student": SMALL, "baseline": SMALL}}
+    sizes = {"image_size": 48, "networks": {"student": SMALL, "baseline": SMALL}, "restore": RESTORE}
     study = study_but("paper", **sizes, distill={"batch": 4}, finetune={"batch": 4})
     for name, value in {"BATCH": 2, "WARM": 1, "COUNTED": 1}.items():
         monkeypatch.setattr(speeds, name, value)
@@ -148,7 +149,8 @@ def test_what_comes_too_late_is_not_begun(timed):
 
 
 def test_the_ways_of_a_step_are_what_they_are_called(check, monkeypatch):
-    study, laid = study_but("paper", image_size=48, networks={"student": SMALL}, distill={"batch": 4}), {}
+    small = {"networks": {"student": SMALL}, "restore": RESTORE, "distill": {"batch": 4}}
+    study, laid = study_but("paper", image_size=48, **small), {}
     compiled = []
     monkeypatch.setattr(torch.nn.Module, "compile", lambda self: compiled.append(self))
     for way in ("eager", "contiguous", "compiled"):
@@ -207,8 +209,7 @@ def test_the_exit_status_is_that_of_exactness_whatever_the_speed(check, exact, t
 @pytest.fixture(scope="module")
 def place(check, tmp_path_factory):
     """The paper's study with a small network, rehearsed on a few pictures."""
-    restore = {"deep_decoder": {"upsamplings": 4}}
-    small = study_but("paper", image_size=48, networks={"student": SMALL}, restore=restore)
+    small = study_but("paper", image_size=48, networks={"student": SMALL}, restore=RESTORE)
     study = rehearsal.lowered(small, on_gpu=False)
     return check.authors_way.furnished(study, tmp_path_factory.mktemp("authors"), "cpu", threads=1)
 

@@ -1,6 +1,7 @@
 """Labelled subsets, linear heads, metrics, and the measurement of an encoder, on a few small pictures."""
 
 import dataclasses
+import functools
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from contrastive_inversion.base.errors import UserError
 from contrastive_inversion.data import store
 from contrastive_inversion.distort.names import operations
 from contrastive_inversion.distort.operators import corrupt
-from contrastive_inversion.learn import networks
+from contrastive_inversion.learn import metrics, networks
 from contrastive_inversion.learn.checkpoints import Checkpoint, KeptRows
 from contrastive_inversion.learn.linear_heads import Fit, LinearHead, labelled, stratified
 from contrastive_inversion.learn.settings import Schedule
@@ -271,6 +272,13 @@ def test_heads_whose_job_was_killed_go_on_to_identical_weights(job, monkeypatch,
 
 
 # --- metrics --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("metric", [functools.partial(metrics.top_k, k=1), metrics.reciprocal_rank, metrics.auc])
+def test_logits_that_are_no_numbers_have_no_accuracy(metric):
+    """The largest of them would be a class like any other: ten per cent of ten classes."""
+    with pytest.raises(UserError, match="a network's output is no finite number"):
+        metric(torch.full((4, 2), torch.nan), torch.tensor([0, 1, 0, 1]))
 
 
 def test_metrics_agree_with_scikit_learn():

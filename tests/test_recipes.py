@@ -43,7 +43,7 @@ def test_formatting_order_and_unrelated_keys_leave_a_training_alone(recipe_in, t
 @pytest.mark.parametrize(
     "text",
     [
-        "seed: 2\n",
+        "seed: 2\ntraining_seeds: [2]\n",
         "distill: {lr: 0.02}\n",
         "distill: {epochs: 18}\n",
         "distill: {batch: 64}\n",

@@ -127,7 +127,8 @@ class Best:
         """Keep the model's weights if no earlier epoch was as good; a restart finds them again."""
         accuracy = self.accuracy()
         if epoch == 0 or accuracy > self.kept()[1]["accuracy"]:
-            files.save(self.path, self.model.state_dict(), {"accuracy": accuracy, "epoch": epoch})
+            record = {"recipe_hash": self.job.recipe_hash, "accuracy": accuracy, "epoch": epoch}
+            files.save(self.path, self.model.state_dict(), record)
 
     def accuracy(self) -> float:
         """Top-1 accuracy on the test images, in percent."""
