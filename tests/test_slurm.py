@@ -112,7 +112,8 @@ def test_a_chain_of_jobs_ends_in_the_tensors_of_a_local_run(folder, undisturbed)
 def test_data_at_a_place_of_config_yaml_is_found_on_a_node(folder):
     """The place is relative to the folder that Snakemake was started in, and has a blank in its name."""
     settings = "{source: imagenet, classes: imagenet100_wnids.txt, train: 103, test: 100, resize: 256}"
-    (folder / "my studies" / "own.yaml").write_text(f"inherits: smoke\ndata: {{imagenet: {settings}}}\n")
+    own = f"inherits: smoke\npicture_threads: 2\ndata: {{imagenet: {settings}}}\n"  # cores that pack, all of the node's
+    (folder / "my studies" / "own.yaml").write_text(own)
     with (folder / "config.yaml").open("a") as config:
         config.write("data: {imagenet: the data/imagenet}\n")
     formats.imagenet(folder / "the data" / "imagenet")
