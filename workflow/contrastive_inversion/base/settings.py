@@ -188,8 +188,7 @@ def checked(model: type[Model], content: Any, place: str | Path) -> Model:
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        problem = worst(error)
-        raise UserError(f"{place}: {one_line(key_of(problem, content))}: {explained(problem)}") from None
+        raise UserError(f"{place}: {in_words(error, content)}") from None
 
 
 def misfit(model: type[BaseModel], content: Any) -> str | None:
@@ -197,9 +196,14 @@ def misfit(model: type[BaseModel], content: Any) -> str | None:
     try:
         model.model_validate(content)
     except ValidationError as error:
-        problem = worst(error)
-        return f"{one_line(key_of(problem, content))}: {explained(problem)}"
+        return in_words(error, content)
     return None
+
+
+def in_words(error: ValidationError, content: Any) -> str:
+    """The key of what is wrong in some content, and what is allowed there."""
+    problem = worst(error)
+    return f"{one_line(key_of(problem, content))}: {explained(problem)}"
 
 
 def worst(error: ValidationError) -> ErrorDetails:

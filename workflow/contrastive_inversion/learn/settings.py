@@ -105,6 +105,16 @@ class Network(Settings):
         return self.architecture != "convnet" or self.model.endswith(f"/{size}")
 
 
+READ_BY = {"stalled_cosine": ["period"], "stairs": ["factor", "every"], "milestones": ["factor", "milestones"]}
+
+
+def check_schedule(settings: Any) -> None:
+    """Raise a validator's error for settings whose schedule reads others that they do not say."""
+    for key in READ_BY.get(settings.schedule, []):
+        if getattr(settings, key) is None:
+            raise refused(f"schedule: {settings.schedule} needs `{key}`")
+
+
 class Schedule(Settings):
     """How a learning rate runs (see `learn.schedules.learning_rate`)."""
 
@@ -124,10 +134,7 @@ class Schedule(Settings):
     @model_validator(mode="after")
     def whole(self) -> Self:
         """Refuse a schedule without the settings that it alone reads."""
-        needed = {"stalled_cosine": ["period"], "stairs": ["factor", "every"], "milestones": ["factor", "milestones"]}
-        for key in needed.get(self.schedule, []):
-            if getattr(self, key) is None:
-                raise refused(f"schedule: {self.schedule} needs `{key}`")
+        check_schedule(self)
         return self
 
 

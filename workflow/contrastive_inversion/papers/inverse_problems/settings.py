@@ -23,7 +23,15 @@ from contrastive_inversion.base.settings import (
     refused,
 )
 from contrastive_inversion.distort.names import Blur, Vocabulary, check_kernels, check_name, scaled
-from contrastive_inversion.learn.settings import ByOrigin, Network, PictureSettings, Published, Tag, Training
+from contrastive_inversion.learn.settings import (
+    ByOrigin,
+    Network,
+    PictureSettings,
+    Published,
+    Tag,
+    Training,
+    check_schedule,
+)
 
 LossName = Literal["st", "ss", "both", "ntxent", "summed_ntxent", "mse", "raw_mse"]
 Precision = Literal["fp32", "tf32", "bf16"]
@@ -104,8 +112,7 @@ class ProbeFit(Settings):
     @model_validator(mode="after")
     def whole(self) -> Self:
         """Refuse a stalled cosine without its period."""
-        if self.schedule == "stalled_cosine" and self.period is None:
-            raise refused("schedule: stalled_cosine needs `period`")
+        check_schedule(self)
         return self
 
 
