@@ -46,7 +46,7 @@ STUDIES = [
     ("? [1, 2]\n: 3\n", "not valid YAML"),
     ("seed: 1\n---\nseed: 2\n", "not valid YAML"),
     ("seed: \x00\n", "not valid YAML"),
-    ("seed: " + 3000 * "[" + "\n", "not valid YAML"),
+    *((deep, "not valid YAML") for deep in (3000 * "[", 30_000 * "[", 30_000 * "{a: ", 30_000 * "- ", 30_000 * "? ")),
     # keys and types
     ("distil: {lr: 1}\n", "top level: unknown key 'distil'; did you mean 'distill'?"),
     ("3: 4\n", "unknown key '3'"),

@@ -19,6 +19,12 @@ wildcard_constraints:
     number=r"\d+",
 
 
+def signed(function):
+    """A function with its signature noted: Snakemake asks for it dozens of times a job, a sixth of the time it plans."""
+    function.__signature__ = signature(function)
+    return function
+
+
 def study_of(wildcards):
     """The study that a target belongs to; it need not be that of config.yaml."""
     return or_stop(ready.study, wildcards.study)
@@ -77,6 +83,7 @@ def form_of(rule, product):
 def product_inputs(product):
     """An input function: the files of the products that a product is made from."""
 
+    @signed
     def function(wildcards):
         study, name = study_of(wildcards), product.format(**wildcards)
         needed = files(study, or_stop(plan.inputs, name, study))
@@ -90,6 +97,7 @@ def product_inputs(product):
 def rendered_inputs(name, others=lambda study: []):
     """An input function: the files of the products that something to read is made from, and others'."""
 
+    @signed
     def function(wildcards):
         study, compare = study_of(wildcards), CONFIG.compare and Path(CONFIG.compare)
         target = rendered.Target(name.format(**wildcards), finished_of(study), Path(FIGURES), compare)
@@ -104,6 +112,7 @@ def rendered_inputs(name, others=lambda study: []):
 def product_recipe(product):
     """A params function: a product's canonical recipe, all that its result depends on."""
 
+    @signed
     def function(wildcards):
         return or_stop(plan.recipe, product.format(**wildcards), study_of(wildcards))
 
@@ -140,6 +149,7 @@ def share_memory():
 def of_job(function, product):
     """A resources or priority function: what a plan says of the job that makes a product (see `run.costs`)."""
 
+    @signed
     def of_wildcards(wildcards):
         study = study_of(wildcards)
         machine = or_stop(costs.machine_of, study, Path(RESULTS))
@@ -160,7 +170,7 @@ def gpu_model_of(product):
     Slurm's executor plugin takes every job with a model for one of a GPU, so that no default may reach the others.
     """
     model = by_default("gpu_model")
-    return lambda wildcards: model if model and of_job(costs.gpus, product)(wildcards) else None
+    return signed(lambda wildcards: model if model and of_job(costs.gpus, product)(wildcards) else None)
 
 
 def partition_of(product):
@@ -175,13 +185,13 @@ def cores_of(product):
 
     Elsewhere a scheduler binds a job to what it asks for, picture threads included.
     """
-    return lambda wildcards: 1 if workflow.local_exec else of_job(costs.cores, product)(wildcards)
+    return signed(lambda wildcards: 1 if workflow.local_exec else of_job(costs.cores, product)(wildcards))
 
 
 def memory_of(product):
     """A resources function: a job's memory; in a scheduler's job lie two Snakemakes besides, which start it."""
     alone = of_job(costs.memory_mb, product)
-    return lambda wildcards: alone(wildcards) + (0 if workflow.local_exec else costs.SNAKEMAKES_MB)
+    return signed(lambda wildcards: alone(wildcards) + (0 if workflow.local_exec else costs.SNAKEMAKES_MB))
 
 
 def made(needed):

@@ -22,7 +22,7 @@ def make_rule(name, product):
         threads: cores_of(name_of)
         resources:
             **partition_of(name_of),
-            gpu=lambda wildcards: of_job(costs.gpus, name_of)(wildcards) or None,  # Kubernetes refuses a count of 0
+            gpu=signed(lambda wildcards: of_job(costs.gpus, name_of)(wildcards) or None),  # Kubernetes refuses a count of 0
             gpu_model=gpu_model_of(name_of),
             devices=of_job(costs.gpus, name_of),
             mem_mb=memory_of(name_of),
@@ -30,9 +30,9 @@ def make_rule(name, product):
             disk_mb=of_job(costs.disk_mb, name_of),
             picture_threads=of_job(costs.picture_threads, name_of),
         params:
-            product=lambda wildcards: name_of.format(**wildcards),
+            product=signed(lambda wildcards: name_of.format(**wildcards)),
             recipe=product_recipe(name_of),
-            paper=lambda wildcards: study_of(wildcards).paper.name,
+            paper=signed(lambda wildcards: study_of(wildcards).paper.name),
         shell:
             f"{RUN} make {{params.product}}"
             f" --root {quote(RESULTS)}/{{wildcards.study}} --paper {{params.paper}}"

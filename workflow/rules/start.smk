@@ -1,13 +1,19 @@
 # What the other files need, and the configuration, read before Snakemake reads it.
+import gc
 import os
 import re
 import sys
 from importlib.util import find_spec
+from inspect import signature
 from pathlib import Path
 from shlex import quote
 
 from snakemake.jobs import Job
 from snakemake_interface_executor_plugins.settings import DeploymentMethod
+
+gc.set_threshold(
+    50_000, 20, 20
+)  # a graph of jobs is kept whole: looking through it for what is not takes a tenth of the time
 
 # the package need not be installed, only its libraries
 sys.path.insert(0, os.path.normpath(f"{workflow.current_basedir}/.."))

@@ -18,7 +18,7 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy import special
+import scipy
 
 from contrastive_inversion.ledger.spreads import Difference, Part
 
@@ -62,7 +62,7 @@ def tail(distance: float, contrast: Contrast) -> float:
     if contrast.se == 0:
         return 0.0 if distance > 0 else 1.0
     t = distance / contrast.se
-    return float(special.ndtr(-t) if math.isinf(contrast.df) else special.stdtr(contrast.df, -t))
+    return float(scipy.special.ndtr(-t) if math.isinf(contrast.df) else scipy.special.stdtr(contrast.df, -t))
 
 
 def inside(contrast: Contrast, low: float, high: float) -> float:
@@ -104,7 +104,7 @@ def chance_of_any(p: float, contrasts: Sequence[Contrast], signs: Sequence[int])
 
 def quantile(df: float = math.inf, level: float = LEVEL) -> float:
     """The one-sided quantile at a level of Student's t; of a standard normal for infinitely many degrees of freedom."""
-    return float(-special.ndtri(level) if math.isinf(df) else -special.stdtrit(df, level))
+    return float(-scipy.special.ndtri(level) if math.isinf(df) else -scipy.special.stdtrit(df, level))
 
 
 def names_of(contrasts: Sequence[Contrast]) -> dict[Hashable, int]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from scipy import special
+import scipy
 
 from contrastive_inversion.base import files
 from contrastive_inversion.ledger import plan, spreads
@@ -65,7 +65,7 @@ def of_study(study: Study[Any], results: Path) -> pd.DataFrame:
     rows = []
     for kind, spread in sorted(spreads.pooled(known, study).items()):
         # chi squared's quantiles, without scipy.stats, which takes a second to load
-        far, near = 2 * special.gammaincinv(spread.df / 2, [(1 + LEVEL) / 2, (1 - LEVEL) / 2])
+        far, near = 2 * scipy.special.gammaincinv(spread.df / 2, [(1 + LEVEL) / 2, (1 - LEVEL) / 2])
         low, high = (spread.value * (spread.df / bound) ** 0.5 for bound in (far, near))
         rows.append([kind, *(round(value, 6) for value in (spread.value, spread.df, low, high)), kinds[kind]])
     return pd.DataFrame(rows, columns=COLUMNS)

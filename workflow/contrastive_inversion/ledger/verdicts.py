@@ -31,7 +31,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy import special
+import scipy
 
 from contrastive_inversion.base.errors import UserError
 from contrastive_inversion.ledger import layouts, printed, spreads
@@ -122,7 +122,7 @@ def draws(cell: Cell, ours: Estimate) -> list[Part]:
 
 def p_value(z: float, df: float = math.inf) -> float:
     """Two-sided p-value of Student's t; of a standard normal for infinitely many degrees of freedom."""
-    return float(2 * (special.ndtr(-abs(z)) if math.isinf(df) else special.stdtr(df, -abs(z))))
+    return float(2 * (scipy.special.ndtr(-abs(z)) if math.isinf(df) else scipy.special.stdtr(df, -abs(z))))
 
 
 def holm(p_values: Sequence[float], alpha: float = FALSE_ALARM_RATE) -> list[bool]:
@@ -160,11 +160,12 @@ def chance_of_finding(loss: float, scored: Score, alpha: float) -> float:
     """
     df, shift = scored.df, loss / scored.se
     if df > LARGE:
-        threshold, doubt = special.ndtri(1 - alpha / 2), np.ones(1)
+        threshold, doubt = scipy.special.ndtri(1 - alpha / 2), np.ones(1)
     else:
-        threshold = special.stdtrit(df, 1 - alpha / 2)
-        doubt = np.sqrt(2 / df * special.gammaincinv(df / 2, QUANTILES))
-    return float(np.mean(special.ndtr(shift - threshold * doubt) + special.ndtr(-shift - threshold * doubt)))
+        threshold = scipy.special.stdtrit(df, 1 - alpha / 2)
+        doubt = np.sqrt(2 / df * scipy.special.gammaincinv(df / 2, QUANTILES))
+    above, below = scipy.special.ndtr([shift - threshold * doubt, -shift - threshold * doubt])
+    return float(np.mean(above + below))
 
 
 def comparable(cell: Cell, study: Study[Any]) -> bool:

@@ -72,6 +72,7 @@ def check_tables(study: Study[Any]) -> None:
             raise UserError(f"{path}: table: tables.yaml has no table {cell.table}, of '{cell.quantity}'")
 
 
+@functools.cache
 def kinds_of(study: Study[Any]) -> set[str]:
     """The kinds of spread behind what a study measures."""
     return {drawn.kind for quantity in plan.asked(study) for drawn in spreads.behind(quantity, study)}
