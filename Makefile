@@ -31,7 +31,7 @@ test: .venv/installed
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 test-all: test
-	$(BIN)/python -m pytest -q -m slow
+	$(BIN)/python -m pytest -q -m slow -n 2 --dist loadfile
 
 mutants: .venv/installed
 	$(BIN)/python tests/mutants/run.py $(ROOM)
