@@ -22,6 +22,8 @@ def answer():
 
 
 NOT_RUN = """\
+*Open*: undecided at 5 %. *Depends on the reading*: a sentence was taken as numbers in several ways, which disagree.
+
 **Not run:** ImageNet itself, OpenAI's CLIP, CIFAR-10, any GPU. Whether the printed numbers come out again is open until
 somebody runs the study `authors` (as their code ran it; it is expected to match the print) or `paper` (as the text has
 it; it need not).
@@ -39,10 +41,10 @@ def of_study(study):
     def count(verdicts, some):
         return page.in_words(Counter(verdicts[claim.id] for claim in some))
 
-    kind = "headline claims" if len(headline) < len(everything) else "claims"
     said = (
-        f"***{study.paper.title}.*** Of its {len(headline)} {kind}, by the authors' own published numbers "
-        f"{count(theirs, headline)}; on the small pictures of `{study.name}` {count(here, headline)}."
+        f"***{study.paper.title}.*** Of its {len(headline)} headline claims, by the authors' own published numbers "
+        f"{count(theirs, headline)}; on the small pictures of `{study.name}` {count(here, headline)}. Of all "
+        f"{len(everything)} claims there: {count(here, everything)}."
     )
     return textwrap.fill(said, 120) + "\n"
 

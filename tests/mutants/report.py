@@ -7,6 +7,7 @@ import ast
 import difflib
 import json
 import re
+import subprocess
 from pathlib import Path
 
 import yaml
@@ -23,12 +24,16 @@ HEAD = """\
 no test notices survives. Not changed: constants outside of functions, functions with decorators, docstrings and the
 wording of messages. Where fewer were tried than there are, the last digit of their number chose them, not what they
 change (`MUTANTS='*[37]' make mutants`). Why a survivor is harmless is kept in `tests/mutants/survivors.yaml`.
+Lines are those of commit {commit}.
 """
 
 
 def write(rooms):
     """Write docs/mutants.md where every room has been run, else print it: the document is only ever whole."""
-    text = "\n".join([HEAD, overview(files := staged()), *map(survivors, files)])
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], cwd=REPOSITORY, capture_output=True, text=True
+    ).stdout
+    text = "\n".join([HEAD.format(commit=commit.strip()), overview(files := staged()), *map(survivors, files)])
     missing = [room for room in rooms if not (STAGES / room).exists()]
     if missing:
         print(text, f"\ndocs/mutants.md is left alone until these have been run: {', '.join(missing)}", sep="\n")

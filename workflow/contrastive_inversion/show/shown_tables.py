@@ -146,8 +146,10 @@ def flip_of(flip: Flip, judged: Judgement) -> str:
 def origin(quantity: Quantity, ours: Estimate, measured: Measurements) -> Part:
     """A measurement's file, log, recipe, seed and duration; links are relative to the page."""
     product, record = plan.measurement_of(quantity, measured.study), measured.record(quantity)
+    log = f"logs/{product}.log"  # of a kept run there is none
     return {
-        "file": file_of(product), "log": f"logs/{product}.log", "recipe": record["recipe_hash"][:12],
+        "file": file_of(product), "log": log if (measured.root / log).exists() else None,
+        "recipe": record["recipe_hash"][:12],
         "seed": record["seed"], "seconds": record["seconds"], "images": ours.images,
         "source": None if ours.images else ours.origin,
     }  # fmt: skip
