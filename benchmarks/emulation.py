@@ -44,12 +44,12 @@ def sleep_instead(arguments: Sequence[str]) -> None:
     product = arguments[arguments.index("make") + 1]
     root, count = (arguments[arguments.index(name) + 1] for name in ("--root", "--gpus"))
     folder = Path(os.environ[FOLDER])
-    held = gpus.acquire(int(count), poll_seconds=0.05)
+    card = gpus.acquire(poll_seconds=0.05) if int(count) else ""
     began = time.time()
     time.sleep(json.loads((folder / TIMES).read_text())[product])
     path = Path(root) / (f"{product}.json" if product.startswith("measurements/") else f"{product}.safetensors")
     path.touch()
-    event = {"product": product, "began": began, "ended": time.time(), "card": "".join(held)}
+    event = {"product": product, "began": began, "ended": time.time(), "card": card}
     (folder / EVENTS / f"{product.replace('/', ' ')}.json").write_text(json.dumps(event))
 
 

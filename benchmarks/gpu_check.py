@@ -172,18 +172,18 @@ def resumption(network: Network, settings: Distill, device: str) -> Check:
     return {"ok": not differing, "found": len(differing), "allowed": 0}
 
 
-def slot(held: list[str]) -> Check:
+def slot(device: str) -> Check:
     """This process sees the one GPU that it holds."""
-    seen = torch.cuda.device_count() if held else 0
-    return {"ok": seen == len(held), "found": seen, "allowed": len(held)}
+    seen, held = torch.cuda.device_count(), int(device == "cuda")
+    return {"ok": seen == held, "found": seen, "allowed": held}
 
 
-def checks(study: Study, device: str, held: list[str]) -> dict[str, Check]:
+def checks(study: Study, device: str) -> dict[str, Check]:
     """All checks of a device, with a study's student."""
     recipe = plan.recipe_of(authors_way.STUDENT, study)
     student = recipe.network
     every: dict[str, Callable[[], Check]] = {
-        "one GPU is seen": lambda: slot(held), "masks": lambda: masks(device), "normals": lambda: normals(device),
+        "one GPU is seen": lambda: slot(device), "masks": lambda: masks(device), "normals": lambda: normals(device),
         "blur": lambda: blurs(device), "embeddings": lambda: embeddings(student, device),
         "losses": lambda: loss_values(device), "compiled": lambda: compiled(student, device),
         "resumption": lambda: resumption(student, recipe.settings, device),
@@ -239,10 +239,10 @@ def main(folder: Path = HERE) -> int:
     if not gpus.installed():
         raise UserError("there is no GPU to check: nvidia-smi lists none")
     found = rehearsal.rehearse(study, Path("results"), MINUTES)
-    held = gpus.acquire(1)
+    gpus.acquire()
     jobs.prepare_torch()
     card = torch.cuda.get_device_name(0)
-    exact = checks(study, "cuda", held)
+    exact = checks(study, "cuda")
     ratios = beside_the_authors(study, "cuda")
     times = gpu_speeds.speeds(study, "cuda", began + 60 * UNTIL)
     content = {

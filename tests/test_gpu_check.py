@@ -41,7 +41,7 @@ def test_a_cpu_computes_what_it_computes(check, name):
 
 def test_embeddings_and_a_training_that_is_taken_up_are_exact(check, monkeypatch):
     assert check.embeddings(NETWORK, "cpu")["found"] == 0
-    assert check.slot([])["ok"]
+    assert check.slot("cpu")["ok"]
     begun = []
 
     def fit(model, parameters, batch_of, loss_of, data, recipe, job, right=check.fit):
@@ -69,7 +69,7 @@ def test_the_study_s_own_student_is_checked(check, monkeypatch):
     every = ["slot", "masks", "normals", "blurs", "embeddings", "loss_values", "compiled", "resumption"]
     for name in every:
         monkeypatch.setattr(check, name, lambda *given: asked.append(given) or {"ok": True, "found": 0, "allowed": 0})
-    assert len(check.checks(study, "cpu", [])) == len(every)
+    assert len(check.checks(study, "cpu")) == len(every)
     network, settings, _ = asked[-1]
     assert network.input == "fp16" and settings.precision == "fp32" and settings.shards == 4
 

@@ -8,7 +8,6 @@ import random
 import select
 import subprocess
 import sys
-import threading
 import time
 
 import pytest
@@ -21,7 +20,7 @@ from contrastive_inversion.base.job import Job, alone, is_locked
 JOB = """
 import os, sys, time
 from contrastive_inversion.base import gpus
-device, = gpus.acquire(1, poll_seconds=0.02)
+device = gpus.acquire(poll_seconds=0.02)
 print(device, os.environ["CUDA_VISIBLE_DEVICES"], time.monotonic(), end=" ")
 time.sleep(0.15)
 print(time.monotonic(), flush=True)
@@ -29,7 +28,7 @@ print(time.monotonic(), flush=True)
 HOLDER = """
 from contrastive_inversion.base import gpus
 print("started", flush=True)
-gpus.acquire(1, poll_seconds=0.02)
+gpus.acquire(poll_seconds=0.02)
 print("held", flush=True)
 input()
 """
@@ -68,7 +67,7 @@ def test_twelve_jobs_on_four_devices_never_overlap(machine, monkeypatch):
 WITNESSED = """
 import fcntl, pathlib, sys, time
 from contrastive_inversion.base import gpus
-device, = gpus.acquire(1, poll_seconds=0.02)
+device = gpus.acquire(poll_seconds=0.02)
 time.sleep(0.01)  # the kernel frees a killed job's two locks in an order of its own
 witness = open(pathlib.Path(sys.argv[1]) / device, "w")
 fcntl.flock(witness, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -98,29 +97,12 @@ def test_two_hundred_short_jobs_killed_at_random_never_share_a_device(machine, t
     assert min(codes.count(0), codes.count(-9)) >= 20 and all(is_free(machine, device) for device in "2357")
 
 
-def test_a_job_holds_as_many_devices_as_it_asked_for_and_sees_no_other(machine, monkeypatch):
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,3,5")
-    assert gpus.acquire(2) == ["2", "3"]
+def test_a_job_holds_one_device_and_sees_no_other(machine, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,3")
+    assert gpus.acquire() == "2"
     gc.collect()
-    assert [is_free(machine, device) for device in ("2", "3", "5")] == [False, False, True]
-    assert os.environ["CUDA_VISIBLE_DEVICES"] == "2,3"
-
-
-def test_a_job_that_waits_for_several_devices_keeps_none_from_others(machine, monkeypatch):
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,2")
-    others = FileLock(machine / "1.lock", thread_local=False)
-    others.acquire()
-    devices = []
-    waiting = threading.Thread(target=lambda: devices.extend(gpus.acquire(3, poll_seconds=0.05)))
-    waiting.start()
-    seen = set()
-    end = time.monotonic() + 0.5
-    while time.monotonic() < end:
-        seen |= {device for device in ("0", "2") if is_free(machine, device)}
-    assert seen == {"0", "2"} and not devices
-    others.release()
-    waiting.join(timeout=20)
-    assert devices == ["0", "1", "2"]
+    assert [is_free(machine, device) for device in ("2", "3")] == [False, True]
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "2"
 
 
 def test_a_job_waits_for_its_device_and_a_killed_one_frees_it(machine, monkeypatch):
@@ -128,7 +110,7 @@ def test_a_job_waits_for_its_device_and_a_killed_one_frees_it(machine, monkeypat
     first = subprocess.Popen([sys.executable, "-c", HOLDER], **PIPES)
     assert [first.stdout.readline() for _ in range(2)] == ["started\n", "held\n"]
     second = subprocess.Popen([sys.executable, "-c", HOLDER], **PIPES)
-    assert [second.stdout.readline() for _ in range(2)] == ["started\n", "waiting for 1 of the GPUs 0\n"]
+    assert [second.stdout.readline() for _ in range(2)] == ["started\n", "waiting for one of the GPUs 0\n"]
     assert select.select([second.stdout], [], [], 0.5) == ([], [], [])
     for job in (first, second):
         assert not is_free(machine, "0")
@@ -169,7 +151,7 @@ def test_gpus_are_listed_with_their_memory(two_cards):
     first, second = gpus.installed()
     assert (first.uuid, first.name, first.gib) == ("GPU-aaaa-1", "NVIDIA H100, 80GB HBM3", 80.0)
     assert (second.number, second.gib, second.used_gib) == ("1", float("inf"), 0)
-    assert gpus.acquire(1) == ["0"] and os.environ["CUDA_VISIBLE_DEVICES"] == "0"
+    assert gpus.acquire() == "0" and os.environ["CUDA_VISIBLE_DEVICES"] == "0"
     assert os.environ["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID"
 
 
@@ -186,7 +168,7 @@ def test_a_mask_means_what_it_means_to_cuda(two_cards, monkeypatch, mask, visibl
         assert gpus.visible_devices(gpus.installed()) == visible
         return
     with pytest.raises(UserError, match=f"none is visible.*CUDA_VISIBLE_DEVICES is '{mask}'"):
-        gpus.acquire(1)
+        gpus.acquire()
 
 
 @pytest.mark.parametrize(
@@ -212,18 +194,17 @@ def test_a_part_of_a_card_is_as_large_as_its_profile_says(two_cards, tmp_path, m
 
 def test_a_card_is_the_same_by_number_by_uuid_and_when_named_twice(two_cards, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
-    gpus.acquire(1)
+    gpus.acquire()
     assert not is_free(two_cards, "GPU-aaaa-1")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-aaaa,0,GPU-bbbb-2")
-    assert gpus.acquire(1) == ["GPU-bbbb-2"]
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1,GPU-bbbb-2")
-    with pytest.raises(UserError, match="needs 2 GPUs, and 1 are visible"):
-        gpus.acquire(2)
+    assert gpus.acquire() == "GPU-bbbb-2"
 
 
 def test_a_part_of_a_card_is_locked_by_its_own_name(machine, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "MIG-GPU-aaaa-1/1/0,MIG-5c1f")
-    assert gpus.acquire(2) == ["MIG-GPU-aaaa-1/1/0", "MIG-5c1f"]
+    assert gpus.acquire() == "MIG-GPU-aaaa-1/1/0"
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "MIG-GPU-aaaa-1/1/0,MIG-5c1f")
+    assert gpus.acquire() == "MIG-5c1f"
     assert not is_free(machine, "MIG-GPU-aaaa-1_1_0") and not is_free(machine, "MIG-5c1f")
     monkeypatch.setenv("SLURM_JOB_ID", "7")
     assert gpus.lock_name("MIG-5c1f", []) == "MIG-5c1f"  # whose id is its own in all steps
@@ -235,10 +216,10 @@ def test_a_card_that_another_program_fills_is_passed_over_and_then_refused(machi
     monkeypatch.setenv("PATH", nvidia_smi(tmp_path / "full", lines) + os.pathsep + "/bin")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
     monkeypatch.setattr(gpus, "PATIENCE", 1)
-    assert gpus.acquire(1) == ["1"]
+    assert gpus.acquire() == "1"
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
     with pytest.raises(UserError, match=r"another program has 9 of the 10 GiB of GPU 0 \(NVIDIA A\); wait for it, or"):
-        gpus.acquire(1, poll_seconds=0)
+        gpus.acquire(poll_seconds=0)
     assert is_free(machine, "GPU-a")
 
 
@@ -247,23 +228,23 @@ FULL = gpus.Card("0", "GPU-a", "NVIDIA A", gib=10, used_gib=9)
 
 @pytest.mark.parametrize(
     ("devices", "found", "tries"),
-    [("ab", [({}, [])] * 5 + [({"b": "its lock"}, [])], 6), ("ab", [({}, [FULL])] * 4 + [({"a": "its lock"}, [])], 5)],
+    [("ab", [(None, [])] * 5 + [("b", [])], 6), ("ab", [(None, [FULL])] * 4 + [("a", [])], 5)],
 )
 def test_a_job_waits_for_other_jobs_as_long_as_they_take(machine, monkeypatch, devices, found, tries):
     """One of two cards is filled by another program at most, so the other job's end is waited for."""
     monkeypatch.setattr(gpus, "PATIENCE", 2)
     asked = iter(found)
-    monkeypatch.setattr(gpus, "free_devices", lambda names, count: next(asked))
-    assert gpus.waited_for(dict(zip(devices, "01", strict=True)), 1, 0) == found[tries - 1][0]
+    monkeypatch.setattr(gpus, "free_device", lambda names: next(asked))
+    assert gpus.waited_for(dict(zip(devices, "01", strict=True)), 0) == found[tries - 1][0]
     assert next(asked, None) is None
 
 
 def test_a_job_waits_a_little_for_a_card_that_is_being_emptied(machine, monkeypatch):
     monkeypatch.setattr(gpus, "PATIENCE", 3)
     asked = []
-    monkeypatch.setattr(gpus, "free_devices", lambda names, count: asked.append(names) or ({}, [FULL]))
+    monkeypatch.setattr(gpus, "free_device", lambda names: asked.append(names) or (None, [FULL]))
     with pytest.raises(UserError, match="another program has 9 of the 10 GiB"):
-        gpus.waited_for({"GPU-a": "0"}, 1, 0)
+        gpus.waited_for({"GPU-a": "0"}, 0)
     assert len(asked) == 3 + 1
 
 
@@ -276,16 +257,7 @@ def test_a_machine_without_gpus_lists_none(machine, tmp_path, monkeypatch):
 
 def test_no_device_is_a_clear_error(machine, monkeypatch):
     with pytest.raises(UserError, match="needs a GPU, and none is visible"):
-        gpus.acquire(1)
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
-    with pytest.raises(UserError, match="needs 2 GPUs, and 1 are visible"):
-        gpus.acquire(2)
-
-
-def test_a_cpu_job_keeps_what_it_was_given(machine, monkeypatch):
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,4")
-    assert gpus.acquire(0) == [] and os.environ["CUDA_VISIBLE_DEVICES"] == "3,4"
-    assert not machine.exists()
+        gpus.acquire()
 
 
 def test_seven_jobs_of_one_slurm_allocation_share_its_cards_out(machine, monkeypatch):
@@ -309,7 +281,7 @@ def test_two_slurm_steps_with_a_card_each_do_not_wait_for_one_another(machine, m
     for step in ("0", "1"):
         monkeypatch.setenv("SLURM_JOB_ID", "7")
         monkeypatch.setenv("SLURM_STEP_ID", step)
-        assert gpus.acquire(1) == ["0"]
+        assert gpus.acquire() == "0"
     assert sorted(path.name for path in machine.glob("7*")) == ["7.0.0.lock", "7.1.0.lock"]
 
 
@@ -333,7 +305,7 @@ def test_locks_lie_in_a_folder_that_all_users_share(machine, tmp_path, monkeypat
     monkeypatch.delenv("GPU_SLOT_FOLDER")
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
-    gpus.acquire(1)
+    gpus.acquire()
     folder = tmp_path / "gpu-slots"
     assert folder.stat().st_mode & 0o7777 == 0o1777
     assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o666}
@@ -344,7 +316,7 @@ def test_a_folder_that_cannot_hold_locks_is_told(machine, tmp_path, monkeypatch)
     monkeypatch.setenv("GPU_SLOT_FOLDER", str(tmp_path / "file" / "slots"))
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
     with pytest.raises(UserError, match="cannot hold locks .*; name a folder on a local disk in GPU_SLOT_FOLDER"):
-        gpus.acquire(1)
+        gpus.acquire()
 
 
 def test_a_file_system_without_flock_still_has_locks(machine, tmp_path, monkeypatch):

@@ -235,7 +235,7 @@ def test_a_job_is_known_in_the_queue_by_its_folder_and_its_product(tmp_path):
 HOLD = """
 import sys, time
 from contrastive_inversion.base import gpus
-gpus.acquire(1)
+gpus.acquire()
 import os
 begun = time.time(); time.sleep(1)
 print(os.environ["CUDA_VISIBLE_DEVICES"], begun, time.time(), flush=True)

@@ -283,7 +283,7 @@ def folder(root, tmp_path):
 def test_a_killed_training_goes_on_to_identical_weights(folder):
     recipe, calm, hit = long_recipe(), folder("calm"), folder("hit")
     jobs.run(STUDENT, STUDY.paper, calm, recipe)
-    command = [sys.executable, "-m", "contrastive_inversion.run.cli", "make", STUDENT, "--root", str(hit)]
+    command = [sys.executable, "-m", "contrastive_inversion", "make", STUDENT, "--root", str(hit)]
     command += ["--paper", STUDY.paper.name, "--recipe", recipe]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     checkpoint = hit / "state" / STUDENT / "checkpoint.pt"

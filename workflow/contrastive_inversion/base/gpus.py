@@ -133,62 +133,54 @@ def lock_folder() -> Path:
     return Path(os.environ.get("GPU_SLOT_FOLDER", Path(tempfile.gettempdir()) / "gpu-slots"))
 
 
-def acquire(count: int, poll_seconds: float = 1) -> list[str]:
-    """Hold `count` devices for the life of this process and make them the only visible ones.
+def acquire(poll_seconds: float = 1) -> str:
+    """Hold a device for the life of this process and make it the only visible one. Returns its id.
 
-    Waits until enough are free, and says so. Returns the ids; of a count of 0 none. Raises UserError where fewer are
-    visible, other programs fill those that are left, or locks cannot be had.
+    Waits until one is free, and says so. Raises UserError where none is visible, other programs fill all that are, or
+    locks cannot be had.
     """
-    if count == 0:
-        return []
     cards = installed()
     devices: dict[str, str] = {}  # by lock: a card that is named twice is one card
     for device in visible_devices(cards):
         devices.setdefault(lock_name(device, cards), device)
-    if len(devices) < count:
-        raise UserError(f"this job needs {count} GPUs, and {len(devices)} are visible")
     try:
-        locks = waited_for(devices, count, poll_seconds)
+        name = waited_for(devices, poll_seconds)
     except OSError as error:
         why = f"{lock_folder()}: cannot hold locks ({error.strerror or error})"
         raise UserError(f"{why}; name a folder on a local disk in GPU_SLOT_FOLDER") from None
-    HELD.update(locks)
-    chosen = [devices[name] for name in locks]
     os.environ["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"  # so that numbers are those of nvidia-smi
-    os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(chosen)
-    return chosen
+    os.environ["CUDA_VISIBLE_DEVICES"] = devices[name]
+    return devices[name]
 
 
-def waited_for(devices: Mapping[str, str], count: int, poll_seconds: float) -> dict[str, FileLock]:
-    """The held locks of `count` of some devices (ids by lock), as soon as so many are free."""
+def waited_for(devices: Mapping[str, str], poll_seconds: float) -> str:
+    """The lock of one of some devices (ids by lock), held as soon as one is free."""
     tried = 0
     while True:
-        locks, filled = free_devices(list(devices), count)
-        if locks:
-            return locks
-        if len(filled) > len(devices) - count and tried >= PATIENCE:  # a card is emptied a moment after its job's end
+        name, filled = free_device(list(devices))
+        if name:
+            return name
+        if len(filled) == len(devices) and tried >= PATIENCE:  # a card is emptied a moment after its job's end
             raise UserError(f"{' and '.join(map(told, filled))}; wait for it, or name others in CUDA_VISIBLE_DEVICES")
         if tried == 0:
-            print(f"waiting for {count} of the GPUs {', '.join(devices.values())}", flush=True)
+            print(f"waiting for one of the GPUs {', '.join(devices.values())}", flush=True)
         tried += 1
         time.sleep(poll_seconds)
 
 
-def free_devices(names: Sequence[str], count: int) -> tuple[dict[str, FileLock], list[Card]]:
-    """The held locks of the first `count` free devices, and the cards that are free but filled by other programs.
-
-    Where fewer are free none is held, so that none is kept in vain.
-    """
-    with lock_of("choosing"):  # a job at a time, so that two never keep each other from several
-        locks = {name: lock for name in names if held(lock := lock_of(name))}
-        cards = installed() if locks else []
-        filled = [card for card in cards if card.uuid in locks and card.used_gib > FILLED * card.gib]
-        empty = [name for name in locks if name not in [card.uuid for card in filled]]
-        kept = empty[:count] if len(empty) >= count else []
-        for name, lock in locks.items():
-            if name not in kept:
-                lock.release()
-    return {name: locks[name] for name in kept}, filled
+def free_device(names: Sequence[str]) -> tuple[str | None, list[Card]]:
+    """The lock of the first free device, held from now on, and the cards that are free but filled by other programs."""
+    filled: list[Card] = []
+    for name in names:
+        if not held(lock := lock_of(name)):
+            continue
+        full = [card for card in installed() if card.uuid == name and card.used_gib > FILLED * card.gib]
+        if not full:
+            HELD[name] = lock
+            return name, filled
+        lock.release()
+        filled += full
+    return None, filled
 
 
 def told(card: Card) -> str:

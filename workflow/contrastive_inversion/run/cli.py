@@ -323,13 +323,9 @@ def make(product: str, root: Path, paper: str, text: str, count: int, threads: i
     from contrastive_inversion.run import jobs
 
     if count:
-        gpus.acquire(count)
+        gpus.acquire()
     else:
         gpus.give_way()
     jobs.run(product, papers.paper(paper), root, text, "cuda" if count else "cpu", threads)
     sys.stdout.flush()
     os._exit(0)  # all is written; torch's own teardown would take half a second more
-
-
-if __name__ == "__main__":
-    sys.exit(main())
