@@ -11,6 +11,7 @@ import torch
 
 from contrastive_inversion import papers
 from contrastive_inversion.base import files
+from contrastive_inversion.base.errors import UserError
 from contrastive_inversion.base.rates import Rehearsed
 from contrastive_inversion.learn.checkpoints import Checkpoint
 from contrastive_inversion.learn.settings import Network
@@ -66,7 +67,9 @@ def test_a_training_that_forgets_its_optimiser_is_seen(check, monkeypatch):
 
 def test_the_study_s_own_student_is_checked(check, monkeypatch):
     study, asked = papers.study("authors"), []
-    every = ["slot", "masks", "normals", "blurs", "embeddings", "loss_values", "compiled", "resumption"]
+    every = [
+        "slot", "masks", "normals", "blurs", "embeddings", "loss_values", "compiled", "overflows", "resumption",
+    ]  # fmt: skip
     for name in every:
         monkeypatch.setattr(check, name, lambda *given: asked.append(given) or {"ok": True, "found": 0, "allowed": 0})
     assert len(check.checks(study, "cpu")) == len(every)
@@ -179,13 +182,29 @@ def test_a_report_says_of_each_speed_whether_it_is_reached(check, capsys):
     assert lines[0] == "distillation step: 5.1, at least 5 wanted: reached"
     assert lines[1] == "evaluation: 14.9, at least 15 wanted: not reached"
     assert lines[4] == "noise of a batch, compiled, ms: failed (E), at most 2 wanted: not reached"
+    untimed = check.wanted("failed (E)", times)
+    assert [each["reached"] for each in untimed.values()][:3] == [False] * 3
+    assert untimed["feed"]["found"] == "failed (E)"
 
 
-@pytest.mark.parametrize("exact", [True, False])
-def test_the_exit_status_is_that_of_exactness_whatever_the_speed(check, exact, tmp_path, monkeypatch):
+def test_what_memory_does_not_suffice_for_stands_in_the_report(check, tmp_path, monkeypatch):
+    def too_small(*given):
+        raise UserError("the GPU's memory does not suffice")
+
+    stand_in_for_a_card(check, monkeypatch)
+    monkeypatch.setattr(check.rehearsal, "rehearse", too_small)
+    monkeypatch.setattr(check, "beside_the_authors", too_small)
+    assert check.main(tmp_path) == 1
+    report = files.read_json(tmp_path / "a-card.json")
+    assert "does not suffice" in report["rehearsal"] and "does not suffice" in report["beside the authors"]
+    assert report["checks"]["masks"]["ok"]
+
+
+def stand_in_for_a_card(check, monkeypatch, exact=True):
     slow = {"distillation step": {"ratio": 0.1}, "evaluation": {"ratio": 0.1}, "feed": {"share": 0.1}}
     stand_ins = {
-        check.gpus: {"installed": lambda: ["a card"], "acquire": lambda count: ["0"]},
+        check.gpus: {"installed": lambda: ["a card"], "acquire": lambda: "0"},
+        check.jobs: {"prepare_gpu": lambda: None},
         check.rehearsal: {"rehearse": lambda *given: Rehearsed(device="A Card", kinds={})},
         check.torch.cuda: {"get_device_name": lambda number: "A Card"},
         check.gpu_speeds: {"speeds": lambda *given: dict.fromkeys(check.gpu_speeds.DRAWN, {"eager": 99.0})},
@@ -198,6 +217,11 @@ def test_the_exit_status_is_that_of_exactness_whatever_the_speed(check, exact, t
         for name, value in names.items():
             monkeypatch.setattr(place, name, value)
     monkeypatch.setattr(sys, "argv", ["gpu_check.py"])
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_the_exit_status_is_that_of_exactness_whatever_the_speed(check, exact, tmp_path, monkeypatch):
+    stand_in_for_a_card(check, monkeypatch, exact)
     assert check.main(tmp_path) == (0 if exact else 1)
     report = files.read_json(tmp_path / "a-card.json")
     assert not any(each["reached"] for each in report["wanted"].values()) and report["checks"]["masks"]["ok"] == exact

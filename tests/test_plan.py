@@ -607,6 +607,7 @@ def test_a_folder_that_may_not_be_read_is_a_line(monkeypatch):
 LACKS_MEMORY = [
     torch.OutOfMemoryError("CUDA out of memory."), MemoryError(), RuntimeError("[..] can't allocate memory"),
     RuntimeError("CUDA error: out of memory"), RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling"),
+    RuntimeError("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED"),
 ]  # fmt: skip
 
 

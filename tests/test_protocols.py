@@ -11,12 +11,13 @@ import torch
 
 import tiny
 from contrastive_inversion import papers
+from contrastive_inversion.base.errors import UserError
 from contrastive_inversion.base.job import Job
 from contrastive_inversion.distort import repeated
 from contrastive_inversion.distort.names import operations
 from contrastive_inversion.distort.operators import corrupt
-from contrastive_inversion.learn import networks
-from contrastive_inversion.learn.loop import ahead
+from contrastive_inversion.learn import loop, networks
+from contrastive_inversion.learn.loop import Lane, ahead, make_optimizer
 from contrastive_inversion.learn.settings import Training
 from contrastive_inversion.learn.views import distorted_for_training
 from contrastive_inversion.ledger import plan
@@ -176,7 +177,7 @@ def test_what_is_made_ahead_on_a_gpu_is_waited_for_and_kept_until_it_is_used(mon
         def record_stream(self, stream):
             told.append((stream.name, self.name))
 
-    monkeypatch.setattr(torch.cuda, "Stream", Stream)
+    monkeypatch.setattr(loop, "side_stream", lambda: Stream())
     monkeypatch.setattr(torch.cuda, "current_stream", lambda: Stream("caller's"))
     monkeypatch.setattr(torch.cuda, "stream", lambda stream: contextlib.nullcontext(told.append((stream.name, "in"))))
     made = list(ahead(lambda i: (Made(f"pixels {i}"), None, [Made(f"more {i}")]), [1, 2], 2, "cuda"))
@@ -184,6 +185,63 @@ def test_what_is_made_ahead_on_a_gpu_is_waited_for_and_kept_until_it_is_used(mon
     assert [what for stream, what in told if stream == "beside"] == ["in", "made"] * 2
     expected = [f"{what} {i}" for i in (1, 2) for what in ("event", "pixels", "more")]
     assert [what for stream, what in told if stream == "caller's"] == expected
+
+
+def test_all_that_is_made_ahead_is_made_on_one_stream(monkeypatch):
+    """torch keeps what a stream has freed for that stream: one for each epoch would fill the card."""
+    loop.side_stream.cache_clear()
+    monkeypatch.setattr(torch.cuda, "Stream", object)
+    assert Lane("cuda").stream is Lane("cuda").stream
+    loop.side_stream.cache_clear()
+
+
+def test_a_first_step_that_overflows_leaves_nothing_in_the_momentum():
+    """A fused step, as on a GPU, whose gradients are infinite twice, beside one kernel after another without those."""
+    settings = Training(epochs=1, batch=2, lr=0.1, schedule="constant", optimizer="sgd", momentum=0.9, weight_decay=0.1)
+
+    def descended(device, factors, scaler):
+        weights = torch.linspace(-1, 1, 1000).requires_grad_()
+        optimizer = make_optimizer([weights], settings, device)
+        for factor in factors:
+            optimizer.zero_grad()
+            scaler.scale((factor * weights.square()).sum()).backward()
+            scaler.step(optimizer)
+            scaler.update()
+        return weights.detach()
+
+    fused = descended("cuda", [torch.inf, torch.inf, 1, 1, 1], torch.amp.GradScaler("cpu"))
+    plain = descended("cpu", [1, 1, 1], torch.amp.GradScaler("cpu", enabled=False))
+    torch.testing.assert_close(fused, plain, rtol=1e-6, atol=1e-7)
+
+
+def test_a_gpu_is_used_before_a_job_begins_and_its_attention_adds_up_in_one_order(monkeypatch):
+    ran, switched = [], []
+
+    class Ones:
+        def sum(self):
+            return ran.append("sum") or self
+
+        def item(self):
+            ran.append("item")
+
+    monkeypatch.setattr(torch, "ones", lambda count, device: Ones())
+    for name in ("flash", "mem_efficient", "cudnn"):
+        monkeypatch.setattr(
+            torch.backends.cuda, f"enable_{name}_sdp", lambda on, name=name: switched.append((name, on))
+        )
+    jobs.prepare_gpu()
+    assert ran == ["sum", "item"] and sorted(switched) == [("cudnn", False), ("flash", False), ("mem_efficient", False)]
+
+
+@pytest.mark.parametrize("words", ["no kernel image is available for execution on the device", "no driver"])
+def test_a_gpu_that_runs_no_kernel_of_torch_s_is_told_in_a_sentence(monkeypatch, words):
+    def refused(count, device):
+        raise RuntimeError(f"CUDA error: {words}\nCompile with TORCH_USE_CUDA_DSA")
+
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
+    monkeypatch.setattr(torch, "ones", refused)
+    with pytest.raises(UserError, match=f"holds GPU 3, and torch cannot use it: CUDA error: {words}$"):
+        jobs.prepare_gpu()
 
 
 def recipe(product, study):

@@ -1,5 +1,6 @@
 """The one training loop: epochs in a counted order, a checkpoint after each, resumption that is exact to the bit."""
 
+import functools
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sized
@@ -85,7 +86,11 @@ def make_optimizer(
     """The optimiser of a training's settings, its step one kernel on a GPU, which reads nothing back."""
     if settings.optimizer == "sgd":
         decay, fused = settings.weight_decay, device == "cuda"
-        return torch.optim.SGD(parameters, settings.lr, settings.momentum, weight_decay=decay, fused=fused)
+        descent = torch.optim.SGD(parameters, settings.lr, settings.momentum, weight_decay=decay, fused=fused)
+        for parameter in descent.param_groups[0]["params"]:
+            # Left to its first step, a fused one makes them of whatever memory held; where fp16 overflows, so it stays.
+            descent.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+        return descent
     kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[settings.optimizer]
     return kind(parameters, settings.lr, weight_decay=settings.weight_decay, fused=True)
 
@@ -182,11 +187,17 @@ def ahead(make: Callable[[Item], Made], items: Iterable[Item], threads: int, dev
             yield lane.take(*coming.result())
 
 
+@functools.cache
+def side_stream() -> torch.cuda.Stream:
+    """The one stream beside the caller's: memory that a stream has freed serves that stream alone."""
+    return torch.cuda.Stream()
+
+
 class Lane:
     """A stream of a GPU beside the caller's; a CPU has none."""
 
     def __init__(self, device: str) -> None:
-        self.stream = torch.cuda.Stream() if device == "cuda" else None
+        self.stream = side_stream() if device == "cuda" else None
 
     def make(self, make: Callable[[Item], Made], item: Item) -> tuple[Made, torch.cuda.Event | None]:
         """make(item) in this lane, and the event after which it is there."""

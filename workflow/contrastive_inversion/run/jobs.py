@@ -29,7 +29,12 @@ from contrastive_inversion.base.records import Said
 from contrastive_inversion.ledger import measurements, plan
 from contrastive_inversion.ledger.paper import JobKind, Paper
 
-LACKING = ("can't allocate memory", "out of memory", "ALLOC_FAILED")  # of a CPU, CUDA's context, its libraries
+LACKING = (
+    "can't allocate memory",
+    "out of memory",
+    "ALLOC_FAILED",
+    "ALLOCATION_FAILED",
+)  # of a CPU, CUDA's context, its libraries
 WITHOUT_TORCH = "ledger."  # where functions lie that compute nothing
 CODE = "code.json"  # in a job's folder: the code that it began with
 
@@ -113,12 +118,12 @@ def computed(kind: JobKind, recipe: Recipe, job: Job) -> tuple[Any, dict[str, An
     if needs_torch(kind):
         prepare_torch()
         leave_compiler()
-    if job.device == "cuda":
-        check_gpu()
     module, _, function = kind.run.partition(":")
     run = getattr(importlib.import_module(f"contrastive_inversion.{module}"), function)
     gc.enable()
     try:
+        if job.device == "cuda":
+            prepare_gpu()
         made: tuple[Any, dict[str, Any]] = run(recipe, job)
     except (MemoryError, RuntimeError) as error:
         if lacks_memory(error):
@@ -127,16 +132,27 @@ def computed(kind: JobKind, recipe: Recipe, job: Job) -> tuple[Any, dict[str, An
     return made
 
 
-def check_gpu() -> None:
-    """Raise UserError with torch's own first sentence where the GPU that this job holds cannot be used."""
+def prepare_gpu() -> None:
+    """Let torch compute on the GPU that this job holds, the same numbers every time.
+
+    Raises UserError with torch's own first sentence where it cannot.
+    """
     import torch
 
     try:
-        torch.cuda.init()
+        torch.ones(1, device="cuda").sum().item()  # a card that torch has no kernels for says so only when one is run
     except (AssertionError, RuntimeError) as error:  # the first: a torch built for CPUs
+        if lacks_memory(error):
+            raise
         sentence = str(error).split(". ")[0].splitlines()[0]
         held = os.environ.get("CUDA_VISIBLE_DEVICES")
         raise UserError(f"this job holds GPU {held}, and torch cannot use it: {sentence}") from None
+    for fast in (
+        torch.backends.cuda.enable_flash_sdp,
+        torch.backends.cuda.enable_mem_efficient_sdp,
+        torch.backends.cuda.enable_cudnn_sdp,
+    ):
+        fast(False)  # attention that adds up its gradients in an order of chance
 
 
 def lacks_memory(error: Exception) -> bool:

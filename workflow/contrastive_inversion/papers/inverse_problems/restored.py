@@ -86,6 +86,9 @@ def inpainted(masked: Tensor, mask: Tensor, ids: Tensor, settings: DeepDecoder, 
 
 
 def at_once(channels: int, size: int, device: str) -> int:
-    """How many images' decoders are fitted together: as many as memory holds, and it changes nothing but that."""
+    """How many images' decoders are fitted together: as many as memory holds.
+
+    Each fit is its own. On a GPU their number may choose other kernels, which move last bits, as another card does.
+    """
     room = ROOM if device == "cpu" else SHARE * torch.cuda.mem_get_info(device)[0]
     return max(1, int(room / (4 * IMAGES_HELD * channels * size**2)))
