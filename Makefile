@@ -2,10 +2,10 @@
 # make test    style, lint, types, tests and a small end-to-end run
 # make test-all    the same, and the paper's networks at their real size on small files
 # make mutants [ROOM=distort]    small faults put into the code: would the tests notice? Writes docs/mutants.md
-# make bench   timings of the corruptions and trainings, as ratios
+# make bench   timings of distortions, restorations and attacks, as ratios
 # make bench-attacks    how near our attacks come, beside three libraries of attacks
 # make gpu-check    on a machine with a GPU, minutes: does it compute what the CPU does, and how fast? Writes benchmarks/<card>.json
-# make docs    what the code writes: settings.md, plan.md, statistics.md, architecture.md's picture, README's answer and tables (minutes)
+# make docs    what the code writes: settings.md, plan.md, statistics.md, proposition-1.md, architecture.md's picture, README's answer and tables (minutes)
 # make lock    resolve requirements.lock and envs/ anew (needs uv)
 # make clean   remove the environment (results stay)
 

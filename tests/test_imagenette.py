@@ -69,7 +69,7 @@ def test_a_data_set_is_left_out_by_name():
     assert "Left out by this study: covid." not in layouts.notes_of(1, WITHOUT)
     cell = printed.cells_of(6, WITHOUT.paper)[0]
     assert Measurements(WITHOUT, Path("nowhere")).of(cell.quantity) is None  # no file is asked for
-    assert not any("covid" in product for product in plan.with_inputs(plan.behind_targets([], WITHOUT), WITHOUT))
+    assert not any("covid" in product for product in plan.everything(WITHOUT))
     judged = [q for claim in claims.relevant(WITHOUT) for r in claim.readings for q in r.quantities]
     assert (
         claims.relevant(WITHOUT) and quantities.parse("student-rm90 | probe 100% | imagenet100 | rm90 | top1") in judged

@@ -18,7 +18,7 @@ def test_each_study_trains_two_networks_under_twenty_distortions_from_five_seeds
     monkeypatch.setenv(papers.OWN_STUDIES, str(tmp_path))
     teachers = set()
     for study in map(ready.study, ("teacher0", "teacher1")):
-        recipes = plan.with_inputs(plan.behind_targets([], study), study)
+        recipes = plan.everything(study)
         teachers.add(plan.recipe("encoders/teacher", study))
         trained = Counter(name.split("/")[1].split("-")[0] for name in recipes if name.startswith("encoders/"))
         assert trained == {"teacher": 1, "resnet": 1, "student": 100, "baseline": 100}

@@ -35,7 +35,7 @@ def whole(name, tmp_path):
     """All products of a study, and what each costs."""
     study = papers.study(name)
     here = costs.machine_of(study, tmp_path)
-    products = plan.with_inputs(plan.behind_targets([], study), study)
+    products = plan.everything(study)
     return study, {product: costs.cost(product, study, here) for product in products}
 
 
@@ -315,8 +315,8 @@ def test_more_gpus_never_take_longer_and_never_beat_the_longest_chain(tmp_path):
 def test_a_rehearsal_has_every_kind_of_job(name, on_gpu):
     study = papers.study(name)
     small = rehearsal.lowered(study, on_gpu and study.settings.gpu > 0)
-    recipes = plan.with_inputs(plan.behind_targets([], small), small)
-    wanted = {study.paper.kind_of(r) for r in plan.with_inputs(plan.behind_targets([], study), study).values()}
+    recipes = plan.everything(small)
+    wanted = {study.paper.kind_of(r) for r in plan.everything(study).values()}
     assert {study.paper.kind_of(recipe) for recipe in recipes.values()} == wanted
     if on_gpu and name == "paper":
         assert recipes["encoders/student-gn30"].settings.batch == study.settings.distill.batch  # at its real shape

@@ -380,6 +380,15 @@ def page_of(study, results, compare=None):
     return (results / study.name / "report.html").read_text()
 
 
+def test_a_log_is_linked_where_it_is_kept(small, hand_made, tmp_path):
+    kept = shutil.copytree(hand_made, tmp_path / "kept")
+    log = "logs/measurements/student-rm50to95/covid.log"
+    assert "logs/" not in page_of(small, kept)
+    (kept / small.name / log).parent.mkdir(parents=True)
+    (kept / small.name / log).touch()
+    assert f'<a href="{log}">{log}</a>' in page_of(small, kept)
+
+
 def test_the_page_has_every_cell_with_its_verdict_and_its_origin(small, hand_made):
     text = page_of(small, hand_made)
     assert "Does it hold? Study demo" in text and text.count('<td class="cell"') == 4
@@ -389,7 +398,7 @@ def test_the_page_has_every_cell_with_its_verdict_and_its_origin(small, hand_mad
     )
     assert f"published {TABLE_6[1].value}±{TABLE_6[1].se}" in cell and str(TABLE_6[1].quantity) in cell
     product = "measurements/student-rm50to95/covid"
-    assert f'<a href="{product}.json">{product}.json</a>, 5 images' in cell and f'<a href="logs/{product}.log">' in cell
+    assert f'<a href="{product}.json">{product}.json</a>, 5 images' in cell
     recipe = digest(plan.recipe(product, small))[:12]
     assert f"{recipe}, 1, 1.5 s" in cell and "n = 2" in cell
     assert "<b>4</b> printed cells" in text and "<b>4</b> jobs" in text and "4 measurements" in text
@@ -565,9 +574,10 @@ def test_another_run_stands_beside_ours(small, hand_made, tmp_path):
     with pytest.raises(UserError, match="holds no"):
         measured.of(replace(TABLE_6[1].quantity, metric="top1"))
     judged, ours = shown_tables.Judgement("within", 0.0, 9.0), Measurements(small, hand_made)
-    cell = shown_tables.cell_of(TABLE_6[1], judged, None, ours, measured)
+    estimate = ours.of(TABLE_6[1].quantity)
+    cell = shown_tables.cell_of(TABLE_6[1], estimate, judged, None, ours, measured)
     assert cell["other"] == "0.600±0.1000" and cell["ours"] == "0.940±0.0100"
-    assert shown_tables.cell_of(TABLE_6[1], judged, None, ours, None)["other"] is None
+    assert shown_tables.cell_of(TABLE_6[1], estimate, judged, None, ours, None)["other"] is None
 
 
 def test_what_a_study_says_is_escaped(hand_made):

@@ -109,16 +109,6 @@ def rendered_inputs(name, others=lambda study: []):
     return function
 
 
-def product_recipe(product):
-    """A params function: a product's canonical recipe, all that its result depends on."""
-
-    @signed
-    def function(wildcards):
-        return or_stop(plan.recipe, product.format(**wildcards), study_of(wildcards))
-
-    return function
-
-
 def study_tables(study):
     return [f"{RESULTS}/{study.name}/tables/table_{n}.csv" for n in study.settings.tables]
 
@@ -146,16 +136,18 @@ def share_memory():
         workflow.register_resource("mem_mb", int(1000 * machine.ram_gb()))
 
 
+def of_study(function, product):
+    """A params or resources function: what is said of a product by its name and its study."""
+    return signed(lambda wildcards: or_stop(function, product.format(**wildcards), study_of(wildcards)))
+
+
 def of_job(function, product):
-    """A resources or priority function: what a plan says of the job that makes a product (see `run.costs`)."""
+    """The same of what a plan says of the job that makes the product on the study's machine (see `run.costs`)."""
 
-    @signed
-    def of_wildcards(wildcards):
-        study = study_of(wildcards)
-        machine = or_stop(costs.machine_of, study, Path(RESULTS))
-        return or_stop(function, product.format(**wildcards), study, machine)
+    def on_machine(name, study):
+        return function(name, study, costs.machine_of(study, Path(RESULTS)))
 
-    return of_wildcards
+    return of_study(on_machine, product)
 
 
 def by_default(name):
@@ -170,13 +162,13 @@ def gpu_model_of(product):
     Slurm's executor plugin takes every job with a model for one of a GPU, so that no default may reach the others.
     """
     model = by_default("gpu_model")
-    return signed(lambda wildcards: model if model and of_job(costs.gpus, product)(wildcards) else None)
+    return signed(lambda wildcards: model if model and of_study(costs.gpus, product)(wildcards) else None)
 
 
 def partition_of(product):
     """The resource of a rule whose jobs without a GPU have a partition of their own, where the profile names one."""
     own, others = by_default("slurm_partition"), by_default("cpu_partition")
-    on_gpu = of_job(costs.gpus, product)
+    on_gpu = of_study(costs.gpus, product)
     return {"slurm_partition": lambda wildcards: own if on_gpu(wildcards) else others} if others else {}
 
 
@@ -185,7 +177,7 @@ def cores_of(product):
 
     Elsewhere a scheduler binds a job to what it asks for, picture threads included.
     """
-    return signed(lambda wildcards: 1 if workflow.local_exec else of_job(costs.cores, product)(wildcards))
+    return signed(lambda wildcards: 1 if workflow.local_exec else of_study(costs.cores, product)(wildcards))
 
 
 def memory_of(product):

@@ -22,16 +22,16 @@ def make_rule(name, product):
         threads: cores_of(name_of)
         resources:
             **partition_of(name_of),
-            gpu=signed(lambda wildcards: of_job(costs.gpus, name_of)(wildcards) or None),  # Kubernetes refuses a count of 0
+            gpu=signed(lambda wildcards: of_study(costs.gpus, name_of)(wildcards) or None),  # Kubernetes refuses a count of 0
             gpu_model=gpu_model_of(name_of),
-            devices=of_job(costs.gpus, name_of),
+            devices=of_study(costs.gpus, name_of),
             mem_mb=memory_of(name_of),
             runtime=of_job(costs.runtime_minutes, name_of),
             disk_mb=of_job(costs.disk_mb, name_of),
-            picture_threads=of_job(costs.picture_threads, name_of),
+            picture_threads=of_study(costs.picture_threads, name_of),
         params:
             product=signed(lambda wildcards: name_of.format(**wildcards)),
-            recipe=product_recipe(name_of),
+            recipe=of_study(plan.recipe, name_of),
             paper=signed(lambda wildcards: study_of(wildcards).paper.name),
         shell:
             f"{RUN} make {{params.product}}"

@@ -12,7 +12,7 @@ RELEASED = 224  # px: the side of ImageNet-C's frames
 
 def images(study: Study[Any], name: str) -> Images:
     """The recipe of a data set's store. Raises UserError for a data set that the study does not have."""
-    settings = study.has_data(name)
+    settings = study.data_set(name)
     # published files bring their own list of classes
     borrowed = settings.classes_of and not getattr(settings, "classes", None)
     needed = [f"images/{settings.classes_of}"] if borrowed else []

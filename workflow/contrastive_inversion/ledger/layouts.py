@@ -108,7 +108,7 @@ def comes_from(source: str, data: str, study: Study[Any]) -> bool:
     known = study.paper.sources
     if known and source not in known:
         raise UserError(f"'{source}' is no source of a data set{nearest(source, known)}")
-    return bool(study.has_data(data).source == source)
+    return bool(study.data_set(data).source == source)
 
 
 def stand_in(listed: Iterable[Cell], study: Study[Any]) -> str:

@@ -196,6 +196,12 @@ def with_inputs(products: Iterable[str], study: Study[Any]) -> dict[str, Recipe]
 
 
 @functools.cache
+def everything(study: Study[Any]) -> Mapping[str, Recipe]:
+    """All products of a study, with their recipes."""
+    return with_inputs(behind_targets([], study), study)
+
+
+@functools.cache
 def recipe_of(product: str, study: Study[Any]) -> Recipe:
     """The recipe of a product in a study. Raises UserError if the study has no such product."""
     made = study.paper.product(product)

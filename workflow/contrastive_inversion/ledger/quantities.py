@@ -142,7 +142,7 @@ def check(quantity: Quantity, study: Study[Any], place: str) -> None:
     """Raise UserError, with the ledger's row and the nearest known name, if a study cannot measure a quantity."""
     try:
         check_names(quantity, study.paper)
-        study.has_data(quantity.data)
+        study.data_set(quantity.data)
         study.paper.check_level(quantity, study)
     except UserError as error:
         raise UserError(f"{place}: '{quantity}': {error}") from None

@@ -111,7 +111,7 @@ class Study(Generic[S]):
         """Where the study says something: the file, its own or an ancestor's, and the dotted key."""
         return f"{speaker(key, self.files).path if self.files else f'study {self.name}'}: {key}"
 
-    def has_data(self, name: str) -> Any:
+    def data_set(self, name: str) -> Any:
         """The settings of a data set. Raises UserError for an unknown one."""
         if name not in self.settings.data:
             raise UserError(f"unknown data set '{name}'{nearest(name, self.settings.data)}")

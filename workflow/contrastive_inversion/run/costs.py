@@ -87,17 +87,17 @@ def by_device(product: str, study: Study[Any]) -> bool:
     return study.paper.product(product).on_gpu and study.settings.measured and bool(work_of(product, study).device)
 
 
-def gpus(product: str, study: Study[Any], machine: "Machine | None" = None) -> int:
+def gpus(product: str, study: Study[Any]) -> int:
     """The GPUs that a product's job holds."""
     return study.settings.gpu if by_device(product, study) else 0
 
 
-def picture_threads(product: str, study: Study[Any], machine: "Machine | None" = None) -> int:
+def picture_threads(product: str, study: Study[Any]) -> int:
     """The threads that read and crop pictures for a product's job; on a CPU a job is one thread."""
     return study.settings.picture_threads if gpus(product, study) else 1
 
 
-def cores(product: str, study: Study[Any], machine: "Machine | None" = None) -> int:
+def cores(product: str, study: Study[Any]) -> int:
     """The cores that a scheduler should bind a product's job to: image files are packed by a thread for each."""
     packs = isinstance(getattr(plan.recipe_of(product, study), "settings", None), Photos)
     return study.settings.picture_threads if packs else picture_threads(product, study)
@@ -143,7 +143,7 @@ def on_core(amounts: Amounts) -> float:
 @functools.cache
 def tails(study: Study[Any], machine: Machine) -> Mapping[str, float]:
     """For every product of a study the seconds until the end of the longest chain of jobs that begins with its own."""
-    recipes = plan.with_inputs(plan.behind_targets([], study), study)
+    recipes = plan.everything(study)
     inputs = {name: recipe.waits_for for name, recipe in recipes.items()}
     return longest_tails(inputs, {name: cost(name, study, machine).seconds for name in recipes})
 

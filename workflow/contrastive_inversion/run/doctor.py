@@ -121,13 +121,13 @@ def of_files(recipes: Recipes, thorough: bool = True) -> list[Check]:
 
 def weights_of(study: Study[Any]) -> dict[str, str]:
     """The published weights that a study starts from: {config.yaml's name: sha256}."""
-    recipes = everything(study).values()
+    recipes = plan.everything(study).values()
     return {r.settings.weights: r.settings.sha256 for r in recipes if isinstance(r, Weights)}
 
 
 def data_of(study: Study[Any]) -> list[DataSet]:
     """The data sets that a study reads: one that it leaves out, or that no target of it needs, is not among them."""
-    return [r.settings for r in everything(study).values() if isinstance(r, Images)]
+    return [r.settings for r in plan.everything(study).values() if isinstance(r, Images)]
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,7 @@ class Wanted:
             study = changed(self.study, {section: yaml.safe_load(said)})
         except UserError:
             return None
-        spared = everything(self.study).keys() - everything(study).keys()
+        spared = plan.everything(self.study).keys() - plan.everything(study).keys()
         return wanted(self.costs.keys() - spared, study, self.machine)
 
     def remedy(self, settings: Iterable[str], fits: Callable[["Wanted"], bool]) -> str | None:
@@ -163,11 +163,6 @@ class Wanted:
 def wanted(products: Iterable[str], study: Study[Any], ours: Machine) -> Wanted:
     """The jobs that make some products, and what they cost on a machine."""
     return Wanted(study, ours, {product: costs.cost(product, study, ours) for product in products})
-
-
-def everything(study: Study[Any]) -> Recipes:
-    """All products of a study."""
-    return plan.with_inputs(plan.behind_targets([], study), study)
 
 
 def disk(jobs: Wanted, results: Path) -> str:
@@ -277,7 +272,7 @@ def of_machine(jobs: Wanted, results: Path) -> list[Check]:
 
 def of_study(study: Study[Any], ours: Machine, results: Path) -> list[Check]:
     """Checks of memory and disk for the whole of a study, by what it costs on a machine."""
-    return of_machine(wanted(everything(study), study, ours), results)
+    return of_machine(wanted(plan.everything(study), study, ours), results)
 
 
 def of_gpus(job_costs: Mapping[str, Cost]) -> list[Check]:

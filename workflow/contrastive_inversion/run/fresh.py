@@ -153,7 +153,7 @@ class Results:
 
     def all_changes(self) -> list[Change]:
         """What has changed behind all finished products of the study, each once."""
-        products = plan.with_inputs(plan.behind_targets([], self.study), self.study)
+        products = plan.everything(self.study)
         return list(dict.fromkeys(change for product in products for change in self.changes(product)))
 
     def named(self, change: Change) -> list[str]:

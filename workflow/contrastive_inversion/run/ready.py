@@ -39,7 +39,7 @@ def check(study: Study[Any]) -> None:
     for number in study.settings.figures:
         check_levels(number, layouts.figures(study.paper)[number], study)
     study.paper.raw()
-    for product, recipe in plan.with_inputs(plan.behind_targets([], study), study).items():
+    for product, recipe in plan.everything(study).items():
         check_pictures(product, recipe, study)
 
 
@@ -53,7 +53,7 @@ def check_sibling(name: str, study: Study[Any], place: str) -> None:
 def check_exceptions(study: Study[Any]) -> None:
     """Raise UserError for metrics and data sets that are excepted by names that nothing has."""
     known: dict[str, tuple[Iterable[str], Callable[[str], object]]] = {
-        "left_out": (study.settings.left_out, study.has_data),
+        "left_out": (study.settings.left_out, study.data_set),
         "instead": (chain(*study.settings.instead.items()), study.paper.metric),
     }
     for key, (names, check_name) in known.items():

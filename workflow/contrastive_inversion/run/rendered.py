@@ -149,7 +149,7 @@ class Target:
         """The page shows all that there is."""
         for name in dict.fromkeys([self.study.name, self.study.settings.root, self.study.settings.published]):
             yield from of_everything(papers.study(name))
-        wanted = plan.with_inputs(plan.behind_targets([], self.study), self.study)
+        wanted = plan.everything(self.study)
         yield [(name, self.finished.record(name)) for name in wanted if name.startswith(("encoders/", "images/"))]
         yield self.finished.accepted, self.lock()
         yield [files.sha256(path) for figure in self.shown_on_page() for path in figure.files if path.exists()]

@@ -93,12 +93,9 @@ def unpublished(layout: FigureLayout, study: Study[Any]) -> tuple[list[str], lis
 
     That is the one by which the study of the published numbers draws the figure.
     """
-    own, theirs = (
-        {name for name, curve in published_curves(layout, metric, study).items() if curve}
-        for metric in metrics_of(layout, study)
-    )
-    names = list(published_curves(layout, "", study))
-    return [name for name in names if name not in own | theirs], [name for name in names if name in theirs - own]
+    own, theirs = (published_curves(layout, metric, study) for metric in metrics_of(layout, study))
+    nowhere = [name for name in own if not (own[name] or theirs[name])]
+    return nowhere, [name for name in own if theirs[name] and not own[name]]
 
 
 def metrics_of(layout: FigureLayout, study: Study[Any]) -> tuple[str, str]:

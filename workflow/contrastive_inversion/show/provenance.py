@@ -42,7 +42,7 @@ def lock_hash() -> str:
 
 def records_of(folder: str, study: Study[Any], root: Path) -> list[Record]:
     """The records of the products in a folder of a study's results that are there, by name."""
-    wanted = plan.with_inputs(plan.behind_targets([], study), study)
+    wanted = plan.everything(study)
     paths = {root / file_of(product): product for product in wanted if product.startswith(f"{folder}/")}
     return [own_record(path, paths[path]) for path in sorted(paths) if path.exists()]
 

@@ -82,30 +82,30 @@ def table_of(number: int, study: Study[Any], measured: Measurements, other: Meas
         frame = study.paper.tables[number](study)
         return table | {"columns": [], "rows": [], "plain": frame.to_html(index=False, border=0)}
     listed = printed.cells_of(number, study.paper)
-    shown = shown_cells(listed, study, measured, other)
+    estimates = [measured.of(cell.quantity) for cell in listed]
+    shown = shown_cells(listed, estimates, measured, other)
     rows = [
         {"title": tables.row_title(row, of_row, study), "cells": [shown[cell] for cell in of_row.values()]}
         for row, of_row in printed.rows_of(number, study.paper).items()
     ]
-    return table | {"columns": columns, "rows": rows, "plain": None} | tested(listed, study, measured)
+    return table | {"columns": columns, "rows": rows, "plain": None} | tested(listed, estimates, study)
 
 
 def shown_cells(
-    listed: Sequence[Cell], study: Study[Any], measured: Measurements, other: Measurements | None
+    listed: Sequence[Cell], estimates: Sequence[Estimate | None], measured: Measurements, other: Measurements | None
 ) -> dict[Cell, Part]:
     """What the page shows of each cell of a table."""
-    estimates = [measured.of(cell.quantity) for cell in listed]
-    judged = zip(listed, verdicts.of_table(listed, estimates, study), strict=True)
-    flips = verdicts.flips(listed, estimates, study)
+    judged = verdicts.of_table(listed, estimates, measured.study)
+    flips = verdicts.flips(listed, estimates, measured.study)
+    fewer = tables.fewer(listed, estimates)
     return {
-        c: cell_of(c, each, flip, measured, other) | {"few": few}
-        for (c, each), flip, few in zip(judged, flips, tables.fewer(listed, estimates), strict=True)
+        cell: cell_of(cell, ours, each, flip, measured, other) | {"few": few}
+        for cell, ours, each, flip, few in zip(listed, estimates, judged, flips, fewer, strict=True)
     }
 
 
-def tested(listed: Sequence[Cell], study: Study[Any], measured: Measurements) -> Part:
+def tested(listed: Sequence[Cell], estimates: Sequence[Estimate | None], study: Study[Any]) -> Part:
     """Whether a table as a whole is shifted, and the power to find losses in one of its cells."""
-    estimates = [measured.of(cell.quantity) for cell in listed]
     whole = shift.of_table(listed, estimates, study)
     if whole is None:
         return {"shift": None}
@@ -116,10 +116,10 @@ def tested(listed: Sequence[Cell], study: Study[Any], measured: Measurements) ->
 
 
 def cell_of(
-    cell: Cell, judged: Judgement, flip: Flip | None, measured: Measurements, other: Measurements | None
-) -> Part:
+    cell: Cell, ours: Estimate | None, judged: Judgement, flip: Flip | None, measured: Measurements,
+    other: Measurements | None,
+) -> Part:  # fmt: skip
     """One printed number beside ours, and where ours comes from."""
-    ours = measured.of(cell.quantity)
     return {
         "quantity": str(cell.quantity), "verdict": judged.verdict, "words": judged.words, "equal": judged.equal,
         "z": judged.z,
