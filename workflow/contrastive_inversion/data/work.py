@@ -28,7 +28,7 @@ BYTES_OF_NAME = 60
 PUBLISHED = {  # pictures of (training, test)
     "cifar10": (50_000, 10_000), "cifar100": (50_000, 10_000), "stl10": (5_000, 8_000), "coronahack": (5_286, 624),
 }  # fmt: skip
-CLASSES = 100  # of most data sets
+CLASSES = 100  # of most data sets, where nothing says it
 POOL = 1419  # characters, with the fonts of matplotlib 3.11
 SCANS = 1797  # of scikit-learn's digits
 SEVERITIES = 5

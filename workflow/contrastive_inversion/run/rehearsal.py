@@ -4,7 +4,6 @@ Each job is the very command that the workflow runs, in a process of its own, so
 pictures and published weights need not be there: pictures of their size and weights drawn at random cost as much.
 """
 
-import importlib
 import io
 import json
 import os
@@ -224,10 +223,11 @@ def drawn(recipe: Weights, job: Job, study: Study[Any]) -> None:
 
 def packed(recipe: Images, job: Job, study: Study[Any], folder: Path) -> Trial:
     """A store of generated pictures of ImageNet's size; what packing many of them took."""
+    from contrastive_inversion.data import packing
+
     paths = pictures(folder / "pictures")
     splits = {split: entries(paths, getattr(recipe.settings, split) or PICTURES) for split in ("train", "test")}
     record = jobs.record_of(job, recorded(job, study), time.time())
-    packing = importlib.import_module("contrastive_inversion.data.packing")  # with torch
     jobs.write(job, packing.pack(splits, job.path, job.state), record | {"classes": [str(i) for i in range(CLASSES)]})
     began, measured = time.monotonic(), Job("images/packed", folder, "")
     packing.pack({"train": entries(paths, PACKED)}, measured.path, measured.state)

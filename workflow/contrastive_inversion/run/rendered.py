@@ -118,12 +118,6 @@ class Target:
             return product.startswith("measurements/")
         return self.finished.out_of_date(product) or self.finished.content(product) != contents.get(product)
 
-    def lock(self) -> str:
-        """The sha256 of the lock file that the page names."""
-        from contrastive_inversion.show import provenance
-
-        return provenance.lock_hash()
-
     def shown_on_page(self) -> list["Target"]:
         """The figures that the page shows."""
         numbers = self.study.settings.figures if self.kind == "report" else []
@@ -143,15 +137,18 @@ class Target:
             from contrastive_inversion.ledger import measured_spreads
 
             yield measured_spreads.informed(self.study, self.finished.root.parent).spreads
-            yield from {"cells": of_cells, "claims": of_claims}.get(self.kind, lambda study: self.of_page())(self.study)
+            shown = {"cells": of_cells, "claims": of_claims}
+            yield from shown[self.kind](self.study) if self.kind in shown else self.of_page()
 
     def of_page(self) -> Iterator[Any]:
         """The page shows all that there is."""
+        from contrastive_inversion.show import provenance
+
         for name in dict.fromkeys([self.study.name, self.study.settings.root, self.study.settings.published]):
             yield from of_everything(papers.study(name))
         wanted = plan.everything(self.study)
         yield [(name, self.finished.record(name)) for name in wanted if name.startswith(("encoders/", "images/"))]
-        yield self.finished.accepted, self.lock()
+        yield self.finished.accepted, provenance.lock_hash()
         yield [files.sha256(path) for figure in self.shown_on_page() for path in figure.files if path.exists()]
         if self.compare:
             yield self.compare, [files.sha256(path) for path in sorted(self.compare.glob("measurements/*/*.json"))]

@@ -1,12 +1,10 @@
 """What each kind of job of the report takes. Imports no torch."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 from math import ceil
 
-from contrastive_inversion.base.recipe import Recipe
 from contrastive_inversion.base.work import Work, total
-from contrastive_inversion.data.work import reading, split_size
+from contrastive_inversion.data.work import Behind, reading, split_size
 from contrastive_inversion.learn.work import (
     BACKWARD,
     FROZEN,
@@ -31,7 +29,6 @@ from contrastive_inversion.papers.contrastive_robustness.settings import Pgd
 TWICE, KEPT = 6, 2
 HALVINGS = 21  # forward passes by which a walk finds the boundary
 CLASSES = 10
-Behind = Mapping[str, Recipe]
 
 
 def trained(

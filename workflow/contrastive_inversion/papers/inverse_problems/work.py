@@ -1,12 +1,10 @@
 """What each kind of job of the paper takes. Imports no torch."""
 
 import dataclasses
-from collections.abc import Mapping
 from math import ceil
 
-from contrastive_inversion.base.recipe import Recipe
 from contrastive_inversion.base.work import GB, Amounts, Work, total
-from contrastive_inversion.data.work import reading, split_size
+from contrastive_inversion.data.work import CLASSES, Behind, reading, split_size
 from contrastive_inversion.distort.names import is_deterministic
 from contrastive_inversion.learn.settings import Network, Weights
 from contrastive_inversion.learn.work import (
@@ -33,10 +31,8 @@ from contrastive_inversion.papers.inverse_problems.recipes import (
     Targets,
 )
 
-CLASSES = 100  # of most data sets; it enters the fits of linear heads alone
 OUTPUTS_KEPT = 6  # of each layer of a Deep Decoder for the backward pass: 0.4 GB an image at 224 px, as measured
 FITTED_TOGETHER = 8  # Deep Decoders, at least; as many as a device has memory for
-Behind = Mapping[str, Recipe]
 
 
 def published(recipe: Weights, behind: Behind) -> Work:
