@@ -12,7 +12,7 @@ import yaml
 from contrastive_inversion import papers
 from contrastive_inversion.base import machine
 from contrastive_inversion.base.errors import UserError
-from contrastive_inversion.base.settings import read_yaml
+from contrastive_inversion.base.yaml_files import read_yaml
 from contrastive_inversion.ledger import accepted as accepted_of
 from contrastive_inversion.ledger import plan
 from contrastive_inversion.ledger.study import Study, StudyFile, typed

@@ -23,7 +23,10 @@ PACKAGE = "contrastive_inversion"
 HERE = Path(__file__).parents[1]
 DIGITS = 12  # of a definition's digest
 # progress, locks, places, words, how files are kept, and what reads YAML: what that lets through stands in the recipe
-SILENT = {f"base.{name}" for name in ("canonical", "errors", "files", "gpus", "job", "machine", "recipe", "settings")}
+SILENT = {
+    f"base.{name}"
+    for name in ("canonical", "errors", "files", "gpus", "job", "machine", "recipe", "settings", "yaml_files")
+}
 LIBRARIES = {  # that decide numbers: by the name that is imported, that of the distribution
     "PIL": "pillow", "fontTools": "fonttools", "matplotlib": "matplotlib", "numpy": "numpy",
     "open_clip": "open_clip_torch", "pandas": "pandas", "pywt": "pywavelets", "scipy": "scipy", "seaborn": "seaborn",

@@ -11,7 +11,8 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, Field
 
 from contrastive_inversion.base.errors import UserError, refusals
-from contrastive_inversion.base.settings import Settings, checked, read_yaml, refused
+from contrastive_inversion.base.settings import Settings, checked, refused
+from contrastive_inversion.base.yaml_files import read_yaml
 
 VARIABLE = "CONTRASTIVE_INVERSION_PLACES"
 

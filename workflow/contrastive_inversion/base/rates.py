@@ -7,7 +7,8 @@ from pathlib import Path
 from pydantic import Field
 
 from contrastive_inversion.base import files
-from contrastive_inversion.base.settings import Positive, Settings, checked, read_yaml
+from contrastive_inversion.base.settings import Positive, Settings, checked
+from contrastive_inversion.base.yaml_files import read_yaml
 
 FILE = Path(__file__).with_name("rates.yaml")
 REHEARSED = "rates.json"  # in the folder of results

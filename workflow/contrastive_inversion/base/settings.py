@@ -3,13 +3,11 @@
 import contextlib
 import re
 import textwrap
-from collections.abc import Hashable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Generic, Self, TypeVar
 
-import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
 from pydantic_core import ErrorDetails, PydanticCustomError
 
@@ -135,69 +133,6 @@ Length = Annotated[int, Field(ge=1, le=100), Unit("px")]
 Pixels = Annotated[int, Field(ge=8, le=4096), Unit("px")]
 Range = Annotated[list[NotNegative], Field(min_length=2, max_length=2), AfterValidator(ascending)]
 Shares = Annotated[list[Share], Field(min_length=2, max_length=2), AfterValidator(ascending)]
-
-
-MOST_NODES = 100_000  # of a YAML file: the largest of ours has a few thousand
-MOST_LEVELS = 2000  # of nesting: libyaml's parser crashes beyond some 20,000, that in Python never does
-
-
-class Strict(yaml.constructor.SafeConstructor):
-    """Safe YAML that reads 3e-4 as the number it is (YAML 1.1 wants 3.0e-4), and no key twice, no part of itself."""
-
-    def construct_document(self, node: yaml.Node) -> Any:
-        """The content. Raises yaml's ConstructorError for aliases of what they stand in, or of far too much."""
-        if written_out(node, {}) > MOST_NODES:
-            raise yaml.constructor.ConstructorError(None, None, "its aliases stand for too much", node.start_mark)
-        self.deep_construct = True
-        return super().construct_document(node)
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        """A mapping; keys that `<<` brings may be said again. Raises yaml's ConstructorError for a key said twice."""
-        for position, (key, _) in enumerate(node.value):
-            if key.value in [other.value for other, _ in node.value[:position] if other.tag == key.tag]:
-                raise yaml.constructor.ConstructorError(None, None, f"the key '{key.value}' twice", key.start_mark)
-        return super().construct_mapping(node, deep)
-
-
-def written_out(node: yaml.Node, known: dict[int, int]) -> int:
-    """How many nodes there are with every alias written out; known: those counted already, by identity."""
-    if id(node) not in known:
-        known[id(node)] = 1
-        inner = chain(*node.value) if isinstance(node, yaml.MappingNode) else node.value
-        known[id(node)] += sum(written_out(each, known) for each in inner if isinstance(each, yaml.Node))
-    return known[id(node)]
-
-
-class SlowLoader(Strict, yaml.SafeLoader):
-    """With the parser in Python, which no depth of nesting crashes."""
-
-
-class Loader(Strict, yaml.CSafeLoader):
-    """With libyaml's parser, six times as fast."""
-
-
-for loader in (SlowLoader, Loader):
-    loader.add_implicit_resolver(
-        "tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
-    )
-
-
-def most_levels(text: str) -> int:
-    """A bound on how deep some YAML nests: a bracket opens a level, and so may each column that a line begins with."""
-    columns = max((len(line) - len(line.lstrip(" \t?-")) for line in text.splitlines()), default=0)
-    return text.count("[") + text.count("{") + 2 * (columns + 1)  # a sequence may lie as far left as its key
-
-
-def read_yaml(path: Path) -> Any:
-    """A YAML file's content, {} of an empty one. Raises UserError naming the file and line where it is not valid."""
-    try:
-        text = path.read_text(encoding="utf-8")
-        content = yaml.load(text, SlowLoader if most_levels(text) > MOST_LEVELS else Loader)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
-    return {} if content is None else content
 
 
 def checked(model: type[Model], content: Any, place: str | Path) -> Model:

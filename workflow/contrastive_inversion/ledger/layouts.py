@@ -8,7 +8,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, RootModel
 
 from contrastive_inversion.base.errors import UserError, nearest
-from contrastive_inversion.base.settings import Count, Settings, checked, read_yaml
+from contrastive_inversion.base.settings import Count, Settings, checked
+from contrastive_inversion.base.yaml_files import read_yaml
 from contrastive_inversion.ledger.paper import Paper
 from contrastive_inversion.ledger.printed import Cell, QuantityText, cells_of
 from contrastive_inversion.ledger.quantities import Quantity, parse

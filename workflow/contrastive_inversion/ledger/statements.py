@@ -17,7 +17,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, RootModel, model_validator
 
 from contrastive_inversion.base.errors import UserError
-from contrastive_inversion.base.settings import Positive, Settings, checked, read_yaml, refused
+from contrastive_inversion.base.settings import Positive, Settings, checked, refused
+from contrastive_inversion.base.yaml_files import read_yaml
 from contrastive_inversion.ledger import quantities
 from contrastive_inversion.ledger.paper import Paper
 from contrastive_inversion.ledger.quantities import Quantity

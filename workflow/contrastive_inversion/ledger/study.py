@@ -19,11 +19,11 @@ from contrastive_inversion.base.settings import (
     is_name,
     key_of,
     one_line,
-    read_yaml,
     refused,
     shown,
     worst,
 )
+from contrastive_inversion.base.yaml_files import read_yaml
 from contrastive_inversion.ledger.estimates import Spread
 from contrastive_inversion.ledger.paper import Paper
 
