@@ -18,6 +18,7 @@ container: f"{workflow.current_basedir}/envs/contrastive-inversion.sif"  # for -
 include: "workflow/rules/common.smk"
 include: "workflow/rules/measure.smk"
 include: "workflow/rules/render.smk"
+include: "workflow/rules/verdicts.smk"
 include: "workflow/rules/fetch.smk"
 include: "workflow/rules/targets.smk"
 

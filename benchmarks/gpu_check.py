@@ -3,8 +3,8 @@
 A rehearsal of the paper's study, then the exactness that the workflow promises, each with what is allowed, then a
 distillation step and an evaluation beside the authors' way, whether pictures come as fast as a step takes them, and
 training steps and distortions eager and compiled. Of each speed that is wanted the report says whether it is reached.
-The exit status is that of exactness alone: a card that computes other numbers must not be used, and one that is slow,
-or whose software cannot compile, is a finding for whoever plans with it and no fault.
+The exit status is that of exactness and of the rehearsal: a card that computes other numbers must not be used, and one
+that is slow, or whose software cannot compile, is a finding for whoever plans with it and no fault.
 """
 
 import argparse
@@ -192,7 +192,8 @@ def overflows(device: str) -> Check:
 
 def slot(device: str) -> Check:
     """This process sees the one GPU that it holds."""
-    seen, held = torch.cuda.device_count(), int(device == "cuda")
+    held = int(device == "cuda")
+    seen = torch.cuda.device_count() if held else 0
     return {"ok": seen == held, "found": seen, "allowed": held}
 
 

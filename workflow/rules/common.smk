@@ -71,8 +71,9 @@ def look_at(product, study):
 
 
 def describe(rule, text):
-    """Give a rule, which a workflow that uses this one as a module may have renamed, a line for --list-target-rules."""
-    workflow.get_rule(workflow.modifier.modify_rulename(rule)).docstring = text
+    """Give a rule, which a workflow that uses this one may have renamed or left out, a line for --list-target-rules."""
+    if workflow.modifier.avail_rulename(rule):
+        workflow.get_rule(workflow.modifier.modify_rulename(rule)).docstring = text
 
 
 def form_of(rule, product):

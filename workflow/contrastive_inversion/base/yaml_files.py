@@ -42,11 +42,11 @@ def written_out(node: yaml.Node, known: dict[int, int]) -> int:
 
 
 class SlowLoader(Strict, yaml.SafeLoader):
-    """With the parser in Python, which no depth of nesting crashes."""
+    """With the parser in Python, which no depth of nesting crashes, and which refuses tabs, as Snakemake does."""
 
 
-class Loader(Strict, yaml.CSafeLoader):
-    """With libyaml's parser, six times as fast."""
+class Loader(Strict, yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader):  # type: ignore[misc]
+    """With libyaml's parser where PyYAML has it, six times as fast."""
 
 
 for loader in (SlowLoader, Loader):
@@ -56,8 +56,8 @@ for loader in (SlowLoader, Loader):
 
 
 def most_levels(text: str) -> int:
-    """A bound on how deep some YAML nests: a bracket opens a level, and so may each column that a line begins with."""
-    columns = max((len(line) - len(line.lstrip(" \t?-")) for line in text.splitlines()), default=0)
+    """A bound on how deep some YAML nests: brackets open levels, and so do indents and marks at a line's beginning."""
+    columns = max((len(line) - len(line.lstrip(" ?:-\ufeff")) for line in text.splitlines()), default=0)
     return text.count("[") + text.count("{") + 2 * (columns + 1)  # a sequence may lie as far left as its key
 
 
@@ -65,7 +65,8 @@ def read_yaml(path: Path) -> Any:
     """A YAML file's content, {} of an empty one. Raises UserError naming the file and line where it is not valid."""
     try:
         text = path.read_text(encoding="utf-8")
-        content = yaml.load(text, SlowLoader if most_levels(text) > MOST_LEVELS else Loader)
+        slow = "\t" in text or most_levels(text) > MOST_LEVELS
+        content = yaml.load(text, SlowLoader if slow else Loader)
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:

@@ -147,12 +147,16 @@ def prepare_gpu() -> None:
         sentence = str(error).split(". ")[0].splitlines()[0]
         held = os.environ.get("CUDA_VISIBLE_DEVICES")
         raise UserError(f"this job holds GPU {held}, and torch cannot use it: {sentence}") from None
-    for fast in (
-        torch.backends.cuda.enable_flash_sdp,
-        torch.backends.cuda.enable_mem_efficient_sdp,
-        torch.backends.cuda.enable_cudnn_sdp,
-    ):
-        fast(False)  # attention that adds up its gradients in an order of chance
+    steady_attention()
+
+
+def steady_attention() -> None:
+    """Let attention add up its gradients in one order: on a GPU its faster kernels take one of chance."""
+    import torch
+
+    torch.backends.cuda.enable_flash_sdp(False)
+    torch.backends.cuda.enable_mem_efficient_sdp(False)
+    torch.backends.cuda.enable_cudnn_sdp(False)
 
 
 def lacks_memory(error: Exception) -> bool:
@@ -204,7 +208,8 @@ def needs_torch(kind: JobKind) -> bool:
 def code_of(kind: JobKind) -> Fingerprint:
     """The code that makes a kind of product: all that its function and the class of its recipes reach."""
     starts = [kind.run, f"{kind.recipe.__module__.removeprefix('contrastive_inversion.')}:{kind.recipe.__qualname__}"]
-    return fingerprint.of(*starts, *(["run.jobs:prepare_torch"] if needs_torch(kind) else []))
+    prepared = ["run.jobs:prepare_torch", "run.jobs:steady_attention"] if needs_torch(kind) else []
+    return fingerprint.of(*starts, *prepared)
 
 
 def began_with(job: Job, code: Fingerprint) -> str:
