@@ -48,7 +48,7 @@ STUDIES = [
     ("seed: \x00\n", "not valid YAML"),
     *((deep, "not valid YAML") for deep in (3000 * "[", 30_000 * "[", 30_000 * "{a: ", 30_000 * "- ", 30_000 * "? ")),
     *((deep, "not valid YAML") for deep in ("? x\n: " + 30_000 * "- ", "? x\n:" + 30_000 * " ? ", "\ufeff" + 30_000 * "- ")),
-    ("seed:\t1\n", "line 1, column 6"),
+    ("seed:\t1\n", "line 2, column 6"),
     # keys and types
     ("distil: {lr: 1}\n", "top level: unknown key 'distil'; did you mean 'distill'?"),
     ("3: 4\n", "unknown key '3'"),
