@@ -170,17 +170,23 @@ def waited_for(devices: Mapping[str, str], poll_seconds: float) -> str:
 
 def free_device(names: Sequence[str]) -> tuple[str | None, list[Card]]:
     """The lock of the first free device, held from now on, and the cards that are free but filled by other programs."""
+    full: dict[str, Card] | None = None
     filled: list[Card] = []
     for name in names:
         if not held(lock := lock_of(name)):
             continue
-        full = [card for card in installed() if card.uuid == name and card.used_gib > FILLED * card.gib]
-        if not full:
+        full = full_cards() if full is None else full  # nvidia-smi takes a second, and nobody waits for it in vain
+        if name not in full:
             HELD[name] = lock
             return name, filled
         lock.release()
-        filled += full
+        filled.append(full[name])
     return None, filled
+
+
+def full_cards() -> dict[str, Card]:
+    """The cards that programs fill, by UUID."""
+    return {card.uuid: card for card in installed() if card.used_gib > FILLED * card.gib}
 
 
 def told(card: Card) -> str:
