@@ -2,8 +2,8 @@
 
 Each is made from the settings that it reads, the rows of the ledger that it shows, measurements, and the code that
 draws it. A note beside the results holds a digest of all that and the sha256 of each file that was written, so that it
-is drawn again where any of it has changed, and where a file was altered by hand; which logs are there to be linked is not
-asked. It is cheap and asks nobody.
+is drawn again where any of it has changed, and where a file was altered by hand; which logs are there to be linked is
+not asked. It is cheap and asks nobody.
 """
 
 import importlib
