@@ -322,7 +322,7 @@ def test_a_training_out_of_time_goes_on_in_the_next_job(folder):
 @pytest.mark.parametrize(("study", "products"), [("smoke", 77), ("demo", 169)])
 def test_a_whole_study_through_slurm_has_every_hash_of_a_local_run(folder, study, products):
     (folder / "config.yaml").write_text(f"study: {study}\nresults: the results\n")
-    status, output = run(on_slurm(folder, "all", "--jobs", "2"), folder)
+    status, output = run(on_slurm(folder, "all"), folder)
     assert status == 0, output[-5000:]
     found = hashes(folder, study)
     shutil.rmtree(folder / "the results")
