@@ -17,7 +17,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TypeVar
 
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
@@ -53,7 +52,6 @@ FASTER = {"distillation step": 5, "evaluation": 15}  # times the authors' speed,
 FED = 0.95  # of the speed with pictures that lie on the device, at least
 DRAWN_MS = 2  # a batch's distortion, at most
 Check = dict[str, object]
-Found = TypeVar("Found")
 
 
 def drawn(op: dict, device: str) -> torch.Tensor:
@@ -218,16 +216,8 @@ def checks(study: Study, device: str) -> dict[str, Check]:
 
 def attempted(check: Callable[[], Check]) -> Check:
     """What a check finds; one that fails is not passed, and the others go on."""
-    found = or_words(check)
+    found = gpu_speeds.or_words(check)
     return {"ok": False, "found": found, "allowed": 0} if isinstance(found, str) else found
-
-
-def or_words(find: Callable[[], Found]) -> Found | str:
-    """What is found, or the words of the error: whatever is amiss with a card is to stand in its report."""
-    try:
-        return find()
-    except Exception as error:
-        return gpu_speeds.words(error)
 
 
 def beside_the_authors(study: Study, device: str) -> dict[str, dict[str, float]]:
@@ -265,13 +255,13 @@ def main(folder: Path = HERE) -> int:
     study, began = papers.study(parser.parse_args().study), time.monotonic()
     if not gpus.installed():
         raise UserError("there is no GPU to check: nvidia-smi lists none")
-    rehearsed = or_words(lambda: rehearsal.rehearse(study, Path("results"), MINUTES).model_dump())
+    rehearsed = gpu_speeds.or_words(lambda: rehearsal.rehearse(study, Path("results"), MINUTES).model_dump())
     gpus.acquire()
     jobs.prepare_torch()
     jobs.prepare_gpu()
     card = torch.cuda.get_device_name(0)
     exact = checks(study, "cuda")
-    ratios = or_words(lambda: beside_the_authors(study, "cuda"))
+    ratios = gpu_speeds.or_words(lambda: beside_the_authors(study, "cuda"))
     times = gpu_speeds.speeds(study, "cuda", began + 60 * UNTIL)
     content = {
         "card": card, "torch": torch.__version__, "rehearsal": rehearsed,

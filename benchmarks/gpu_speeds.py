@@ -7,7 +7,7 @@ rows; noise, a mask and a blur of a batch, eager and compiled. What cannot be ti
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
@@ -28,6 +28,7 @@ DRAWN = {
 BATCH = 256  # images that are distorted
 WARM, COUNTED = 3, 8
 Step = Callable[[], object]
+Item = TypeVar("Item")
 Found = dict[str, dict[str, float | str]]  # by what is timed and the way it is computed: milliseconds, or why not
 
 
@@ -103,14 +104,19 @@ def speeds(study: Study[Any], device: str, until: float) -> Found:
 
 def attempted(make: Callable[[], Step], device: str) -> float | str:
     """The milliseconds of a step, or why there are none: torch's compiler raises errors of many kinds."""
+    timed = or_words(lambda: round(milliseconds(make(), device), 3))
+    torch.compiler.reset()  # the memory of what was compiled is needed for the next
+    if device == "cuda":
+        torch.cuda.empty_cache()
+    return timed
+
+
+def or_words(find: Callable[[], Item]) -> Item | str:
+    """What is found, or the words of the error: whatever is amiss with a card is to stand in its report."""
     try:
-        return round(milliseconds(make(), device), 3)
+        return find()
     except Exception as error:
         return words(error)
-    finally:
-        torch.compiler.reset()  # the memory of what was compiled is needed for the next
-        if device == "cuda":
-            torch.cuda.empty_cache()
 
 
 def words(error: Exception) -> str:

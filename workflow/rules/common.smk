@@ -162,15 +162,15 @@ def gpu_model_of(product):
 
     Slurm's executor plugin takes every job with a model for one of a GPU, so that no default may reach the others.
     """
-    model = by_default("gpu_model")
-    return signed(lambda wildcards: model if model and of_study(costs.gpus, product)(wildcards) else None)
+    model, on_gpu = by_default("gpu_model"), of_study(costs.gpus, product)
+    return signed(lambda wildcards: model if model and on_gpu(wildcards) else None)
 
 
 def partition_of(product):
     """The resource of a rule whose jobs without a GPU have a partition of their own, where the profile names one."""
     own, others = by_default("slurm_partition"), by_default("cpu_partition")
     on_gpu = of_study(costs.gpus, product)
-    return {"slurm_partition": lambda wildcards: own if on_gpu(wildcards) else others} if others else {}
+    return {"slurm_partition": signed(lambda wildcards: own if on_gpu(wildcards) else others)} if others else {}
 
 
 def cores_of(product):
@@ -178,7 +178,8 @@ def cores_of(product):
 
     Elsewhere a scheduler binds a job to what it asks for, picture threads included.
     """
-    return signed(lambda wildcards: 1 if workflow.local_exec else of_study(costs.cores, product)(wildcards))
+    bound = of_study(costs.cores, product)
+    return signed(lambda wildcards: 1 if workflow.local_exec else bound(wildcards))
 
 
 def memory_of(product):

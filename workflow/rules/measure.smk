@@ -4,6 +4,7 @@
 def make_rule(name, product):
     """Add the rule that makes some products, with a sentence on what it does."""
     name_of = form_of(name, product)
+    gpus_of = of_study(costs.gpus, name_of)
 
     rule:
         name:
@@ -22,9 +23,9 @@ def make_rule(name, product):
         threads: cores_of(name_of)
         resources:
             **partition_of(name_of),
-            gpu=signed(lambda wildcards: of_study(costs.gpus, name_of)(wildcards) or None),  # Kubernetes refuses a count of 0
+            gpu=signed(lambda wildcards: gpus_of(wildcards) or None),  # Kubernetes refuses a count of 0
             gpu_model=gpu_model_of(name_of),
-            devices=of_study(costs.gpus, name_of),
+            devices=gpus_of,
             mem_mb=memory_of(name_of),
             runtime=of_job(costs.runtime_minutes, name_of),
             disk_mb=of_job(costs.disk_mb, name_of),
