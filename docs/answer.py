@@ -6,7 +6,6 @@ from collections import Counter
 from pathlib import Path
 
 from contrastive_inversion import papers
-from contrastive_inversion.ledger import claims
 from contrastive_inversion.show import page, shown_claims
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -31,20 +30,15 @@ it; it need not).
 
 
 def of_study(study):
-    """What holds of a paper by its own published numbers, and in a kept run."""
-    judged = claims.of_study(study, KEPT)
-    everything = [each.claim for each in judged if not each.claim.truism]
-    headline = [each.claim for each in judged if each.claim.headline] or everything
-    here = {each.claim.id: each.verdict for each in judged}
-    theirs = {claim.id: shown_claims.published_verdict(claim.id, study).verdict for claim in everything}
-
-    def count(verdicts, some):
-        return page.in_words(Counter(verdicts[claim.id] for claim in some))
-
+    """What holds of a paper by its own published numbers, and in a kept run, counted as its page does."""
+    judged = shown_claims.of_study(study, KEPT)
+    headline, counts = judged["groups"][shown_claims.HEADLINE]["claims"], judged["claim_counts"]
+    keys = ("verdict", "published_verdict")
+    here, theirs = (page.in_words(Counter(claim[key] for claim in headline)) for key in keys)
     said = (
         f"***{study.paper.title}.*** Of its {len(headline)} headline claims, by the authors' own published numbers "
-        f"{count(theirs, headline)}; on the small pictures of `{study.name}` {count(here, headline)}. Of all "
-        f"{len(everything)} claims there: {count(here, everything)}."
+        f"{theirs}; on the small pictures of `{study.name}` {here}. Of all {counts.total()} claims there: "
+        f"{page.in_words(counts)}."
     )
     return textwrap.fill(said, 120) + "\n"
 
