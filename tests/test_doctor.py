@@ -13,7 +13,7 @@ from contrastive_inversion.base import gpus, machine
 from contrastive_inversion.base.errors import UserError
 from contrastive_inversion.data import readers
 from contrastive_inversion.ledger import plan
-from contrastive_inversion.run import cli, costs, doctor
+from contrastive_inversion.run import cli, costs, doctor, fits
 from ledgers import study_but
 from test_workflow import run
 
@@ -75,7 +75,7 @@ def test_only_what_a_target_needs_is_asked_for():
 
 @pytest.mark.parametrize(("here", "said"), [(True, ["disk", "RAM"]), (False, ["disk"])])
 def test_a_cluster_s_jobs_have_its_disk_but_not_the_login_node_s_memory(tmp_path, monkeypatch, here, said):
-    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda folder: SimpleNamespace(free=1e6))
+    monkeypatch.setattr(fits.shutil, "disk_usage", lambda folder: SimpleNamespace(free=1e6))
     monkeypatch.setattr(machine, "ram_gb", lambda: 0.5)
     monkeypatch.setattr(gpus, "installed", lambda: [])
     product, study = "encoders/resnet100", papers.study("paper")
@@ -88,10 +88,10 @@ def test_a_store_that_ram_cannot_keep_is_told_and_stops_nothing(ram, store, said
     export(store=store)
     monkeypatch.setattr(machine, "ram_gb", lambda: ram)
     monkeypatch.setattr(gpus, "installed", lambda: [])
-    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda folder: SimpleNamespace(free=1e15))
+    monkeypatch.setattr(fits.shutil, "disk_usage", lambda folder: SimpleNamespace(free=1e15))
     study = study_but("paper")  # of its own, for what a store takes is worked out once for a study
     here = costs.machine_of(study, tmp_path)
-    found = doctor.of_machine(doctor.wanted(["images/imagenet100b", "images/cifar10"], study, here), tmp_path)
+    found = fits.of_machine(fits.wanted(["images/imagenet100b", "images/cifar10"], study, here), tmp_path)
     assert all(check.ok for check in found)
     assert [check.text for check in found if check.text.startswith("store")] == said * [
         "store: images/imagenet100b has 82 GB and this machine's RAM 64 GB, which cannot keep it at hand: every epoch "

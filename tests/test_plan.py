@@ -23,7 +23,7 @@ from contrastive_inversion.learn.work import LIVE, embedding
 from contrastive_inversion.ledger import plan
 from contrastive_inversion.ledger.study import changed, differences
 from contrastive_inversion.papers.contrastive_robustness import work
-from contrastive_inversion.run import budget, cli, costs, doctor, jobs, rehearsal
+from contrastive_inversion.run import budget, cli, costs, doctor, fits, jobs, rehearsal
 from contrastive_inversion.run.schedule import Task, timetable
 from ledgers import study_but
 
@@ -510,7 +510,7 @@ def amiss(monkeypatch, tmp_path, *products, **here):
 
 
 def free(monkeypatch, gigabytes):
-    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda folder: type("Usage", (), {"free": 1e9 * gigabytes}))
+    monkeypatch.setattr(fits.shutil, "disk_usage", lambda folder: type("Usage", (), {"free": 1e9 * gigabytes}))
 
 
 def test_too_little_of_a_machine_is_refused_with_the_setting_that_would_fit(monkeypatch, tmp_path):

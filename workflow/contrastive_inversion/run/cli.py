@@ -160,12 +160,12 @@ def plan(run: Run, targets: tuple[str, ...], card: str | None) -> None:
 @of_study
 def rehearse(run: Run) -> int:
     """Run a little of every kind of job at its real shape, minutes in all: measures the rates that `plan` reads."""
-    from contrastive_inversion.run import budget, costs, doctor, rehearsal
+    from contrastive_inversion.run import budget, costs, fits, rehearsal
 
     rehearsed = rehearsal.rehearse(run.study, run.results)
     here = costs.machine_of(run.study, run.results, rehearsed.device or "CPU")
     print(budget.page([], run.study, run.results, rehearsed.device or "CPU"))
-    problems = [check for check in doctor.of_study(run.study, here, run.results) if not check.ok]
+    problems = [check for check in fits.of_study(run.study, here, run.results) if not check.ok]
     print("\n".join(map(str, problems)))
     return int(bool(problems))
 
