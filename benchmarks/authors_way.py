@@ -64,7 +64,7 @@ def furnished(study: Study[Any], folder: Path, device: str, threads: int) -> Wor
     place = Workplace(study, folder / study.name, rehearsal.pictures(folder), device, threads)
     job, recipe = place.job(STORE), plan.recipe_of(STORE, study)
     splits = {name: rehearsal.entries(place.files, getattr(recipe.settings, name)) for name in ("train", "test")}
-    record = jobs.record_of(job, rehearsal.recorded(job, study), time.time())
+    record = jobs.record_of(job, rehearsal.recorded(job, study), time.time(), {})
     jobs.write(job, packing.pack(splits, job.path, job.state), record | {"classes": ["a class"] * rehearsal.CLASSES})
     rehearsal.drawn(plan.recipe_of(TEACHER, study), place.job(TEACHER), study)
     targets = TARGETS.format(seed=plan.recipe_of(STUDENT, study).seed)

@@ -336,7 +336,7 @@ Written by `python docs/statistics.py`. It draws worlds whose truth is known: bo
 numbers, with the spreads that the study `paper` declares, evaluate on ten draws and are rounded as the print is; half
 of the variance of an encoder is common to all of its cells. What `ledger/verdicts.py`, `ledger/shift.py` and
 `ledger/claims.py` say of them is counted over {worlds} worlds for each number ({few} for those over all tables), so a
-rate of 5 % is known to ± 1.7 points (two standard errors). `tests/test_statistics.py` asserts the same rates with
+rate of 5 % is known to ± 1.8 points (two standard errors). `tests/test_statistics.py` asserts the same rates with
 binomial bounds.
 
 ## False alarms

@@ -35,8 +35,9 @@ def make(product, study, results, mark=0.0):
     if product.startswith("measurements/"):
         content = rows_of(product, study)
     with alone(job):
-        code = jobs.began_with(job, jobs.code_of(kind))
-        jobs.write(job, content, jobs.record_of(job, json.loads(text), time.time(), code))
+        behind = jobs.records_behind(job)
+        code = jobs.began_with(job, jobs.code_of(kind), jobs.identities(behind))
+        jobs.write(job, content, jobs.record_of(job, json.loads(text), time.time(), behind, code))
         job.forget()
 
 

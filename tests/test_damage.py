@@ -264,7 +264,7 @@ def test_a_note_of_code_that_is_none_is_named(tmp_path, text):
     for path in (job.state / jobs.CODE, job.state / "checkpoint.pt", tmp_path / "code/abc.json"):
         path.write_text(text)
     with pytest.raises(UserError, match=r"code.json: damaged or incomplete \(.*\); delete it and run again"):
-        jobs.began_with(job, None)
+        jobs.began_with(job, None, {})
     with pytest.raises(UserError, match=r"code/abc.json: damaged or incomplete \(.*\); delete it and run again"):
         jobs.recorded_code(tmp_path, "abc")
 

@@ -11,6 +11,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from contrastive_inversion.base import files, fingerprint
 from contrastive_inversion.base.canonical import digest
 from contrastive_inversion.base.errors import UserError
 from contrastive_inversion.base.job import file_of
-from contrastive_inversion.ledger import accepted, plan
+from contrastive_inversion.ledger import accepted, layouts, plan
 from contrastive_inversion.run import fresh, jobs, rendered, verify
 from contrastive_inversion.run.cli import main
 from finished import Sources, asked, copied, finish, forget, make, products_of, targets_of
@@ -403,6 +404,36 @@ def test_a_turned_bit_of_a_product_is_no_sound_chain(results, tmp_path):
         verify.verify(papers.study("smoke"), results, tmp_path / "figures")
 
 
+def test_a_damaged_encoder_that_the_page_lists_redraws_it(results):
+    (results / "smoke" / file_of("encoders/student-rm90")).write_bytes(b"x" * 50)
+    assert "report" in asked(papers.study("smoke"), results)
+
+
+def test_a_dashed_curve_of_another_metric_than_the_published_study_s_is_part_of_the_figure(package, monkeypatch):
+    """The report's authors counted otherwise in their own figure."""
+    study, published = papers.study("simclr-demo"), papers.study("simclr-published")
+    layout = layouts.figures(study.paper)[2]
+    own, theirs = (layouts.metric_of(layout, each) for each in (study, published))
+    assert own != theirs
+    before, raw = [*map(repr, rendered.of_figure(2, study))], published.paper.raw()
+    drawn = [point for point in plan.on_curves(2, own, published) if point in raw]
+    assert len(drawn) > 50 and not set(drawn) & set(plan.of_figure(2, published))
+    monkeypatch.setitem(raw, drawn[0], dataclasses.replace(raw[drawn[0]], mean=99.0))
+    assert [*map(repr, rendered.of_figure(2, study))] != before
+
+
+def test_a_compared_run_s_restored_levels_and_settings_are_part_of_the_page(results, tmp_path):
+    study, compared = papers.study("smoke"), tmp_path / "other" / "demo"
+    level = compared / "measurements/resnet/imagenet100/dd-rm50.json"
+    shown = []
+    for text in ("1", "2"):
+        files.write_text(level, text)
+        shown.append(rendered.Target("report", fresh.Results(study, results), tmp_path, compared).made_from())
+    assert shown[0] != shown[1]
+    page = rendered.Target("report", fresh.Results(study, results), tmp_path, compared)
+    assert "demo" in [said[0] for said in page.of_page() if isinstance(said, tuple)]
+
+
 def test_the_code_of_a_paper_s_remarks_is_the_page_s(tmp_path):
     page = rendered.Target("report", fresh.Results(papers.study("simclr-demo"), tmp_path), tmp_path)
     assert "papers.contrastive_robustness.masking:lines" in page.functions()
@@ -485,20 +516,80 @@ def test_products_of_before_code_was_recorded_are_kept(results, sources):
     assert fresh.Results(papers.study("smoke"), results).all_changes() == []
 
 
-def test_a_training_that_was_killed_and_goes_on_with_other_code_keeps_the_name_of_the_first(tmp_path):
+@pytest.fixture
+def killed(tmp_path):
+    """A job of the smoke study with a checkpoint, its code, and what it was made from."""
     study = papers.study("smoke")
     text = plan.recipe("encoders/teacher", study)
-    job = jobs.Job("encoders/teacher", tmp_path, digest(text))
+    job = jobs.Job("encoders/teacher", tmp_path / "smoke", digest(text))
     kind, _ = plan.read(text, study.paper)
-    code = jobs.code_of(kind)
+    code, inputs = jobs.code_of(kind), {"images/captions": "abc"}
     job.state.mkdir(parents=True)
-    assert jobs.began_with(job, code) == code.digest
-    other = dataclasses.replace(code, libraries={"torch": "99"})
-    assert jobs.began_with(job, other) == other.digest  # nothing had been done
+    assert jobs.began_with(job, code, inputs) == code.digest
     (job.state / "checkpoint.pt").write_text("")
-    assert jobs.began_with(job, code) == other.digest
-    assert jobs.began_with(dataclasses.replace(job, recipe_hash="0"), code) == code.digest
-    assert jobs.recorded_code(tmp_path, other.digest) == other
+    return job, code, inputs
+
+
+def test_a_training_that_was_killed_and_goes_on_with_other_code_is_neither_s(killed):
+    """So whoever takes the edit back is asked, too."""
+    job, code, inputs = killed
+    other = dataclasses.replace(
+        code, definitions=code.definitions | {"learn/loop.py: fit": "0"}, libraries=code.libraries | {"torch": "99"}
+    )
+    both = jobs.began_with(job, other, inputs)
+    assert both not in (code.digest, other.digest) and jobs.began_with(job, other, inputs) == both
+    files.save(job.path, {}, {"recipe_hash": job.recipe_hash, "made_by": {job.product: both}})
+    finished = fresh.Results(papers.study("smoke"), job.root.parent)
+    (change,) = finished.changes(job.product)
+    assert finished.named(change) == ["learn/loop.py: fit", f"torch {code.libraries['torch']}, then 99 → "
+                                      f"{code.libraries['torch']}"]  # fmt: skip
+
+
+def test_a_training_that_goes_on_with_its_own_code_is_its_code_s(killed):
+    job, code, inputs = killed
+    assert jobs.began_with(job, code, inputs) == code.digest and (job.state / "checkpoint.pt").exists()
+
+
+@pytest.mark.parametrize(
+    ("other", "inputs", "said"),
+    [
+        ({"recipe_hash": "0"}, {}, "recipe hash"),
+        ({"device": "cuda"}, {}, "device"),
+        ({}, {"images/captions": "another"}, "inputs"),
+    ],
+)
+def test_what_a_killed_job_left_is_not_taken_up_with_anything_else(killed, capsys, other, inputs, said):
+    job, code, began = killed
+    assert jobs.began_with(dataclasses.replace(job, **other), code, began | inputs) == code.digest
+    assert not (job.state / "checkpoint.pt").exists()
+    assert capsys.readouterr().out == f"encoders/teacher: was begun with another {said}; it begins anew\n"
+
+
+def say(product, results, **facts):
+    """Let the record of a finished product say something else."""
+    path = results / "smoke" / file_of(product)
+    content, record = files.load(path)
+    files.save(path, content, record | facts)
+
+
+def test_captions_that_others_were_made_from_are_part_of_what_they_are_made_from(results):
+    """They stand in the record, and not among the tensors."""
+    study = papers.study("smoke")
+    say("images/captions", results, classes=["some", "words"])
+    make("encoders/teacher", study, results)
+    assert not {"encoders/teacher", "table_1"} & asked(study, results)
+    say("images/captions", results, classes=["other", "words"])
+    assert asked(study, results) == downstream({"encoders/teacher"}, study)
+
+
+def test_guesses_in_a_record_are_part_of_the_figure_that_shows_them(results):
+    say("galleries/figure_1", results, predictions=["a cat"])
+    assert asked(papers.study("smoke"), results) == {"figure_1", "report"}
+
+
+def test_a_record_that_noted_the_bare_content_of_an_input_is_as_good(results):
+    say("images/captions", results, classes=["some", "words"])
+    assert "encoders/teacher" not in asked(papers.study("smoke"), results)
 
 
 @pytest.fixture(scope="module")
@@ -565,14 +656,60 @@ def test_snakemake_shows_the_same_jobs(repository, tmp_path):
     damaged = repository / "results/smoke" / file_of("encoders/student-rm90")
     whole = damaged.read_bytes()
     damaged.write_bytes(whole[:50])
-    output = snakemake(repository, "-n", "table_1")[1]
-    assert re.search("encoders/student-rm90 is made again: .*damaged or incomplete", output), output
+    status, output = snakemake(repository, "-n")
+    assert status == 0 and re.search("encoders/student-rm90 is made again: .*damaged or incomplete", output), output
     damaged.write_bytes(whole)
+    for path, old, new, drawn in (
+        ("papers/inverse_problems/studies/smoke.yaml", "tables:", "comparable: true\ntables:", ["cells", "report"]),
+        (f"{LEDGER}tables.yaml", "Area under the ROC curve", "AUC", ["table_6", "report"]),
+        ("show/figures.py", "m + sign * e", "m + 2 * sign * e", ["figure_*", "report"]),
+    ):
+        text = (code / path).read_text()
+        assert text.count(old) == 1, path
+        (code / path).write_text(text.replace(old, new))
+        status, output = snakemake(repository, "-n")
+        assert status == 0 and shown_jobs(output) == among(drawn, papers.study("smoke")), output
+        (code / path).write_text(text)
     for gone in ("images/imagenet100", "heads/student-rm90/imagenet100", "measurements/student-rm90/imagenet100"):
         (repository / "results/smoke" / file_of(gone)).unlink()
     status, output = snakemake(repository, "-n")  # the store is made again for one, all others stay
     jobs_of_one = ["images/imagenet100", "*/student-rm90/imagenet100", "table_[1489]", "figure_3", *VERDICTS]
     assert status == 0 and shown_jobs(output) == among(jobs_of_one, papers.study("smoke"))
+
+
+@pytest.fixture
+def pictures(repository):
+    """Two finished products that are made from nothing, and are as they were when the test is over."""
+    paths = [repository / "results/smoke" / file_of(name) for name in ("images/captions", "images/covid")]
+    before = {path: path.read_bytes() for path in paths}
+    yield paths
+    for path, content in before.items():
+        path.write_bytes(content)
+
+
+def test_what_another_run_has_made_meanwhile_is_not_deleted(repository, pictures):
+    """Both were to be made again; the second is, by another run, while this one makes the first."""
+    before = {path: path.read_bytes() for path in pictures}
+    logs = {path: repository / "results/smoke/logs/images" / f"{path.stem}.log" for path in pictures}
+    targets = [str(path.relative_to(repository)) for path in pictures]
+    command = [
+        str(Path(sys.executable).with_name("snakemake")),
+        "--cores",
+        "1",
+        "-R",
+        "images",
+        "--config",
+        "study=smoke",
+    ]
+    environment = os.environ | {"PYTHONPATH": str(repository / "workflow")}
+    with subprocess.Popen([*command, "--", *targets], cwd=repository, env=environment) as process:
+        while not any(log.exists() for log in logs.values()) and process.poll() is None:
+            time.sleep(0.05)
+        (first,) = (path for path, log in logs.items() if log.exists())
+        (second,) = set(pictures) - {first}
+        os.utime(second)
+    assert process.returncode == 0 and "made already by this recipe" in logs[second].read_text()
+    assert first.read_bytes() != before[first] and second.read_bytes() == before[second]
 
 
 def test_the_page_has_the_table_of_edits():

@@ -9,10 +9,11 @@ import pytest
 from scipy import stats
 
 from contrastive_inversion import papers
+from contrastive_inversion.base import files
 from contrastive_inversion.base.errors import UserError
 from contrastive_inversion.ledger import cells, claims, measured_spreads, plan, printed, quantities, spreads, verdicts
 from contrastive_inversion.ledger.estimates import Estimate, Spread
-from contrastive_inversion.run import cli, ready
+from contrastive_inversion.run import cli, ready, verify
 from ledgers import measure, study_but
 
 PAPER = papers.study("paper")
@@ -108,6 +109,26 @@ def test_a_damaged_file_of_spreads_is_refused_with_its_name(tmp_path, text):
     path.write_text(text)
     with pytest.raises(UserError, match=r"paper-seeds/spreads.csv: "):
         measured_spreads.informed(PAPER, tmp_path)
+
+
+def test_spreads_that_were_altered_since_they_were_written_are_refused(tmp_path):
+    path = measured_spreads.path_of("paper-seeds", tmp_path)
+    files.write_text(path, "kind,spread,df\ntop1,0.7,8\n")
+    files.write_json(path.parent / "rendered/spreads.json", {"files": {"spreads.csv": files.sha256(path)}})
+    assert measured_spreads.informed(PAPER, tmp_path).spreads["top1"].value == 0.7
+    path.write_text("kind,spread,df\ntop1,0.001,8\n")
+    with pytest.raises(UserError, match=r"paper-seeds/spreads.csv: was altered .*verify --config study=paper-seeds"):
+        measured_spreads.informed(PAPER, tmp_path)
+
+
+def test_verify_works_out_the_spreads_that_a_study_reads(trained):
+    assert verify.other_spreads(PAPER, trained) == []
+    path = measured_spreads.path_of("paper-seeds", trained)
+    path.write_text(path.read_text().replace("top1,", "top1,1"))
+    assert verify.other_spreads(PAPER, trained) == [f"{path}: is not what the measurements beside it say"]
+    next((trained / "paper-seeds/measurements").rglob("*.json")).unlink()
+    (line,) = verify.other_spreads(PAPER, trained)
+    assert line.startswith(f"{path}: ") and "missing" in line
 
 
 def test_a_study_of_spreads_that_is_not_there_is_refused():

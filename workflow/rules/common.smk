@@ -9,6 +9,7 @@ STUDY = or_stop(ready.study, CONFIG.study)
 RESULTS, FIGURES = map(os.path.normpath, (CONFIG.results, CONFIG.figures))
 PRODUCTS = or_stop(papers.products)
 TOLD = set()  # the products of which it was said why they are made again
+FOUND = {}  # when the files that were looked at had been written
 if CONFIG.compare:
     or_stop(ready.check_sibling, Path(CONFIG.compare).name, STUDY, "config.yaml: compare")
 
@@ -49,6 +50,7 @@ def inputs_of(outputs, inputs, out_of_date):
     not at all, and a job may have gone on after its Snakemake was killed.
     """
     share_memory()
+    FOUND.update((path, written_at(path)) for path in outputs)
     workflow.dag_settings.rerun_triggers = frozenset()
     workflow.dag.ignore_incomplete = True
     if out_of_date:
@@ -56,6 +58,11 @@ def inputs_of(outputs, inputs, out_of_date):
     if out_of_date or workflow.dag_settings.forceall or not all(map(os.path.exists, outputs)):
         return inputs
     return [ancient(path) for path in inputs if os.path.exists(path)]
+
+
+def written_at(path):
+    """When a file was written, in ns; None where there is none."""
+    return os.stat(path).st_mtime_ns if os.path.exists(path) else None
 
 
 def look_at(product, study):
@@ -270,7 +277,7 @@ def look_for_jobs_only_when_one_ends():
 
 
 def keep_what_appears():
-    """A file that is missing now, and is made by another Snakemake before its job begins here, is not deleted then.
+    """A file that another Snakemake makes after this one has looked at it, and before its job begins here, is not deleted.
 
     The job finds it made; whoever made it goes on with it. Snakemake's own flag for output that stays, `update`, would
     copy the file first, and say of every job that fails that it cannot be restored.
@@ -278,7 +285,7 @@ def keep_what_appears():
     remove = Job.remove_existing_output
 
     async def remove_what_was_there(job):
-        if not workflow.dag.reason(job).missing_output:
+        if all(written_at(path) in (None, FOUND.get(path)) for path in job.output):
             await remove(job)
 
     Job.remove_existing_output = remove_what_was_there

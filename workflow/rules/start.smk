@@ -11,9 +11,8 @@ from shlex import quote
 from snakemake.jobs import Job
 from snakemake_interface_executor_plugins.settings import DeploymentMethod
 
-gc.set_threshold(
-    50_000, 20, 20
-)  # a graph of jobs is kept whole: looking through it for what is not takes a tenth of the time
+# a graph of jobs is kept whole: looking through it for what is not takes a tenth of the time
+gc.set_threshold(50_000, 20, 20)
 
 # the package need not be installed, only its libraries
 sys.path.insert(0, os.path.normpath(f"{workflow.current_basedir}/.."))

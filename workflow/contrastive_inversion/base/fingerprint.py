@@ -22,6 +22,7 @@ from contrastive_inversion.base.canonical import canonical, digest
 PACKAGE = "contrastive_inversion"
 HERE = Path(__file__).parents[1]
 DIGITS = 12  # of a definition's digest
+THEN = ", then "  # between what began a job and what ended it
 # progress, locks, places, words, how files are kept, and what reads YAML: what that lets through stands in the recipe
 SILENT = {
     f"base.{name}"
@@ -45,6 +46,16 @@ class Fingerprint:
     def digest(self) -> str:
         """One for all."""
         return digest(canonical([self.definitions, self.libraries]))
+
+    def joined(self, later: "Fingerprint") -> "Fingerprint":
+        """Of what was begun by this code and ended by a later one: where they differ it is neither's."""
+        return Fingerprint(joined(self.definitions, later.definitions), joined(self.libraries, later.libraries))
+
+
+def joined(first: dict[str, str], later: dict[str, str]) -> dict[str, str]:
+    """The values of two dictionaries, in the order in which they came where they differ."""
+    both = {key: [*first.get(key, "none").split(THEN), later.get(key, "none")] for key in {**first, **later}}
+    return {key: THEN.join(dict.fromkeys(values)) for key, values in sorted(both.items())}
 
 
 @functools.cache

@@ -1,8 +1,13 @@
 """What the record of a product says, as far as its readers rely on it: one that says otherwise is damaged."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from pydantic import AllowInfNan, BaseModel, ConfigDict
+
+from contrastive_inversion.base.canonical import canonical, digest
+
+READ = ("classes", "labels", "predictions")  # what a record says that others are made from, beside the content
 
 
 class Said(BaseModel):
@@ -43,3 +48,10 @@ class Origin(Record):
     torch: str | None
     started: str = ""
     losses: Losses = []
+
+
+def identity(record: Mapping[str, Any]) -> str | None:
+    """What others are made from of a product: its content hash, with what they read in its record, if there is any."""
+    said = {key: record[key] for key in READ if key in record}
+    content: str | None = record.get("content_hash")
+    return digest(canonical([content, said])) if content and said else content

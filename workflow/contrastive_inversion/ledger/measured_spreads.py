@@ -14,6 +14,8 @@ import pandas as pd
 import scipy
 
 from contrastive_inversion.base import files
+from contrastive_inversion.base.errors import UserError
+from contrastive_inversion.base.records import Said
 from contrastive_inversion.ledger import plan, spreads
 from contrastive_inversion.ledger.estimates import Spread
 from contrastive_inversion.ledger.measurements import Measurements
@@ -25,6 +27,12 @@ KEPT = Path(__file__).parents[3] / "results" / "reference"  # in a checkout
 COLUMNS = ("kind", "spread", "df", "low", "high", "quantities")
 
 
+class Written(Said):
+    """What the note of a rendered file says (see `run.rendered`), as far as it is read here."""
+
+    files: dict[str, str]
+
+
 def path_of(name: str, results: Path) -> Path:
     """Where a study's spreads lie."""
     return results / name / "spreads.csv"
@@ -33,17 +41,31 @@ def path_of(name: str, results: Path) -> Path:
 def informed(study: Study[Any], results: Path) -> Study[Any]:
     """The study with the spreads that the one it names has measured; the study itself where that has not run.
 
-    Raises UserError for a file that holds no spreads.
+    Raises UserError for a file that holds no spreads, or is not as it was written.
     """
-    name = study.settings.spreads
-    paths = [path_of(name, folder) for folder in (results, KEPT)] if name else []
-    if (path := next(filter(Path.exists, paths), None)) is None:
+    if (path := read_by(study, results)) is None:
         return study
+    check_unaltered(path)
     with reading(path):
         known = {row["kind"]: Spread(number(row["spread"]), number(row["df"]), assumed=False) for row in read_csv(path)}
         if any(each.value <= 0 or each.df < 1 for each in known.values()):
             raise ValueError("a spread is above 0 and has degrees of freedom")
     return replace(study, spreads={kind: each for kind, each in known.items() if not is_overruled(kind, study)})
+
+
+def read_by(study: Study[Any], results: Path) -> Path | None:
+    """The file of the spreads that a study reads; None where it reads none, or they were not measured."""
+    name = study.settings.spreads
+    paths = [path_of(name, folder) for folder in (results, KEPT)] if name else []
+    return next(filter(Path.exists, paths), None)
+
+
+def check_unaltered(path: Path) -> None:
+    """Raise UserError for spreads that are not as they were written, where a note of that lies beside them."""
+    note = path.parent / "rendered" / "spreads.json"
+    if note.exists() and files.sha256(path) != files.read_note(note, Written)["files"].get(path.name):
+        remedy = f"snakemake verify --config study={path.parent.name}"
+        raise UserError(f"{path}: was altered since it was written; {remedy} writes it again from its measurements")
 
 
 def is_overruled(kind: str, study: Study[Any]) -> bool:
@@ -73,5 +95,9 @@ def of_study(study: Study[Any], results: Path) -> pd.DataFrame:
 
 def write(study: Study[Any], results: Path) -> None:
     """Write spreads.csv of a study. Raises UserError if a measurement is missing or unsound."""
-    table = of_study(study, results)
-    files.write_text(path_of(study.name, results), table.to_csv(index=False, lineterminator="\n"))
+    files.write_text(path_of(study.name, results), text(study, results))
+
+
+def text(study: Study[Any], results: Path) -> str:
+    """What spreads.csv of a study says. Raises UserError if a measurement is missing or unsound."""
+    return of_study(study, results).to_csv(index=False, lineterminator="\n")

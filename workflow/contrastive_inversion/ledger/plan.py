@@ -40,11 +40,15 @@ def with_data(wanted: Iterable[Quantity], study: Study[Any]) -> list[Quantity]:
 @functools.cache
 def of_figure(number: int, study: Study[Any]) -> list[Quantity]:
     """The quantities of a figure's curves; a gallery has none."""
-    layout = layouts.figures(study.paper)[number]
+    return on_curves(number, layouts.metric_of(layouts.figures(study.paper)[number], study), study)
+
+
+def on_curves(number: int, metric: str, study: Study[Any]) -> list[Quantity]:
+    """The quantities of a figure's curves at a study's levels, by a metric."""
     try:
         points = [
-            layouts.curve_point(template, level, layouts.metric_of(layout, study))
-            for panel in layout.panels
+            layouts.curve_point(template, level, metric)
+            for panel in layouts.figures(study.paper)[number].panels
             for template in panel.curves.values()
             for level in layouts.levels_of(panel, study)
         ]

@@ -3,14 +3,13 @@
 The workflow asks the same of what a run is about to read, before any job starts.
 """
 
-import importlib.metadata
 import platform
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from contrastive_inversion.base import files, gpus, machine
+from contrastive_inversion.base import files, fingerprint, gpus, machine
 from contrastive_inversion.base.errors import UserError
 from contrastive_inversion.base.recipe import Recipe
 from contrastive_inversion.base.settings import one_line
@@ -131,10 +130,11 @@ def usable() -> str:
 
 def versions() -> Check:
     """The versions of what computes, and whether Pillow's is one that resizes as the others did."""
-    listed = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in PACKAGES)
-    pillow = int(importlib.metadata.version("pillow").split(".")[0])
-    remedy = "" if pillow < 13 else "; Pillow 13 resizes differently: pip install 'pillow<13'"
-    return Check(pillow < 13, f"versions: Python {platform.python_version()}, {listed}{remedy}")
+    found = {name: fingerprint.version(name) for name in PACKAGES}
+    listed = ", ".join(f"{name} {version or 'not installed'}" for name, version in found.items())
+    fine = not found["pillow"] or int(found["pillow"].split(".")[0]) < 13
+    remedy = "" if fine else "; Pillow 13 resizes differently: pip install 'pillow<13'"
+    return Check(fine, f"versions: Python {platform.python_version()}, {listed}{remedy}")
 
 
 def work(job_costs: Mapping[str, Cost], study: Study[Any]) -> str:

@@ -22,6 +22,7 @@ from contrastive_inversion.base import files
 from contrastive_inversion.base.canonical import digest
 from contrastive_inversion.base.errors import UserError, refusals
 from contrastive_inversion.base.job import file_of
+from contrastive_inversion.base.records import identity
 from contrastive_inversion.ledger import accepted, measurements, plan
 from contrastive_inversion.ledger.accepted import Accepted
 from contrastive_inversion.ledger.paper import JobKind
@@ -67,11 +68,15 @@ class Results:
         return self.records[product]
 
     def content(self, product: str) -> str | None:
-        """A product's content hash; None where its file is missing or damaged."""
+        """What others are made from of a product, as a hash; None where its file is missing or damaged."""
         try:
-            return (self.record(product) or {}).get("content_hash")
+            return identity(self.record(product) or {})
         except UserError:
             return None
+
+    def contents(self, product: str) -> set[str | None]:
+        """The hashes that a product's users may have noted of it: older ones the bare content hash."""
+        return {self.content(product), (self.record(product) or {}).get("content_hash")}
 
     def reason(self, product: str) -> str | None:
         """Why a finished product has to be made again, whatever its code; None where it has not."""
@@ -88,7 +93,7 @@ class Results:
     def other_inputs(self, product: str) -> str | None:
         """Which of the products that one was made from are others now; None where those that are there are the same."""
         inputs = (self.record(product) or {}).get("inputs", {}).items()
-        others = [name for name, made in inputs if self.content(name) not in (None, made)]
+        others = [name for name, made in inputs if self.content(name) and made not in self.contents(name)]
         return f"made from another {', '.join(others)}" if others else None
 
     def other_recipe(self, product: str, record: Record) -> str:

@@ -25,25 +25,23 @@ from contrastive_inversion.base.errors import UserError
 from contrastive_inversion.base.fingerprint import Fingerprint
 from contrastive_inversion.base.job import KEPT, Job, alone
 from contrastive_inversion.base.recipe import Recipe
-from contrastive_inversion.base.records import Said
+from contrastive_inversion.base.records import Said, identity
 from contrastive_inversion.ledger import measurements, plan
 from contrastive_inversion.ledger.paper import JobKind, Paper
 
-LACKING = (
-    "can't allocate memory",
-    "out of memory",
-    "ALLOC_FAILED",
-    "ALLOCATION_FAILED",
-)  # of a CPU, CUDA's context, its libraries
+# of a CPU, CUDA's context, its libraries
+LACKING = ("can't allocate memory", "out of memory", "ALLOC_FAILED", "ALLOCATION_FAILED")
 WITHOUT_TORCH = "ledger."  # where functions lie that compute nothing
 CODE = "code.json"  # in a job's folder: the code that it began with
 
 
 class Beginning(Said):
-    """What a job notes of its beginning."""
+    """What a job notes of its beginning: what it is made by and from; older notes lack what has a default here."""
 
     recipe_hash: str
     code: str
+    device: str | None = None
+    inputs: dict[str, str | None] | None = None
 
 
 class Code(Said):
@@ -67,10 +65,12 @@ def run(product: str, paper: Paper, root: Path, recipe_text: str, device: str = 
             print(f"{product}: made already by this recipe")
             job.forget()
             return
-        started, code = time.time(), began_with(job, code_of(kind))
+        # read before: where an input is replaced meanwhile, what was made of the old one is out of date
+        started, behind = time.time(), records_behind(job)
+        code = began_with(job, code_of(kind), identities(behind))
         content, facts = computed(kind, recipe, job)
         check_finite(content, job)
-        write(job, content, record_of(job, json.loads(recipe_text), started, code) | facts)
+        write(job, content, record_of(job, json.loads(recipe_text), started, behind, code) | facts)
         job.forget()
 
 
@@ -212,20 +212,24 @@ def code_of(kind: JobKind) -> Fingerprint:
     return fingerprint.of(*starts, *prepared)
 
 
-def began_with(job: Job, code: Fingerprint) -> str:
-    """The digest of the code that a job began with, before it was killed the first time; today's where it begins now.
+def began_with(job: Job, code: Fingerprint, inputs: Mapping[str, str | None]) -> str:
+    """The digest of the code that makes a product: today's, with that of before the job was killed where it goes on.
 
-    What the digest stands for is kept in the study's folder `code`, so that a change can be named.
+    What a killed job left is taken up only with the recipe, the inputs and the kind of device that it began with. What
+    the digest stands for is kept in the study's folder `code`, so that a change can be named.
     """
-    note = job.state / CODE
-    if note.exists() and {path.name for path in job.state.iterdir()} - {CODE, *KEPT}:
-        said = files.read_note(note, Beginning)
-        if said["recipe_hash"] == job.recipe_hash:
-            return str(said["code"])
+    now = {"recipe_hash": job.recipe_hash, "inputs": dict(inputs), "device": job.device}
+    if {path.name for path in job.state.iterdir()} - {CODE, *KEPT} and (job.state / CODE).exists():
+        said = files.read_note(job.state / CODE, Beginning)
+        if other := [key for key, value in now.items() if said.get(key) not in (None, value)]:
+            print(f"{job.product}: was begun with another {other[0].replace('_', ' ')}; it begins anew", flush=True)
+            job.forget()
+        else:
+            code = (recorded_code(job.root, said["code"]) or Fingerprint({}, {})).joined(code)
     known = job.root / "code" / f"{code.digest}.json"
     if not known.exists():
         files.write_json(known, {"definitions": code.definitions, "libraries": code.libraries})
-    files.write_json(note, {"recipe_hash": job.recipe_hash, "code": code.digest})
+    files.write_json(job.state / CODE, now | {"code": code.digest})
     return code.digest
 
 
@@ -261,23 +265,33 @@ def leave_compiler() -> None:
         setattr(optim.Optimizer, name, inspect.unwrap(getattr(optim.Optimizer, name)))
 
 
-def record_of(job: Job, recipe: dict[str, Any], started: float, code: str = "") -> dict[str, Any]:
+def records_behind(job: Job) -> dict[str, Any]:
+    """The records of a job's inputs. Raises UserError for one that is missing or damaged."""
+    return {name: files.record_in(job.input(name).path) for name in job.inputs}
+
+
+def identities(behind: Mapping[str, Any]) -> dict[str, str | None]:
+    """What a job reads of its inputs, as hashes, by their records."""
+    return {name: identity(record) for name, record in behind.items()}
+
+
+def record_of(
+    job: Job, recipe: dict[str, Any], started: float, behind: Mapping[str, Any], code: str = ""
+) -> dict[str, Any]:
     """Where a product comes from: recipe, code, seed, device, durations, inputs.
 
-    inputs: their content hashes; made_by: the digests of the code that made it, where that
-    is known, and all that it is made from.
+    behind: its inputs' records; code: the digest of the code that made it, where that is known. In what is returned,
+    inputs: hashes of what was read of them; made_by: the code behind the product and all that it is made from.
     """
     torch = sys.modules.get("torch")
-    records = {name: files.record_in(job.input(name).path) for name in job.inputs}
-    inputs = {name: record.get("content_hash") for name, record in records.items()}
-    made_by = {name: made for record in records.values() for name, made in record.get("made_by", {}).items()}
+    made_by = {name: made for record in behind.values() for name, made in record.get("made_by", {}).items()}
     if code:
         made_by[job.product] = code
     return {
         "product": job.product, "recipe": recipe, "recipe_hash": job.recipe_hash, "seed": recipe["seed"],
         "code": code_version(), "torch": torch and torch.__version__, "device": device_name(job.device),
         "started": datetime.datetime.fromtimestamp(started, datetime.UTC).isoformat(timespec="seconds"),
-        "seconds": round(time.time() - started, 2), "inputs": inputs, "made_by": made_by,
+        "seconds": round(time.time() - started, 2), "inputs": identities(behind), "made_by": made_by,
     } | gpu_memory(job)  # fmt: skip
 
 

@@ -217,7 +217,7 @@ def drawn(recipe: Weights, job: Job, study: Study[Any]) -> None:
     from contrastive_inversion.learn import networks
 
     jobs.write(
-        job, networks.state(networks.build(recipe.network)), jobs.record_of(job, recorded(job, study), time.time())
+        job, networks.state(networks.build(recipe.network)), jobs.record_of(job, recorded(job, study), time.time(), {})
     )
 
 
@@ -227,7 +227,7 @@ def packed(recipe: Images, job: Job, study: Study[Any], folder: Path) -> Trial:
 
     paths = pictures(folder / "pictures")
     splits = {split: entries(paths, getattr(recipe.settings, split) or PICTURES) for split in ("train", "test")}
-    record = jobs.record_of(job, recorded(job, study), time.time())
+    record = jobs.record_of(job, recorded(job, study), time.time(), {})
     jobs.write(job, packing.pack(splits, job.path, job.state), record | {"classes": [str(i) for i in range(CLASSES)]})
     began, measured = time.monotonic(), Job("images/packed", folder, "")
     packing.pack({"train": entries(paths, PACKED)}, measured.path, measured.state)

@@ -148,11 +148,19 @@ class Target:
         for name in dict.fromkeys([self.study.name, self.study.settings.root, self.study.settings.published]):
             yield from of_everything(papers.study(name))
         wanted = plan.everything(self.study)
-        yield [(name, self.finished.record(name)) for name in wanted if name.startswith(("encoders/", "images/"))]
+        yield [(name, self.told(name)) for name in wanted if name.startswith(("encoders/", "images/"))]
         yield self.finished.accepted, provenance.lock_hash()
         yield [files.sha256(path) for figure in self.shown_on_page() for path in figure.files if path.exists()]
         if self.compare:
-            yield self.compare, [files.sha256(path) for path in sorted(self.compare.glob("measurements/*/*.json"))]
+            yield self.compare, [files.sha256(path) for path in sorted(self.compare.glob("measurements/**/*.json"))]
+            yield from of_everything(papers.study(self.compare.name))
+
+    def told(self, product: str) -> Any:
+        """A product's record; of a damaged one, which the next run makes again, what is wrong with it."""
+        try:
+            return self.finished.record(product)
+        except UserError as error:
+            return str(error)
 
 
 def of_table(number: int, study: Study[Any]) -> Iterator[Any]:
@@ -166,12 +174,16 @@ def of_table(number: int, study: Study[Any]) -> Iterator[Any]:
 
 
 def of_figure(number: int, study: Study[Any]) -> Iterator[Any]:
-    """What a figure shows besides measurements; of the published values those of its dashed curves."""
+    """What a figure shows besides measurements; of the published values those of its dashed curves.
+
+    Those are drawn by the study's own metric; a caption says what was published only by that of the published numbers.
+    """
     layout, other = layouts.figures(study.paper)[number], papers.study(study.settings.published)
+    metrics = sorted({layouts.metric_of(layout, each) for each in (study, other)})
     yield number, study.settings.measured, layout
     yield [study.paper.level_label(level, study) for level in layout.distortions]
     yield [[layouts.levels_of(panel, study) for panel in layout.panels], plan.of_figure(number, study)]
-    yield [printed.value(quantity, other.paper) for quantity in plan.of_figure(number, other)]
+    yield [printed.value(point, other.paper) for metric in metrics for point in plan.on_curves(number, metric, other)]
 
 
 def of_cells(study: Study[Any]) -> Iterator[Any]:

@@ -4,10 +4,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from contrastive_inversion import papers
 from contrastive_inversion.base import files
 from contrastive_inversion.base.errors import UserError
 from contrastive_inversion.base.job import file_of
-from contrastive_inversion.ledger import layouts, plan
+from contrastive_inversion.ledger import layouts, measured_spreads, plan
 from contrastive_inversion.ledger.measurements import Measurements
 from contrastive_inversion.ledger.study import Study
 from contrastive_inversion.run import fresh
@@ -23,7 +24,7 @@ def problems(study: Study[Any], results: Path) -> list[str]:
             measured.one(quantity)
         except UserError as error:
             lines.append(str(error))
-    return list(dict.fromkeys(lines)) or broken_chain(study, results)
+    return list(dict.fromkeys(lines)) or [*broken_chain(study, results), *other_spreads(study, results)]
 
 
 def broken_chain(study: Study[Any], results: Path) -> list[str]:
@@ -42,6 +43,18 @@ def broken_chain(study: Study[Any], results: Path) -> list[str]:
         except UserError as error:
             lines.append(str(error))
     return lines
+
+
+def other_spreads(study: Study[Any], results: Path) -> list[str]:
+    """A line where the spreads that a study reads are not those of the measurements that lie beside them."""
+    path = measured_spreads.read_by(study, results)
+    if path is None or not (path.parent / "measurements").exists():
+        return []
+    try:
+        measured = measured_spreads.text(papers.study(path.parent.name), path.parents[1])
+    except UserError as error:
+        return [f"{path}: {error}"]
+    return [] if path.read_text() == measured else [f"{path}: is not what the measurements beside it say"]
 
 
 def lacks_images(number: int, study: Study[Any], results: Path) -> bool:
