@@ -4,13 +4,14 @@
 # make mutants [ROOM=distort]    small faults put into the code: would the tests notice? Writes docs/mutants.md
 # make bench   timings of distortions, restorations and attacks, as ratios
 # make bench-attacks    how near our attacks come, beside three libraries of attacks
-# make gpu-check    on a machine with a GPU, minutes: does it compute what the CPU does, and how fast? Writes benchmarks/<card>.json
+# make gpu-check [STUDY=paper-16bit]    on a machine with a GPU, minutes: does it compute what the CPU does, and how fast? Writes benchmarks/<card>.json
 # make docs    what the code writes: settings.md, plan.md, statistics.md, proposition-1.md, architecture.md's picture, README's answer and tables (minutes)
 # make lock    resolve requirements.lock and envs/ anew (needs uv)
 # make clean   remove the environment (results stay)
 
 PYTHON ?= python3
 BIN := .venv/bin
+STUDY ?= paper
 ATTACKS := adv-lib==0.2.8 torchattacks==3.5.1 numba==0.68.1 llvmlite==0.50.0
 
 .PHONY: demo test test-all bench bench-attacks gpu-check docs mutants lock clean
@@ -37,7 +38,7 @@ mutants: .venv/installed
 	$(BIN)/python tests/mutants/run.py $(ROOM)
 
 gpu-check: .venv/installed
-	$(BIN)/python benchmarks/gpu_check.py
+	$(BIN)/python benchmarks/gpu_check.py --study $(STUDY)
 
 bench: .venv/installed
 	$(BIN)/python benchmarks/bench.py

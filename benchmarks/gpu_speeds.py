@@ -5,7 +5,7 @@ rows; noise, a mask and a blur of a batch, eager and compiled. What cannot be ti
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -79,9 +79,9 @@ def draw(name: str, size: int, device: str, way: str) -> Step:
     return lambda: distort(images, spec, 1, "check", ids, 3)
 
 
-def steps(study: Study[Any], device: str) -> Iterator[tuple[str, str, Callable[[], Step]]]:
-    """(what, way, what makes a step of it) of all that is timed; what is compiled comes last, it takes the longest."""
-    for way in ("eager", "contiguous", "compiled"):
+def steps(study: Study[Any], device: str, ways: Sequence[str]) -> Iterator[tuple[str, str, Callable[[], Step]]]:
+    """(what, way, what makes a step of it) of all that is timed."""
+    for way in ways:
         for name in DRAWN if way != "contiguous" else ():
             yield name, way, lambda name=name, way=way: draw(name, study.settings.image_size, device, way)
         for name, product in TRAINED.items():
@@ -91,10 +91,10 @@ def steps(study: Study[Any], device: str) -> Iterator[tuple[str, str, Callable[[
             )  # fmt: skip
 
 
-def speeds(study: Study[Any], device: str, until: float) -> Found:
-    """All milliseconds; what has not begun at a moment of time.monotonic() is left out, in words."""
+def speeds(study: Study[Any], device: str, ways: Sequence[str], until: float) -> Found:
+    """All milliseconds of some ways; what has not begun at a moment of time.monotonic() is left out, in words."""
     found: Found = {}
-    for what, way, make in steps(study, device):
+    for what, way, make in steps(study, device, ways):
         late = time.monotonic() > until
         timed = "left out, as the time was over" if late else attempted(make, device)
         found.setdefault(what, {})[way] = timed

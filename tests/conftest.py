@@ -1,4 +1,5 @@
 import os
+import subprocess
 
 import pytest
 
@@ -31,3 +32,18 @@ def study_of(tmp_path, monkeypatch):
 
     yield write
     papers.study.cache_clear()
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A folder on a disk of 100 kB, and a function that makes the disk larger."""
+    if os.getuid():
+        pytest.skip("only root can mount a small disk")
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    if subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=100k", "tmpfs", str(folder)], capture_output=True
+    ).returncode:
+        pytest.skip("this machine lets nobody mount a small disk")
+    yield folder, lambda size: subprocess.run(["mount", "-o", f"remount,size={size}k", str(folder)], check=True)
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)

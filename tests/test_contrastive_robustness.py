@@ -790,6 +790,21 @@ def test_the_best_epoch_outlives_a_restart(workplace, ends, best, later):
     assert equal(found, ends[best])
 
 
+@pytest.mark.parametrize("harm", [lambda path: path.unlink(), lambda path: path.write_bytes(path.read_bytes()[:-9])])
+def test_a_training_whose_best_epoch_is_gone_or_damaged_begins_anew(workplace, ends, best, harm, capsys, request):
+    study, seen = selecting(workplace, f"harmed {request.node.name}"), []
+    with killed_in(best + 1, seen), pytest.raises(Killed):
+        workplace.make("encoders/supervised", study)
+    (path,) = (workplace.folder / study.name).rglob("best-*.safetensors")
+    harm(path)
+    seen.clear()
+    with killed_in(None, seen):
+        found = workplace.make("encoders/supervised", study)
+    assert seen == [*range(EPOCHS)] and equal(found, ends[best])
+    said = capsys.readouterr().out
+    assert f"Warning: {path}: " in said and "encoders/supervised begins anew" in said
+
+
 def test_the_best_epoch_of_another_recipe_is_none_of_this_one_s(workplace, ends, best):
     """The study is changed and changed back while its training waits, killed after its best epoch."""
     study, other = selecting(workplace, "changed"), selecting(workplace, "changed", lr=1e-4)

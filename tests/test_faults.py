@@ -238,21 +238,6 @@ def test_several_invocations_at_once_end_like_one(runs, calm, tmp_path, third):
     assert left_behind(tmp_path / "run/results") == []
 
 
-@pytest.fixture
-def small_disk(tmp_path):
-    """A folder on a disk of a megabyte, and a function that makes the disk larger."""
-    if os.getuid():
-        pytest.skip("only root can mount a small disk")
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    if subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=100k", "tmpfs", str(folder)], capture_output=True
-    ).returncode:
-        pytest.skip("this machine lets nobody mount a small disk")
-    yield folder, lambda size: subprocess.run(["mount", "-o", f"remount,size={size}k", str(folder)], check=True)
-    subprocess.run(["umount", "--lazy", str(folder)], check=True)
-
-
 def test_a_full_disk_is_one_line_wherever_it_strikes_and_the_end_is_the_same(small_disk, the_study, calm):
     folder, enlarge = small_disk
     full = []

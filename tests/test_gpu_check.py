@@ -55,6 +55,20 @@ def test_embeddings_and_a_training_that_is_taken_up_are_exact(check, monkeypatch
     assert begun == [(4, "fp16", 16, False), (4, "fp16", 16, False), (4, "fp16", 16, True)]
 
 
+def test_a_supervised_training_that_is_taken_up_and_decoders_that_are_fitted_twice_are_exact(check, monkeypatch):
+    exact = {"ok": True, "found": 0, "allowed": 0}
+    assert check.resumption(NETWORK, papers.study("paper").settings.finetune.but(batch=8), "cpu") == exact
+    decoder = papers.study("paper").settings.restore.deep_decoder.but(channels=4)
+    assert check.restorations(decoder, "cpu") == exact
+    moved = iter([0.0, 1e-6])
+
+    def restored(*given, right=check.inpainted):
+        return right(*given) + next(moved)
+
+    monkeypatch.setattr(check, "inpainted", restored)
+    assert not check.restorations(decoder, "cpu")["ok"]
+
+
 def test_a_training_that_forgets_its_optimiser_is_seen(check, monkeypatch):
     def forgetful(self, right=Checkpoint.resumed):
         self.parts = {"model": self.parts["model"]}
@@ -68,13 +82,15 @@ def test_a_training_that_forgets_its_optimiser_is_seen(check, monkeypatch):
 def test_the_study_s_own_student_is_checked(check, monkeypatch):
     study, asked = papers.study("authors"), []
     every = [
-        "slot", "masks", "normals", "blurs", "embeddings", "loss_values", "compiled", "overflows", "resumption",
+        "slot", "masks", "normals", "blurs", "embeddings", "embeddings", "loss_values", "compiled", "overflows",
+        "resumption", "resumption", "restorations",
     ]  # fmt: skip
     for name in every:
         monkeypatch.setattr(check, name, lambda *given: asked.append(given) or {"ok": True, "found": 0, "allowed": 0})
     assert len(check.checks(study, "cpu")) == len(every)
-    network, settings, _ = asked[-1]
+    (network, settings, _), (theirs, _, _), (decoder, _) = asked[-3:]
     assert network.input == "fp16" and settings.precision == "fp32" and settings.shards == 4
+    assert (network.architecture, theirs.architecture) == ("open_clip", "torchvision") and decoder.channels == 256
 
 
 def test_a_fault_is_seen(check, monkeypatch):
@@ -89,6 +105,7 @@ def test_a_fault_is_seen(check, monkeypatch):
     calls.clear()
     assert not check.blurs("cpu")["ok"]
     ones = torch.ones(4)
+    assert check.close("losses", ones, ones * torch.nan) == {"ok": False, "found": "it computes nan", "allowed": 1e-4}
     assert check.close("losses", ones, ones)["ok"] and not check.close("losses", ones * 1.001, ones)["ok"]
 
     def drifting(model, *rest, right=check.fit):
@@ -129,7 +146,8 @@ def timed(check, monkeypatch):
     study = study_but("paper", **sizes, distill={"batch": 4}, finetune={"batch": 4})
     for name, value in {"BATCH": 2, "WARM": 1, "COUNTED": 1}.items():
         monkeypatch.setattr(speeds, name, value)
-    return lambda until=float("inf"): speeds.speeds(study, "cpu", until)
+    ways = ("eager", "contiguous", "compiled")
+    return lambda until=float("inf"): speeds.speeds(study, "cpu", ways, until)
 
 
 def test_what_cannot_be_compiled_is_told_in_words_and_all_else_is_timed(check, timed, monkeypatch):
@@ -155,7 +173,7 @@ def test_the_ways_of_a_step_are_what_they_are_called(check, monkeypatch):
     small = {"networks": {"student": SMALL}, "restore": RESTORE, "distill": {"batch": 4}}
     study, laid = study_but("paper", image_size=48, **small), {}
     compiled = []
-    monkeypatch.setattr(torch.nn.Module, "compile", lambda self: compiled.append(self))
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda self, dynamic: compiled.append(self))
     for way in ("eager", "contiguous", "compiled"):
 
         def keep(module, given, output, way=way):
@@ -181,7 +199,7 @@ def test_a_report_says_of_each_speed_whether_it_is_reached(check, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "distillation step: 5.1, at least 5 wanted: reached"
     assert lines[1] == "evaluation: 14.9, at least 15 wanted: not reached"
-    assert lines[4] == "noise of a batch, compiled, ms: failed (E), at most 2 wanted: not reached"
+    assert lines[4] == "noise of a batch, compiled, ms: failed (E), at most 2 wanted: not timed"
     untimed = check.wanted("failed (E)", times)
     assert [each["reached"] for each in untimed.values()][:3] == [False] * 3
     assert untimed["feed"]["found"] == "failed (E)"
@@ -254,6 +272,17 @@ def test_both_ways_take_steps_that_learn(check, place):
         assert len(values) == 24 and values[-6:].mean() < values[:6].mean()
     fed = [float(loss) for loss in way.our_steps(place, 4, resident=False)]
     assert len({*fed}) == 4
+
+
+def test_what_the_authors_way_has_no_memory_for_leaves_the_other_numbers(check, place, monkeypatch):
+    def too_large(*given):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(check.authors_way, "their_steps", too_large)
+    found = check.authors_way.ratios(place, count=4, instantiations=2)
+    assert found["distillation step"] == "failed (OutOfMemoryError: CUDA out of memory)"
+    assert found["feed"]["share"] > 0 and found["evaluation"]["ratio"] > 0
+    assert check.at_least(found, "distillation step", "ratio", 5)["found"] == found["distillation step"]
 
 
 def test_the_three_numbers_of_a_card(check, place):

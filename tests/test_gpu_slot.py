@@ -192,6 +192,16 @@ def test_a_part_of_a_card_is_as_large_as_its_profile_says(two_cards, tmp_path, m
     assert (part.name, part.gib) == ("NVIDIA A100-SXM4-40GB MIG 2g.10gb", 10)
 
 
+def test_a_card_that_is_cut_into_parts_is_its_parts_where_no_mask_says_so(two_cards, tmp_path, monkeypatch):
+    """CUDA takes its number for its first part, and knows no other."""
+    program = tmp_path / "two" / "nvidia-smi"
+    program.write_text(program.read_text().replace("exit", f"[ \"$*\" = -L ] && printf '{PARTS}'\nexit"))
+    assert [(card.uuid, card.gib) for card in gpus.visible()] == [
+        ("MIG-1111", 5), ("MIG-2222", 10), ("GPU-bbbb-2", float("inf")),
+    ]  # fmt: skip
+    assert gpus.acquire() == os.environ["CUDA_VISIBLE_DEVICES"] == "MIG-1111"
+
+
 def test_a_card_is_the_same_by_number_by_uuid_and_when_named_twice(two_cards, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
     gpus.acquire()

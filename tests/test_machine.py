@@ -99,3 +99,30 @@ def test_ram_is_no_more_than_what_slurm_gave_to_a_job(monkeypatch):
     for said, expected in {"100": 0.1048576, "0": whole, "99999999": whole}.items():
         monkeypatch.setenv("SLURM_MEM_PER_NODE", said)
         assert machine.ram_gb() == pytest.approx(expected)
+    monkeypatch.setenv("SLURM_MEM_PER_CPU", "100")
+    for cores, expected in {"": whole, "4": 0.4194304}.items():
+        monkeypatch.setenv("SLURM_CPUS_ON_NODE", cores)
+        assert machine.ram_gb() == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("own", "limited"),
+    [
+        ("0::/slurm/job_7/step_0\n", "slurm/job_7/memory.max"),
+        ("0::/slurm/job_7/step_0\n", "slurm/memory.max"),
+        ("0::/\n", "memory.max"),
+        ("0::/../elsewhere\n", "memory.max"),
+        ("12:cpu,cpuacct:/x\n4:memory:/slurm/job_7\n0::/\n", "memory/slurm/job_7/memory.limit_in_bytes"),
+        ("4:memory:/docker/abc\n", "memory/memory.limit_in_bytes"),
+    ],
+)
+def test_ram_is_no_more_than_what_any_group_above_this_process_has(tmp_path, monkeypatch, own, limited):
+    monkeypatch.setattr(machine, "CGROUPS", tmp_path / "groups")
+    monkeypatch.setattr(machine, "OWN_CGROUPS", tmp_path / "own")
+    (tmp_path / "own").write_text(own)
+    whole = machine.ram_gb()
+    path = tmp_path / "groups" / limited
+    path.parent.mkdir(parents=True)
+    for text, expected in {"max": whole, "1000000000": 1.0}.items():
+        path.write_text(f"{text}\n")
+        assert machine.ram_gb() == pytest.approx(expected)

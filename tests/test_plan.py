@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 import time
 
 import pytest
@@ -383,6 +385,37 @@ def test_a_job_of_moments_says_nothing_of_a_kind_s_time():
     assert rehearsal.by_kind([moments] * 100, papers.study("paper")) == {}
 
 
+def test_of_a_gpu_s_memory_the_largest_job_speaks():
+    """A small one may reserve much more than the plan has, and a large one, which then fitted, would be refused."""
+    small, large = (rehearsal.Trial("supervised", 5, 5, 1, gpu, gb) for gpu, gb in ((1.3, 11.0), (1.02, 38.0)))
+    assert rehearsal.together([small, large]).gpu == rehearsal.together([large, small]).gpu == 1.02
+
+
+def test_what_a_job_takes_of_ram_is_its_own_and_not_the_store_that_it_reads(tmp_path):
+    path = tmp_path / "store"
+    path.write_bytes(bytes(400_000_000))
+    own = "import numpy, sys, time; held = numpy.ones(25_000_000); "
+    shared = f"store = numpy.memmap({str(path)!r}, 'uint8', 'r'); store.sum(); "
+    taken = [
+        rehearsal.awaited(subprocess.Popen([sys.executable, "-c", f"{own}{also}time.sleep(0.5)"]), 60)
+        for also in ("", shared)
+    ]
+    assert taken[0] == pytest.approx(0.2, abs=0.1) and taken[1] == pytest.approx(taken[0], abs=0.1)
+
+
+@pytest.mark.parametrize(
+    ("name", "card"),
+    [
+        ("paper", "H100"), ("paper", "A100"), ("paper", "RTX 3090"), ("authors", "H100"), ("paper-16bit", "RTX 3090"),
+        ("imagenette", "RTX 3090"), ("imagenette-12gb", "RTX 3060"), ("simclr", "RTX 3060"),
+    ],
+)  # fmt: skip
+def test_a_rehearsal_is_planned_to_be_done_in_its_ten_minutes(name, card):
+    study = rehearsal.lowered(papers.study(name), on_gpu=True)
+    seconds = [costs.cost(product, study, costs.Machine(card, {})).seconds for product in rehearsal.in_order(study)]
+    assert sum(seconds) < 0.9 * 60 * rehearsal.MINUTES
+
+
 def test_a_kind_that_a_rehearsal_says_nothing_of_is_named_with_the_reason():
     study = rehearsal.lowered(papers.study("paper"), on_gpu=True)
     kinds = study.paper.jobs.keys() - {"weights", "distill", "gallery"}
@@ -608,6 +641,7 @@ LACKS_MEMORY = [
     torch.OutOfMemoryError("CUDA out of memory."), MemoryError(), RuntimeError("[..] can't allocate memory"),
     RuntimeError("CUDA error: out of memory"), RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling"),
     RuntimeError("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED"),
+    RuntimeError("GET was unable to find an engine to execute this computation"),
 ]  # fmt: skip
 
 
@@ -620,6 +654,7 @@ def test_a_job_without_enough_memory_ends_in_one_line_with_the_setting(error, tm
     product = "encoders/student-rm90"
     recipe = plan.recipe(product, study)
     monkeypatch.setattr(jobs.importlib, "import_module", lambda name: type("Module", (), {"train": lacking}))
+    monkeypatch.setattr(jobs, "records_behind", lambda job: {})
     said = re.escape(
         f"{product}: the machine's memory does not suffice; in the study file set distill.recompute: true or "
         "distill.targets: computed, where the numbers stay the same, or lower distill.batch, or use a larger machine"

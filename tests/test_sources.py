@@ -321,6 +321,12 @@ def test_what_was_not_noted_or_is_of_other_files_is_packed_again(imagenet, tmp_p
     picture = imagenet / "train" / WNIDS[0] / f"{WNIDS[0]}_0.JPEG"
     formats.photo(picture, (70, 80))
     assert packed(tmp_path / "changed").path.read_bytes() == packed(tmp_path / "anew").path.read_bytes()
+    stop_packing(tmp_path / "renamed", monkeypatch, 57)
+    with Image.open(picture) as image:
+        other = image.transpose(Image.Transpose.ROTATE_180)
+    picture.unlink()
+    other.save(picture.with_stem(f"{picture.stem}a"))  # another picture of the same size
+    assert packed(tmp_path / "renamed").path.read_bytes() == packed(tmp_path / "other").path.read_bytes()
 
 
 def test_a_record_has_its_room_in_the_header_and_no_more():
@@ -351,6 +357,25 @@ def test_a_store_s_space_is_taken_before_anything_is_decoded(imagenet, tmp_path,
     with pytest.raises(UserError, match="store.partial: the disk is full; free some space and run again"):
         packed(tmp_path)
     assert partial.stat().st_size == 0
+
+
+@pytest.mark.parametrize("reserves", [True, False])
+def test_a_disk_that_fills_while_pictures_are_packed_is_one_line_and_the_end_is_the_same(
+    imagenet, small_disk, tmp_path, monkeypatch, reserves
+):
+    """Another program took what was free; with a file system that reserves space, and with one that does not."""
+    folder, enlarge = small_disk
+    monkeypatch.setattr(packing, "IMAGES_BETWEEN_NOTES", 10)
+    monkeypatch.setattr(packing.shutil, "disk_usage", lambda path: SimpleNamespace(free=10**12))
+    if not reserves:
+        monkeypatch.delattr(packing.os, "posix_fallocate")
+    for size in (400, 600, 800):
+        with pytest.raises(UserError, match="the disk is full; free some space and run again") as error:
+            packed(folder)
+        assert "\n" not in str(error.value)
+        enlarge(size)
+    enlarge(20_000)
+    assert packed(folder).path.read_bytes() == packed(tmp_path / "calm").path.read_bytes()
 
 
 @pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="only Linux shows its memory maps")

@@ -2,19 +2,22 @@
 """Wrong input of every kind: one line that names file and key, before anything is written."""
 
 import copy
+import csv
+import io
 import json
-import random
 import subprocess
 
 import pytest
 import yaml
+from hypothesis import HealthCheck, event, given, settings
+from hypothesis import strategies as st
 
 from contrastive_inversion import papers
 from contrastive_inversion.base import machine
 from contrastive_inversion.base.errors import UserError
 from contrastive_inversion.base.yaml_files import read_yaml
 from contrastive_inversion.ledger import accepted as accepted_of
-from contrastive_inversion.ledger import plan
+from contrastive_inversion.ledger import plan, printed, quantities
 from contrastive_inversion.ledger.study import Study, StudyFile, typed
 from contrastive_inversion.papers.contrastive_robustness import raw as distances
 from contrastive_inversion.papers.inverse_problems import raw
@@ -737,32 +740,81 @@ def accepted(act):
     return True
 
 
-@pytest.mark.parametrize("seed", range(20))
+def anything(examples):
+    """Of hypothesis: so many examples, the same in every run, however long each takes."""
+    return settings(
+        max_examples=examples, derandomize=True, database=None, deadline=None, suppress_health_check=[*HealthCheck]
+    )
+
+
 @pytest.mark.parametrize("name", ["smoke", "simclr-demo"])
-def test_a_changed_study_is_accepted_or_refused_in_a_line(tmp_path, name, seed):
-    study, draw = papers.study(name), random.Random(f"{name} {seed}")
+@anything(250)
+@given(draw=st.randoms(use_true_random=False))
+def test_a_changed_study_is_accepted_or_refused_in_a_line(tmp_path, name, draw):
+    study = papers.study(name)
     said = study.said | ({"tables": [1], "figures": [3, 11]} if name == "smoke" else {})
-    outcomes = []
-    for _ in range(15):
-        content = changed(said, draw)
-        files = [StudyFile(tmp_path / "mine.yaml", content)]
+    content = changed(said, draw)
+    files = [StudyFile(tmp_path / "mine.yaml", content)]
 
-        def read(content=content, files=files):
-            ready.check(Study("mine", study.paper, typed(content, study.paper.settings, files), content, files))
+    def read():
+        ready.check(Study("mine", study.paper, typed(content, study.paper.settings, files), content, files))
 
-        outcomes.append(accepted(read))
-    assert not all(outcomes)
+    event("accepted" if accepted(read) else "refused")
 
 
-@pytest.mark.parametrize("seed", range(10))
 @pytest.mark.parametrize("file", ["tables.yaml", "figures.yaml", "claims.yaml"])
-def test_a_changed_ledger_is_accepted_or_refused_in_a_line(tmp_path, file, seed):
-    draw = random.Random(f"{file} {seed}")
-    content = read_yaml(papers.paper("inverse_problems").printed / file)
-    for number in range(4):
-        text = json.dumps(changed(content, draw)) if file == "claims.yaml" else yaml.safe_dump(changed(content, draw))
-        study = study_but("smoke", tmp_path / str(number), {file: text}, tables=[1, 6], figures=[3, 11])
-        accepted(lambda study=study: ready.check(study))
+@anything(40)
+@given(draw=st.randoms(use_true_random=False))
+def test_a_changed_ledger_is_accepted_or_refused_in_a_line(tmp_path_factory, file, draw):
+    content = changed(read_yaml(papers.paper("inverse_problems").printed / file), draw)
+    text = json.dumps(content) if file == "claims.yaml" else yaml.safe_dump(content)
+    study = study_but("smoke", tmp_path_factory.mktemp("ledger"), {file: text}, tables=[1, 6], figures=[3, 11])
+    accepted(lambda: ready.check(study))
+
+
+PARTS = [
+    ["student-rm50", "teacher", "resnet", "baseline-gn30", "student-rm50-seed2"],
+    ["own", "probe 100%", "probe 10% on clean", "probe 0%", "beside teacher"],
+    ["imagenet100", "covid", "imagenet100c", "label_shift"],
+    ["clean", "rm50", "rm7..7", "blur37 5.0", "gaussian_noise/3", "nlm-gn10"],
+    ["top1", "top5", "auc", "cosine"],
+]
+QUANTITIES = st.text() | st.tuples(*(st.sampled_from(part) | st.text() for part in PARTS)).map(" | ".join)
+
+
+@anything(1000)
+@given(text=QUANTITIES)
+def test_any_text_is_a_quantity_or_refused_in_a_line(text):
+    def read():
+        quantity = quantities.parse(text)
+        assert quantities.parse(str(quantity)) == quantity
+        quantities.check(quantity, papers.study("demo"), "tables.csv")
+
+    event("accepted" if accepted(read) else "refused")
+
+
+@anything(60)
+@given(key=st.sampled_from([*printed.Row.model_fields, "unknown"]), text=st.text(max_size=30) | st.floats().map(str))
+def test_any_text_in_a_printed_row_is_accepted_or_refused_in_a_line(tmp_path_factory, key, text):
+    path = papers.paper("inverse_problems").printed / "tables.csv"
+    with open(path, encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    rows[1][key] = text
+    written = io.StringIO()
+    writer = csv.DictWriter(written, list(dict.fromkeys([*rows[0], key])))
+    writer.writeheader()
+    writer.writerows(rows)
+    study = study_but("smoke", tmp_path_factory.mktemp("row"), {"tables.csv": written.getvalue()}, tables=[1, 6])
+    accepted(lambda: ready.check(study))
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("765e646e1", "765e646e1"), ("3e-4", 3e-4), ("1e5x", "1e5x"), ("1.5E3", 1500.0), ("12e", "12e")],
+)
+def test_a_checksum_that_begins_like_a_number_is_a_text(tmp_path, text, value):
+    (tmp_path / "a.yaml").write_text(f"sha256: {text}\n")
+    assert read_yaml(tmp_path / "a.yaml")["sha256"] == value
 
 
 # --- hostile text ---------------------------------------------------------------------------------------------------

@@ -75,25 +75,33 @@ def is_part(device: str) -> bool:
 
 
 def parts_of_cards() -> list[Card]:
-    """The parts that cards are cut into (MIG), each called and as large as its profile says, `MIG 1g.10gb`."""
-    listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=False).stdout
-    parts, name = [], ""
+    """The parts that cards are cut into (MIG), each called and as large as its profile says, `MIG 1g.10gb`.
+
+    The number is that of the card.
+    """
+    try:
+        listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return []
+    parts, number, name = [], "", ""
     for line in listed.splitlines():
-        if whole := re.match(r"GPU \d+: (.+) \(UUID: ", line):
-            name = whole[1]
+        if whole := re.match(r"GPU (\d+): (.+) \(UUID: ", line):
+            number, name = whole[1], whole[2]
         if part := re.match(r"\s+MIG (\S+?(\d+)gb\S*)\s+Device\s+\d+: \(UUID: (MIG-[^)]+)\)", line):
-            parts.append(Card(part[3], part[3], f"{name} MIG {part[1]}", float(part[2]), 0.0))
+            parts.append(Card(number, part[3], f"{name} MIG {part[1]}", float(part[2]), 0.0))
     return parts
 
 
 def visible_devices(cards: Sequence[Card]) -> list[str]:
     """Device ids of CUDA_VISIBLE_DEVICES or, where that is not set, of all GPUs. Raises UserError if there is none.
 
-    As for CUDA, an id that no GPU has hides itself and all behind it.
+    A card that is cut into parts (MIG) is those parts: CUDA takes its number for the first of them. As for CUDA, an id
+    that no GPU has hides itself and all behind it.
     """
     mask = os.environ.get("CUDA_VISIBLE_DEVICES")
     if mask is None:
-        devices = [card.number for card in cards]
+        parts = parts_of_cards() if cards else []
+        devices = [device for card in cards for device in parts_of(card, parts) or [card.number]]
     else:
         named = [device.strip() for device in mask.split(",") if device.strip()]
         unknown = [position for position, device in enumerate(named) if not names_a_card(device, cards)]
@@ -101,6 +109,11 @@ def visible_devices(cards: Sequence[Card]) -> list[str]:
     if not devices:
         raise UserError(NONE_VISIBLE if mask is None else f"{NONE_VISIBLE}; CUDA_VISIBLE_DEVICES is '{mask}'")
     return devices
+
+
+def parts_of(card: Card, parts: Sequence[Card]) -> list[str]:
+    """The ids of the parts that a card is cut into."""
+    return [part.uuid for part in parts if part.number == card.number]
 
 
 def names_a_card(device: str, cards: Sequence[Card]) -> bool:

@@ -5,6 +5,7 @@ Imports no torch.
 """
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -15,6 +16,10 @@ from contrastive_inversion.base.settings import Settings, checked, refused
 from contrastive_inversion.base.yaml_files import read_yaml
 
 VARIABLE = "CONTRASTIVE_INVERSION_PLACES"
+CGROUPS, OWN_CGROUPS = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
+SLURM_MEMORY = {  # by the variable that says of how many
+    "SLURM_MEM_PER_NODE": None, "SLURM_MEM_PER_CPU": "SLURM_CPUS_ON_NODE", "SLURM_MEM_PER_GPU": "SLURM_GPUS_ON_NODE",
+}  # fmt: skip
 
 
 def writable(text: str) -> str:
@@ -156,7 +161,34 @@ def stores_pixels() -> bool:
 def ram_gb() -> float:
     """The RAM that processes here may take together, in GB: the machine's, or a container's or a Slurm job's."""
     whole = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    limits = [Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes")]
-    said = [path.read_text().strip() for path in limits if path.exists()]
-    slurm = int(os.environ.get("SLURM_MEM_PER_NODE") or 0) * 2**20  # many clusters say it in no file
-    return min([whole, *(int(text) for text in said if text.isdigit()), slurm or whole]) / 1e9
+    said = [path.read_text().strip() for path in memory_limits(CGROUPS, OWN_CGROUPS) if path.exists()]
+    limits = [int(text) for text in said if text.isdigit()]
+    return min([whole, *limits, *(megabytes * 2**20 for megabytes in of_slurm())]) / 1e9
+
+
+def memory_limits(mounted: Path, own: Path) -> Iterator[Path]:
+    """The files that may limit this process's memory: of its control groups, version 1 or 2, and of all above them.
+
+    mounted: where groups lie; own: the file that names those of this process, a line each, `number:controllers:path`.
+    A container that does not see its own group's folder sees its limit in the root.
+    """
+    for line in own.read_text().splitlines() if own.exists() else []:
+        _, names, path = line.split(":", 2)
+        if names and "memory" not in names.split(","):
+            continue
+        root, name = (mounted / "memory", "memory.limit_in_bytes") if names else (mounted, "memory.max")
+        folder = root / path.lstrip("/")
+        yield from (each / name for each in (folder, *folder.parents) if each.is_relative_to(root))
+
+
+def of_slurm() -> Iterator[int]:
+    """What Slurm says in MB that a job may take on this node; many clusters say it in no file."""
+    for memory, count in SLURM_MEMORY.items():
+        if megabytes := said_number(memory) * (said_number(count) if count else 1):
+            yield megabytes
+
+
+def said_number(variable: str) -> int:
+    """What an environment variable says; 0 where that is no number."""
+    text = os.environ.get(variable, "")
+    return int(text) if text.isdigit() else 0

@@ -23,6 +23,7 @@ import torch
 from tqdm import tqdm
 
 from contrastive_inversion.base import files, machine
+from contrastive_inversion.base.canonical import digest
 from contrastive_inversion.base.errors import UserError
 from contrastive_inversion.data.entries import Entry, decode, size_of
 
@@ -135,7 +136,9 @@ def pack(splits: Splits, target: Path, state: Path) -> "Packed":
     """
     layout = layout_of(splits)
     partial, note = state / "store.partial", state / "store.json"
-    expected = {"bytes": layout.length, "images": {split: len(entries) for split, entries in splits.items()}}
+    names = digest("\n".join(str(entry.place) for entries in splits.values() for entry in entries))
+    images = {split: len(entries) for split, entries in splits.items()}
+    expected = {"bytes": layout.length, "images": images, "names": names}
     done = resumed(note, expected) if partial.exists() else 0
     if not done:
         check_space(target, layout.length)

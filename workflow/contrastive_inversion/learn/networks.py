@@ -50,7 +50,7 @@ def prepare(encoder: Encoder, settings: Training, job: Job) -> Encoder:
     if settings.recompute:
         recompute(encoder.trunk)
     if settings.compile:
-        encoder.trunk.compile()
+        encoder.trunk.compile(dynamic=False)  # sizes that are left open would compute an epoch's full batches anew
     return placed(encoder, settings.precision, job)
 
 

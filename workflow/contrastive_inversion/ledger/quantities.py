@@ -40,9 +40,9 @@ class Quantity:
 
 
 def parse(text: str) -> Quantity:
-    """A Quantity from its text. Raises UserError where a field is missing."""
+    """A Quantity from its text. Raises UserError where a field is missing, or for what is no line of plain text."""
     fields = [field.strip() for field in text.split("|")]
-    if len(fields) != 5:
+    if len(fields) != 5 or not text.isprintable():
         raise UserError(f"quantity '{one_line(text)}': expected encoder | head | data | distortion | metric")
     return Quantity(*fields)
 

@@ -23,6 +23,7 @@ from contrastive_inversion.run import costs
 from contrastive_inversion.run.checks import Check, checked
 from contrastive_inversion.run.costs import Cost, Machine
 
+ROUNDING = 1 + 1e-6  # a job that was measured to fill a card fits into it
 JOBS_AT_ONCE = 8  # whose checkpoints lie on the disk together
 
 
@@ -126,7 +127,7 @@ def memory(jobs: Wanted, which: str, there: float, refusal: str) -> str:
     """Look whether the largest job fits into what is there of a memory, by a cost's name for it."""
     product = max(jobs.costs, key=lambda each: getattr(jobs.costs[each], which))
     taken = getattr(jobs.costs[product], which)
-    if taken > there:
+    if taken > there * ROUNDING:
         remedy = smaller(product, jobs, which, there)
         raise UserError(f"{refusal.format(product, size(taken), size(there))}; {remedy}")
     return f"{size(there)}, the largest job takes about {size(taken)}"

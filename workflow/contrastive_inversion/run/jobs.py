@@ -29,8 +29,10 @@ from contrastive_inversion.base.records import Said, identity
 from contrastive_inversion.ledger import measurements, plan
 from contrastive_inversion.ledger.paper import JobKind, Paper
 
-# of a CPU, CUDA's context, its libraries
-LACKING = ("can't allocate memory", "out of memory", "ALLOC_FAILED", "ALLOCATION_FAILED")
+# of a CPU, CUDA's context, its libraries, and a convolution none of whose algorithms found room
+LACKING = (
+    "can't allocate memory", "out of memory", "ALLOC_FAILED", "ALLOCATION_FAILED", "unable to find an engine",
+)  # fmt: skip
 WITHOUT_TORCH = "ledger."  # where functions lie that compute nothing
 CODE = "code.json"  # in a job's folder: the code that it began with
 

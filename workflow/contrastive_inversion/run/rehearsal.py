@@ -7,10 +7,10 @@ pictures and published weights need not be there: pictures of their size and wei
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -41,18 +41,23 @@ SIZE, QUALITY, PICTURES = (500, 375), 94, 8  # of an ImageNet file of 110 kB; th
 CLASSES = 100
 PACKED = 500
 COUNTED = {"train": PACKED, "test": None}
+SECONDS_BETWEEN_LOOKS = 0.05  # at the memory of a job
 WORTH = 0.5  # seconds that the plan must say of a job for its measurement to mean anything
 
 
 @dataclass(frozen=True)
 class Trial:
-    """What jobs of a kind took, as multiples of what the plan says of them, and the seconds of which that is."""
+    """What jobs of a kind took, as multiples of what the plan says of them, and the seconds of which that is.
+
+    planned_gb: of a GPU's memory.
+    """
 
     kind: str
     seconds: float
     planned: float
     ram: float = 1.0
     gpu: float = 1.0
+    planned_gb: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -152,7 +157,7 @@ def made(product: str, study: Study[Any], stage: Stage) -> Iterator[Trial]:
     ram_gb = command(product, study, stage)
     record, (seconds, share) = files.record_in(job.path), clocked(job, bool(planned.gpu_gb))
     gpu = taken_gb(record["gpu_gb"], stage) / planned.gpu_gb if planned.gpu_gb else 1.0
-    yield Trial(planned.kind, seconds, share * planned.busy_seconds, ram_gb / planned.ram_gb, gpu)
+    yield Trial(planned.kind, seconds, share * planned.busy_seconds, ram_gb / planned.ram_gb, gpu, planned.gpu_gb)
 
 
 def taken_gb(reserved_gb: float, stage: Stage) -> float:
@@ -201,15 +206,24 @@ def command(product: str, study: Study[Any], stage: Stage) -> float:
 
 
 def awaited(process: "subprocess.Popen[bytes]", seconds: float) -> float:
-    """Wait for the end of a process, which is killed after so many seconds: the GB of RAM that it took."""
-    end = threading.Timer(seconds, process.kill)
-    end.start()
+    """Wait for the end of a process, which is killed after so many seconds: the GB of RAM that it took for itself."""
+    ends, taken = time.monotonic() + seconds, 0.0
+    while not (ended := os.wait4(process.pid, os.WNOHANG))[0]:
+        taken = max(taken, own_gb(process.pid))
+        if time.monotonic() > ends:
+            process.kill()
+        time.sleep(SECONDS_BETWEEN_LOOKS)
+    process.returncode = os.waitstatus_to_exitcode(ended[1])
+    return taken or ended[2].ru_maxrss / 1e9  # macOS, which counts it in bytes, does not tell the former
+
+
+def own_gb(process: int) -> float:
+    """The GB of RAM that are a process's own now; files that it maps, such as stores of pictures, are everybody's."""
     try:
-        _, status, usage = os.wait4(process.pid, 0)
-    finally:
-        end.cancel()
-    process.returncode = os.waitstatus_to_exitcode(status)
-    return usage.ru_maxrss / (1e9 if sys.platform == "darwin" else 1e6)
+        status = Path(f"/proc/{process}/status").read_text()
+    except OSError:
+        return 0.0
+    return sum(map(int, re.findall(r"Rss(?:Anon|Shmem):\s+(\d+) kB", status))) * 1024 / GB
 
 
 def drawn(recipe: Weights, job: Job, study: Study[Any]) -> None:
@@ -298,12 +312,12 @@ def why_not(kind: str, planned: dict[str, float], study: Study[Any]) -> str:
 
 
 def together(trials: list[Trial]) -> Measured:
-    """What the jobs of one kind say together, those of moments of their memory alone."""
+    """What the jobs of one kind say together, those of moments of their memory alone; of a GPU's the largest job."""
     long = [each for each in trials if each.planned > WORTH]
     seconds = sum(each.seconds for each in long)
     return Measured(
         ratio=max(seconds / sum(each.planned for each in long), 1e-3),
         ram=max(each.ram for each in trials),
-        gpu=max(each.gpu for each in trials),
+        gpu=max(trials, key=attrgetter("planned_gb")).gpu,
         work=f"{len(long)} job{'s' * (len(long) > 1)}, {seconds:.1f} s",
     )

@@ -122,6 +122,17 @@ class Best:
         self.model, self.recipe, self.job = model, recipe, job
         self.path = job.state / f"best-{job.recipe_hash[:12]}.safetensors"
         self.test = store.split(job.input(recipe.train), "test")
+        self.check()
+
+    def check(self) -> None:
+        """Let a training begin anew whose kept weights are gone or damaged: what it would go on with is not enough."""
+        checkpoint = self.job.state / "checkpoint.pt"
+        try:
+            if checkpoint.exists():
+                self.kept()
+        except UserError as error:
+            checkpoint.unlink()
+            print(f"Warning: {error}; {self.job.product} begins anew", flush=True)
 
     def __call__(self, epoch: int) -> None:
         """Keep the model's weights if no earlier epoch was as good; a restart finds them again."""
@@ -143,12 +154,8 @@ class Best:
         return self.kept()[0]
 
     def kept(self) -> Made:
-        """The weights that were kept, and their record. Raises UserError where they are damaged."""
-        try:
-            return files.load(self.path)
-        except UserError as error:
-            remedy = f"or rather the folder {self.job.state}, to begin this training anew"
-            raise UserError(f"{error}, {remedy}") from None
+        """The weights that were kept, and their record. Raises UserError where they are missing or damaged."""
+        return files.load(self.path)
 
 
 def load_model(tensors: dict[str, Tensor], network: Network) -> Model:

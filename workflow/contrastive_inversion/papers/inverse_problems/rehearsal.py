@@ -12,6 +12,7 @@ ASKED = [  # of two levels, since a measurement's first one also loads a GPU's k
     "resnet | probe 100% on clean | imagenet100 | nlm-gn10 | top1",
     "resnet | probe 100% on clean | imagenet100 | dd-rm50 | top1",
 ]
+LIKE_IMAGENET = ("imagenet", "imagenette", "imagewoof")  # photographs, of which a few do
 TESTED = 1024  # images at most
 RESTORED, DECODER_STEPS = 4, 5  # images, and steps of a Deep Decoder for each epoch
 BLOCK_STEPS = 20  # of a whole block, which a GPU fits at once
@@ -21,7 +22,7 @@ def changes(study: Study[Any], images: int, epochs: int, batch: int | None) -> d
     """What to lay over a study's settings: so many images and epochs, and another batch where one is named."""
     short = {"epochs": epochs} | ({"batch": batch} if batch else {})
     data = {
-        name: said | ({"train": images, "test": min(images, TESTED)} if said["source"] == "imagenet" else {})
+        name: said | ({"train": images, "test": min(images, TESTED)} if said["source"] in LIKE_IMAGENET else {})
         for name, said in study.said["data"].items()
     }
     trained = {key: short for key in ("teacher", "resnet") if study.said[key]["weights"] == "trained"}
