@@ -16,6 +16,8 @@ container: f"{workflow.current_basedir}/envs/contrastive-inversion.sif"  # for -
 
 
 include: "workflow/rules/common.smk"
+include: "workflow/rules/resources.smk"
+include: "workflow/rules/stops.smk"
 include: "workflow/rules/measure.smk"
 include: "workflow/rules/render.smk"
 include: "workflow/rules/verdicts.smk"

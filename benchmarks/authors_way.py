@@ -25,13 +25,12 @@ from torchvision import transforms
 
 from contrastive_inversion.base.canonical import digest
 from contrastive_inversion.base.job import Job
-from contrastive_inversion.data import packing
 from contrastive_inversion.learn import losses, networks
 from contrastive_inversion.learn.loop import Descent, Step, ahead, steps_of
 from contrastive_inversion.ledger import plan
 from contrastive_inversion.ledger.study import Study
 from contrastive_inversion.papers.inverse_problems import accuracy, students
-from contrastive_inversion.run import jobs, rehearsal
+from contrastive_inversion.run import jobs, stand_ins
 
 STUDENT, MEASUREMENT = "encoders/student-gn30", "measurements/student-gn30/imagenet100"
 STORE, TEACHER, TARGETS = "images/imagenet100", "encoders/teacher", "targets/seed{seed}"
@@ -63,12 +62,11 @@ class Workplace:
 
 def furnished(study: Study[Any], folder: Path, device: str, threads: int) -> Workplace:
     """A workplace with generated pictures of ImageNet's size, a teacher of random weights, and its targets."""
-    place = Workplace(study, folder / study.name, rehearsal.pictures(folder), device, threads)
+    place = Workplace(study, folder / study.name, stand_ins.pictures(folder), device, threads)
     job, recipe = place.job(STORE), plan.recipe_of(STORE, study)
-    splits = {name: rehearsal.entries(place.files, getattr(recipe.settings, name)) for name in ("train", "test")}
-    record = jobs.record_of(job, rehearsal.recorded(job, study), time.time(), {})
-    jobs.write(job, packing.pack(splits, job.path, job.state), record | {"classes": ["a class"] * rehearsal.CLASSES})
-    rehearsal.drawn(plan.recipe_of(TEACHER, study), place.job(TEACHER), study)
+    splits = {name: stand_ins.entries(place.files, getattr(recipe.settings, name)) for name in ("train", "test")}
+    stand_ins.store(splits, job, study)
+    stand_ins.drawn(plan.recipe_of(TEACHER, study), place.job(TEACHER), study)
     targets = TARGETS.format(seed=plan.recipe_of(STUDENT, study).seed)
     jobs.run(targets, study.paper, place.folder, plan.recipe(targets, study), device, threads)
     return place

@@ -10,7 +10,7 @@ from contrastive_inversion.base import files, fingerprint
 from contrastive_inversion.base.canonical import digest
 from contrastive_inversion.base.job import Job, alone
 from contrastive_inversion.ledger import claims, layouts, plan, printed
-from contrastive_inversion.run import fresh, jobs
+from contrastive_inversion.run import fresh, jobs, origins
 from contrastive_inversion.run.rendered import Target
 
 
@@ -35,9 +35,9 @@ def make(product, study, results, mark=0.0):
     if product.startswith("measurements/"):
         content = rows_of(product, study)
     with alone(job):
-        behind = jobs.records_behind(job)
-        code = jobs.began_with(job, jobs.code_of(kind), jobs.identities(behind))
-        jobs.write(job, content, jobs.record_of(job, json.loads(text), time.time(), behind, code))
+        behind = origins.records_behind(job)
+        code = origins.began_with(job, origins.code_of(kind), origins.identities(behind))
+        jobs.write(job, content, origins.record_of(job, json.loads(text), time.time(), behind, code))
         job.forget()
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from contrastive_inversion import papers
 from contrastive_inversion.base.errors import UserError
-from contrastive_inversion.ledger import claims, plan, printed, quantities
+from contrastive_inversion.ledger import claims, contrasts, plan, printed, quantities
 from contrastive_inversion.ledger.claims import Judged, JudgedClaim, Outcome
 from contrastive_inversion.ledger.estimates import Estimate
 from contrastive_inversion.ledger.joint import Contrast
@@ -239,18 +239,18 @@ def test_the_uncertainty_of_a_contrast_by_hand():
         "teacher": Estimate(60, 0.2, 10),
         "student-gn50": Estimate(50, None, 1),
     }
-    found = claims.contrast_of(comparison, lambda q: estimates[q.encoder], STUDY)
+    found = contrasts.contrast_of(comparison, lambda q: estimates[q.encoder], STUDY)
     assert found.value == 90 and found.se == pytest.approx(math.sqrt(0.16 + 0.09 + 0.04 + 0.04 + 0 + 0.09), rel=1e-12)
     assert found.df == pytest.approx(0.42**2 / (0.16**2 / 9 + 0.04**2 / 9))
     assert found.at(2).se == pytest.approx(math.sqrt(0.2 + 4 * 0.22))
     estimates = {name: replace(each, trainings=4, training_sd=3.0) for name, each in estimates.items()}
     measured = {"top1": Spread(3.0, 6, assumed=False)}
-    found = claims.contrast_of(comparison, lambda q: estimates[q.encoder], STUDY, measured)
+    found = contrasts.contrast_of(comparison, lambda q: estimates[q.encoder], STUDY, measured)
     parts = [(0.16, 36), (2 * 9 / 4, 6), (0.04, 36), (0.04 / 4, math.inf)]
     total = sum(v for v, _ in parts)
     assert found.se == pytest.approx(math.sqrt(total))
     assert found.df == pytest.approx(total**2 / sum(v**2 / df for v, df in parts))
-    assert claims.contrast_of(comparison, lambda q: None, STUDY) is None
+    assert contrasts.contrast_of(comparison, lambda q: None, STUDY) is None
 
 
 def test_a_quantity_that_stands_twice_moves_twice_as_far_and_one_encoder_s_own_move_together():
@@ -258,7 +258,7 @@ def test_a_quantity_that_stands_twice_moves_twice_as_far_and_one_encoder_s_own_m
 
     def variance(plus, minus=()):
         comparison = Comparison(plus=list(plus), minus=list(minus), above=0)
-        return claims.contrast_of(comparison, lambda q: Estimate(50, None, 1), STUDY).se ** 2
+        return contrasts.contrast_of(comparison, lambda q: Estimate(50, None, 1), STUDY).se ** 2
 
     other, level = STUDENT.replace("rm90", "gn50"), STUDENT.replace("| clean |", "| rm90 |")
     assert variance([other], [STUDENT, STUDENT]) == pytest.approx(0.09 + 4 * 0.09)
@@ -274,19 +274,19 @@ def test_a_comparison_of_an_error_is_tested_as_a_chi_squared():
     def truth(se, **keys):
         value = {"q": Estimate(80, se, 10, **keys)}
         return claims.outcome(
-            comparison, claims.contrast_of(comparison, lambda q: value["q"], STUDY), lambda q: value["q"]
+            comparison, contrasts.contrast_of(comparison, lambda q: value["q"], STUDY), lambda q: value["q"]
         ).truth
 
     assert truth(0.95 * 0.2 * math.sqrt(3.33 / 9)) is True and truth(1.05 * 0.2 * math.sqrt(3.33 / 9)) is None
     assert truth(1.05 * 0.2 * math.sqrt(16.92 / 9)) is False and truth(0.95 * 0.2 * math.sqrt(16.92 / 9)) is None
     assert truth(0.17 / 2, trainings=4, training_sd=1.0) is None  # that of one training is 0.17
-    assert claims.contrast_of(comparison, lambda q: Estimate(80, None, 1), STUDY) is None
+    assert contrasts.contrast_of(comparison, lambda q: Estimate(80, None, 1), STUDY) is None
 
 
 def test_the_error_of_an_error_is_that_at_its_finite_bound():
     for bounds in ({"above": 0.2}, {"below": 0.2}):
         comparison = Comparison(plus=[STUDENT], of="error", **bounds)
-        assert claims.error_of_error(comparison, Estimate(80, 0.1, 10)).variance == pytest.approx(0.04 / 18)
+        assert contrasts.error_of_error(comparison, Estimate(80, 0.1, 10)).variance == pytest.approx(0.04 / 18)
 
 
 def test_a_contrast_of_numbers_from_other_test_images_contains_their_draw():
@@ -296,7 +296,7 @@ def test_a_contrast_of_numbers_from_other_test_images_contains_their_draw():
 
     def variance(images):
         ours = {"student-rm90": Estimate(80, None, 1, images=800), "resnet": Estimate(30, None, 1, images=images)}
-        return claims.contrast_of(comparison, lambda q: ours[q.encoder], STUDY).se ** 2
+        return contrasts.contrast_of(comparison, lambda q: ours[q.encoder], STUDY).se ** 2
 
     spread, p = 0.09 + 0.04 + 1.69, (1 + 20 * 0.3) / 22
     assert variance(800) == variance(None) == pytest.approx(spread)

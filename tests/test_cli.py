@@ -121,7 +121,7 @@ def test_status_tells_running_from_stopped_and_finished(tmp_path, capsys):
 
 
 def test_status_of_nothing(tmp_path):
-    assert "No job has run yet" in progress.screen(tmp_path)
+    assert "No job has run yet" in progress.screen(tmp_path, None)
 
 
 def test_summary_shows_ours_and_the_published(tmp_path, capsys):

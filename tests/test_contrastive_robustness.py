@@ -31,7 +31,7 @@ from contrastive_inversion.papers.contrastive_robustness import (
 )
 from contrastive_inversion.papers.contrastive_robustness.settings import Pgd, Plb
 from contrastive_inversion.run import jobs
-from contrastive_inversion.show import figures
+from contrastive_inversion.show import curves
 
 FAMILY = ("simclr", "simclr-authors", "simclr-demo", "simclr-published")
 PAPER = papers.paper("contrastive_robustness")
@@ -106,12 +106,12 @@ def test_the_far_end_of_the_farthest_curve_is_known_at_its_quantiles_and_its_lar
 
 def test_what_was_published_in_the_report_s_own_counting_alone_is_not_called_unpublished():
     """Of the regularised contrastive models PGD's clean errors are not known, so nothing of all images is."""
-    nothing, otherwise = figures.unpublished(layouts.figures(PAPER)[2], DEMO)
+    nothing, otherwise = curves.unpublished(layouts.figures(PAPER)[2], DEMO)
     names = [
         f"Contrastive, λ = {x} ({panel} PGD attack, λ = {x})" for panel, x in (("(a)", 0.1), ("(c)", 1), ("(e)", 10))
     ]
     assert (nothing, otherwise) == ([], names)
-    assert figures.unpublished(layouts.figures(PAPER)[2], PUBLISHED) == ([], [])
+    assert curves.unpublished(layouts.figures(PAPER)[2], PUBLISHED) == ([], [])
 
 
 def test_claims_by_the_stored_distances():

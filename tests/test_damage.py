@@ -24,7 +24,7 @@ from contrastive_inversion.data import entries, store
 from contrastive_inversion.learn import checkpoints, networks
 from contrastive_inversion.learn.checkpoints import Checkpoint
 from contrastive_inversion.ledger import measurements, plan
-from contrastive_inversion.run import jobs
+from contrastive_inversion.run import jobs, origins
 from contrastive_inversion.show import progress
 from test_reference import REFERENCE
 
@@ -261,12 +261,12 @@ def test_a_note_of_code_that_is_none_is_named(tmp_path, text):
     job = Job("encoders/x", tmp_path, "abc")
     for folder in (job.state, tmp_path / "code"):
         folder.mkdir(parents=True)
-    for path in (job.state / jobs.CODE, job.state / "checkpoint.pt", tmp_path / "code/abc.json"):
+    for path in (job.state / origins.CODE, job.state / "checkpoint.pt", tmp_path / "code/abc.json"):
         path.write_text(text)
     with pytest.raises(UserError, match=r"code.json: damaged or incomplete \(.*\); delete it and run again"):
-        jobs.began_with(job, None, {})
+        origins.began_with(job, None, {})
     with pytest.raises(UserError, match=r"code/abc.json: damaged or incomplete \(.*\); delete it and run again"):
-        jobs.recorded_code(tmp_path, "abc")
+        origins.recorded_code(tmp_path, "abc")
 
 
 def test_a_checkpoint_of_another_network_is_named_and_kept(tmp_path):
@@ -321,11 +321,13 @@ def test_a_damaged_report_of_progress_is_a_line_of_the_screen(tmp_path, text):
     path = tmp_path / "demo/state/encoders/broken/progress.json"
     path.parent.mkdir(parents=True)
     path.write_bytes(text.encode("latin-1"))
-    lines = {line.split("|")[2].strip(): line for line in progress.screen(tmp_path).splitlines() if "encoders/" in line}
+    lines = {
+        line.split("|")[2].strip(): line for line in progress.screen(tmp_path, None).splitlines() if "encoders/" in line
+    }
     assert "report damaged" in lines["encoders/broken"] and "finished" in lines["encoders/whole"]
     path.unlink()
     path.mkdir()
-    assert re.search(r"encoders/broken +\| report damaged", progress.screen(tmp_path))
+    assert re.search(r"encoders/broken +\| report damaged", progress.screen(tmp_path, None))
 
 
 def test_a_header_of_a_gigabyte_is_refused_before_it_is_read(tmp_path):

@@ -23,7 +23,7 @@ from contrastive_inversion.base.canonical import digest
 from contrastive_inversion.base.errors import UserError
 from contrastive_inversion.base.job import file_of
 from contrastive_inversion.ledger import accepted, layouts, plan
-from contrastive_inversion.run import fresh, jobs, rendered, verify
+from contrastive_inversion.run import fresh, jobs, origins, rendered, verify
 from contrastive_inversion.run.cli import main
 from finished import Sources, asked, copied, finish, forget, make, products_of, targets_of
 
@@ -215,7 +215,7 @@ CODE_EDITS = {
     "how files are written": ("base/files.py", "0o644", "0o600", [], []),
     "locks of GPUs": ("base/gpus.py", "", "\nPOLL = 3\n", [], []),
     "the doctor": ("run/doctor.py", "", "\nSLOWER_IN_FP32 = 3\n", [], []),
-    "the status": ("show/progress.py", "finished: int = 10", "finished: int = 5", [], []),
+    "the status": ("show/progress.py", "h {minutes:02d} min", "h, {minutes:02d} min", [], []),
     "another paper": ("papers/contrastive_robustness/classifiers.py", "", "\nWIDTH = 3\n", [], []),
 }  # fmt: skip
 
@@ -523,9 +523,9 @@ def killed(tmp_path):
     text = plan.recipe("encoders/teacher", study)
     job = jobs.Job("encoders/teacher", tmp_path / "smoke", digest(text))
     kind, _ = plan.read(text, study.paper)
-    code, inputs = jobs.code_of(kind), {"images/captions": "abc"}
+    code, inputs = origins.code_of(kind), {"images/captions": "abc"}
     job.state.mkdir(parents=True)
-    assert jobs.began_with(job, code, inputs) == code.digest
+    assert origins.began_with(job, code, inputs) == code.digest
     (job.state / "checkpoint.pt").write_text("")
     return job, code, inputs
 
@@ -536,8 +536,8 @@ def test_a_training_that_was_killed_and_goes_on_with_other_code_is_neither_s(kil
     other = dataclasses.replace(
         code, definitions=code.definitions | {"learn/loop.py: fit": "0"}, libraries=code.libraries | {"torch": "99"}
     )
-    both = jobs.began_with(job, other, inputs)
-    assert both not in (code.digest, other.digest) and jobs.began_with(job, other, inputs) == both
+    both = origins.began_with(job, other, inputs)
+    assert both not in (code.digest, other.digest) and origins.began_with(job, other, inputs) == both
     files.save(job.path, {}, {"recipe_hash": job.recipe_hash, "made_by": {job.product: both}})
     finished = fresh.Results(papers.study("smoke"), job.root.parent)
     (change,) = finished.changes(job.product)
@@ -547,7 +547,7 @@ def test_a_training_that_was_killed_and_goes_on_with_other_code_is_neither_s(kil
 
 def test_a_training_that_goes_on_with_its_own_code_is_its_code_s(killed):
     job, code, inputs = killed
-    assert jobs.began_with(job, code, inputs) == code.digest and (job.state / "checkpoint.pt").exists()
+    assert origins.began_with(job, code, inputs) == code.digest and (job.state / "checkpoint.pt").exists()
 
 
 @pytest.mark.parametrize(
@@ -560,7 +560,7 @@ def test_a_training_that_goes_on_with_its_own_code_is_its_code_s(killed):
 )
 def test_what_a_killed_job_left_is_not_taken_up_with_anything_else(killed, capsys, other, inputs, said):
     job, code, began = killed
-    assert jobs.began_with(dataclasses.replace(job, **other), code, began | inputs) == code.digest
+    assert origins.began_with(dataclasses.replace(job, **other), code, began | inputs) == code.digest
     assert not (job.state / "checkpoint.pt").exists()
     assert capsys.readouterr().out == f"encoders/teacher: was begun with another {said}; it begins anew\n"
 

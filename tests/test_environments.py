@@ -13,7 +13,7 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 
-from contrastive_inversion.run import jobs
+from contrastive_inversion.run import environment
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 ENVS = REPOSITORY / "envs"
@@ -165,7 +165,7 @@ def test_a_missing_image_is_a_line_before_the_first_job(tmp_path, installed):
 def test_the_package_s_place_among_libraries_that_moved_is_found(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for place in ("a/site-packages", "b/dist-packages"):
-        monkeypatch.setattr(jobs, "__file__", str(tmp_path / place / "contrastive_inversion" / "run" / "jobs.py"))
-        folder = jobs.package_folder()
+        monkeypatch.setattr(environment, "__file__", str(tmp_path / place / "contrastive_inversion/run/environment.py"))
+        folder = environment.package_folder()
         (link,) = folder.iterdir()
         assert link.readlink() == tmp_path / place / "contrastive_inversion" and folder.is_absolute()

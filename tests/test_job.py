@@ -2,7 +2,6 @@
 
 import gc
 import json
-import os
 import subprocess
 import sys
 import threading
@@ -65,7 +64,7 @@ def test_garbage_is_collected_while_a_job_computes(tmp_path, monkeypatch):
     monkeypatch.setattr(jobs.importlib, "import_module", lambda _: SimpleNamespace(run=lambda *_: (gc.isenabled(), {})))
     gc.disable()
     try:
-        kind = SimpleNamespace(run="ledger.x:run")
+        kind = SimpleNamespace(run="ledger.x:run", computes=False)
         assert jobs.computed(kind, None, Job("measurements/x/y", tmp_path, "")) == (True, {})
     finally:
         gc.enable()
@@ -172,7 +171,7 @@ def test_progress_says_how_far_a_job_is_and_how_long_it_takes(tmp_path, clock):
     progress.advance(1, 5, 0.25)
     expected = {
         "product": "encoders/a", "state": "running", "epoch": 2, "epochs": 3, "loss": 0.25, "images_per_second": 10.0,
-        "updated": 1000.5, "pid": os.getpid(), "seconds": 0.5, "eta_seconds": 2, "first_seconds": 0.5,
+        "updated": 1000.5, "seconds": 0.5, "eta_seconds": 2, "first_seconds": 0.5,
         "first_share": 0.25,
     }  # fmt: skip
     assert json.loads(file.read_text()) == expected

@@ -49,7 +49,6 @@ def test_a_quantity_is_read_and_written():
 def test_a_head_names_a_probe(encoder, head, probe):
     quantity = replace(STUDENT, encoder=encoder, head=head)
     assert quantities.probe_of(quantity, DEMO.paper) == probe
-    assert quantities.probes_of([quantity], DEMO.paper) == ([(probe, quantity)] if probe else [])
     assert probe is None or probe.key == f"probe {probe.fraction}% on {probe.distortion}"
 
 

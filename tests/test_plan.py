@@ -25,8 +25,8 @@ from contrastive_inversion.learn.work import LIVE, embedding
 from contrastive_inversion.ledger import plan
 from contrastive_inversion.ledger.study import changed, differences
 from contrastive_inversion.papers.contrastive_robustness import work
-from contrastive_inversion.run import budget, cli, costs, doctor, fits, jobs, rehearsal
-from contrastive_inversion.run.schedule import Task, timetable
+from contrastive_inversion.run import budget, cli, costs, doctor, fits, jobs, origins, rehearsal, stand_ins
+from contrastive_inversion.run.schedule import Task, makespan
 from ledgers import study_but
 
 MEASURED = ("paper", "authors", "demo", "demo-seeds", "smoke", "simclr", "simclr-authors", "simclr-demo")
@@ -243,15 +243,9 @@ def test_jobs_are_started_by_priority_and_never_beyond_what_there_is():
         "short": Task(1, [], 1, gpus=1), "long": Task(3, [], 3, gpus=1), "after": Task(2, ["short"], 2, gpus=1),
         "cpu": Task(1, [], 0),
     }  # fmt: skip
-    one = timetable(tasks, gpus=1, cores=4)
-    assert one.starts == {"long": 0, "cpu": 0, "short": 3, "after": 4} and one.makespan == 6
-    two = timetable(tasks, gpus=2, cores=2)
-    assert two.starts == {"long": 0, "short": 0, "after": 1, "cpu": 3} and two.makespan == 4
-
-
-def test_a_job_that_wants_more_than_there_is_has_all_of_it():
-    tasks = {name: Task(1, [], 1, gpus=count) for name, count in (("a", 1), ("b", 9))}
-    assert sorted(timetable(tasks, 2, 8).starts.values()) == [0, 1] and timetable(tasks, 10, 8).makespan == 1
+    assert makespan(tasks, gpus=1, cores=4) == 6  # long, short, after; cpu beside them
+    assert makespan(tasks, gpus=2, cores=2) == 4  # long beside short and after, then cpu
+    assert makespan(tasks, gpus=2, cores=1) == 7  # one after the other
 
 
 def test_what_long_chains_wait_for_comes_first(tmp_path):
@@ -303,7 +297,7 @@ def test_a_plan_has_a_row_for_each_kind_and_each_target(capsys):
 def test_more_gpus_never_take_longer_and_never_beat_the_longest_chain(tmp_path):
     study = papers.study("simclr")
     whole = budget.of([], study, H100)
-    walls = [whole.on(gpus, 32).makespan for gpus in (1, 4, 8)]
+    walls = [3600 * whole.hours_on(gpus, 32) for gpus in (1, 4, 8)]
     assert walls == sorted(walls, reverse=True)
     assert walls[-1] >= max(costs.tails(study, H100).values()) - 1e-6
     assert walls[0] >= whole.total("gpu_seconds")
@@ -514,8 +508,8 @@ def test_a_rehearsal_is_of_one_kind_of_card_the_first_that_is_visible(tmp_path, 
 
 
 def test_pictures_of_a_rehearsal_are_as_large_as_imagenet_s(tmp_path):
-    sizes = [path.stat().st_size for path in rehearsal.pictures(tmp_path / "pictures")]
-    assert all(95_000 < size < 125_000 for size in sizes) and len(set(sizes)) == rehearsal.PICTURES
+    sizes = [path.stat().st_size for path in stand_ins.pictures(tmp_path / "pictures")]
+    assert all(95_000 < size < 125_000 for size in sizes) and len(set(sizes)) == stand_ins.PICTURES
 
 
 def test_a_damaged_file_of_rates_is_told(tmp_path):
@@ -654,7 +648,7 @@ def test_a_job_without_enough_memory_ends_in_one_line_with_the_setting(error, tm
     product = "encoders/student-rm90"
     recipe = plan.recipe(product, study)
     monkeypatch.setattr(jobs.importlib, "import_module", lambda name: type("Module", (), {"train": lacking}))
-    monkeypatch.setattr(jobs, "records_behind", lambda job: {})
+    monkeypatch.setattr(origins, "records_behind", lambda job: {})
     said = re.escape(
         f"{product}: the machine's memory does not suffice; in the study file set distill.recompute: true or "
         "distill.targets: computed, where the numbers stay the same, or lower distill.batch, or use a larger machine"

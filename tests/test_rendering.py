@@ -22,7 +22,7 @@ from contrastive_inversion.ledger import layouts, plan, printed
 from contrastive_inversion.ledger.estimates import Estimate
 from contrastive_inversion.ledger.layouts import FigureLayout
 from contrastive_inversion.ledger.measurements import Measurements
-from contrastive_inversion.show import figures, page, progress, provenance, shown_tables, tables
+from contrastive_inversion.show import curves, figures, page, progress, provenance, shown_tables, tables
 from ledgers import measure, study_but, write_rows, write_tensors
 
 DEMO, PUBLISHED = papers.study("demo"), papers.study("published")
@@ -415,12 +415,15 @@ def test_a_censored_number_is_shown_as_a_bound_beside_the_tables():
 
 def test_the_page_speaks_in_its_paper_s_words(small, hand_made, tmp_path):
     text = page_of(small, hand_made)
-    assert "In each cell: ours ± standard error over instantiations of the distortions, from one training; what" in text
+    assert (
+        "In each cell: ours ± standard error over instantiations of the distortions, from one training; the difference"
+        in text
+    )
     assert "<td>Instantiations</td><td>10 of each drawn distortion; blur and other" in text
     assert "<h3>On clean images</h3>" not in text
     plain = replace(small, paper=replace(PAPER, sentences={}))
     assert (
-        "In each cell: ours, from one training; what" in (bare := page_of(plain, hand_made))
+        "In each cell: ours, from one training; the difference" in (bare := page_of(plain, hand_made))
         and "<td>Instantiations" not in bare
     )
     model = "supervised{} | own | cifar10"
@@ -447,9 +450,9 @@ def test_the_page_speaks_in_its_paper_s_words(small, hand_made, tmp_path):
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
-        ({"training_seeds": [1]}, "In each cell: ours, from one training; what"),
-        ({"training_seeds": [1, 2, 3]}, "In each cell: ours, the mean over 3 trainings; what"),
-        ({"measured": False}, "In each cell: ours; what"),
+        ({"training_seeds": [1]}, "In each cell: ours, from one training; the difference"),
+        ({"training_seeds": [1, 2, 3]}, "In each cell: ours, the mean over 3 trainings; the difference"),
+        ({"measured": False}, "In each cell: ours; the difference"),
     ],
 )
 def test_the_page_says_over_how_many_trainings_its_cells_are(changed, said, tmp_path):
@@ -559,7 +562,7 @@ def test_the_page_says_what_holds_and_where_a_study_departs(hand_made, tmp_path)
     assert "it would take bounds 0.023 to either side; on 5 test images; 1 training; by the published numbers: " in row
     assert '+0.03 ± 0.04 <span class="badge open">open' in row and '+0.08 ± 0.07 <span class="badge true">true' in row
     assert '<div class="verdicts"><span class="badge readings-differ">readings differ</span>' in row
-    assert "a truism, not counted" in text and "<b>1</b> claims<br>" in text and "1 by reading" in text
+    assert "a truism, not counted" in text and "<b>1</b> claims<br>" in text and "1 with readings that differ" in text
     assert '“People would fail.”<br><small class="muted">Nobody asked them.</small>' in text
     both = '<td><span class="long">48</span></td><td><span class="long">224</span></td>'
     assert f"<tr><td><code>image_size</code></td>{both}</tr>" in text
@@ -604,7 +607,7 @@ def test_figures_lie_in_the_page(one_figure, tmp_path):
 
 
 def test_the_page_of_published_numbers_says_what_was_not_published():
-    (of_masks, of_noise), otherwise = figures.unpublished(layouts.figures(PUBLISHED.paper)[5], PUBLISHED)
+    (of_masks, of_noise), otherwise = curves.unpublished(layouts.figures(PUBLISHED.paper)[5], PUBLISHED)
     assert otherwise == []
     assert of_masks.startswith("Supervised baseline (Trained on masks") and "noise" in of_noise
     path = Path("figure_5.png")
@@ -664,11 +667,11 @@ def test_the_latest_jobs_stand_first_and_the_rest_are_counted(tmp_path):
     (tmp_path / "demo/state/encoders/0/other.json").write_text("{")
     (tmp_path / "demo/state/encoders/9").mkdir()
     (tmp_path / "demo/state/encoders/9/progress.json").write_text("{")
-    lines = progress.screen(tmp_path, finished=2).splitlines()
+    lines = progress.screen(tmp_path, 2).splitlines()
     assert [re.findall(r"encoders/\d|running|stopped|finished|damaged", line) for line in lines[2:6]] == [
         ["encoders/9", "damaged"], ["encoders/0", "stopped"], ["encoders/3", "finished"], ["encoders/2", "finished"],
     ]  # fmt: skip
     assert lines[6] == "... and 1 more finished jobs (--all shows them)" and "more finished" not in progress.screen(
-        tmp_path
+        tmp_path, None
     )
-    assert "No job has run yet" in progress.screen(tmp_path / "nowhere")
+    assert "No job has run yet" in progress.screen(tmp_path / "nowhere", None)

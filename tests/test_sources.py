@@ -16,7 +16,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import save_file
 
 import formats
 from contrastive_inversion.base import files, machine, rng
@@ -116,22 +115,6 @@ def test_a_damaged_index_is_named_before_a_picture_is_read(imagenet, tmp_path, t
     damaged.write_bytes(content)
     with pytest.raises(UserError, match="damaged.safetensors: damaged or incomplete .its content is not what was"):
         store.split(Input(damaged, "hash"), "train")
-
-
-def test_a_store_packed_before_pictures_had_digests_is_read_and_checked_as_a_whole(imagenet, tmp_path):
-    source, path = packed(tmp_path), tmp_path / "images/older.safetensors"
-    loaded = store.load(source)[0].items()
-    kept = {name: np.asarray(tensor).copy() for name, tensor in loaded if not name.endswith("sha256")}
-    tensors = {name: torch.from_numpy(array) for name, array in kept.items()}
-    save_file(tensors, path)
-    record = {"recipe": recipe().said(), "recipe_hash": "hash", "content_hash": files.hash_behind_header(path)}
-    save_file(tensors, path, {"record": json.dumps(record)})
-    older, newer = (store.split(each, "train") for each in (Input(path, "hash"), source))
-    assert all(np.array_equal(older.picture(i), newer.picture(i)) for i in range(103))
-    path.write_bytes(path.read_bytes()[:-5] + b"\0\1\2\3\4")
-    store.load.cache_clear()
-    with pytest.raises(UserError, match="older.safetensors: damaged or incomplete"):
-        store.split(Input(path, "hash"), "train")
 
 
 def test_odd_files_load_as_the_authors_loader_did(imagenet):

@@ -1,3 +1,3 @@
-"""Reproduces Inverse Problems Leveraging Pre-trained Contrastive Representations (NeurIPS 2021)."""
+"""Regenerates the tables and figures of published papers, and says which of their results hold."""
 
 __version__ = "0.1.0"

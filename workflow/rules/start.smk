@@ -23,7 +23,7 @@ try:
     from contrastive_inversion.base.job import file_of
     from contrastive_inversion.base.settings import checked
     from contrastive_inversion.ledger import layouts, plan
-    from contrastive_inversion.run import costs, doctor, fresh, jobs, ready, rendered, slurm
+    from contrastive_inversion.run import costs, doctor, environment, fresh, ready, rendered, slurm
 except ImportError as error:
     sys.exit(
         f"Error: {error.name} is not installed here; type: pip install -e '.[compute]'\nTables, figures and pages of finished runs need the small set only: pip install -e ."

@@ -107,7 +107,6 @@ class Module:
     imports: a name here to the dotted name of what it stands for; scopes: of functions and classes, by their names.
     """
 
-    name: str
     path: Path
     scopes: dict[str, symtable.SymbolTable]
     defined: dict[str, list[ast.stmt]] = field(default_factory=dict)
@@ -128,7 +127,7 @@ def module_of(name: str) -> Module:
     assert path, f"the package has no module '{name}'"
     text = path.read_text(encoding="utf-8")
     scopes = symtable.symtable(text, str(path), "exec").get_children()
-    module = Module(name, path, {scope.get_name(): scope for scope in scopes})
+    module = Module(path, {scope.get_name(): scope for scope in scopes})
     for statement in Clear().visit(ast.parse(text)).body:
         if isinstance(statement, ast.Import | ast.ImportFrom):
             module.imports.update(imported(statement))
@@ -172,7 +171,7 @@ class Clear(ast.NodeTransformer):
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
         """Type hints go, those of its variables too."""
-        node.returns = node.type_comment = None
+        node.returns = None
         self.generic_visit(node)
         for inner in ast.walk(node):
             vars(inner).pop("hint", None)
@@ -180,7 +179,7 @@ class Clear(ast.NodeTransformer):
 
     def visit_arg(self, node: ast.arg) -> ast.AST:
         """Type hints go."""
-        node.annotation = node.type_comment = None
+        node.annotation = None
         return node
 
     def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST:

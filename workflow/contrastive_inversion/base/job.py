@@ -4,7 +4,6 @@ Snakemake knows nothing of this folder, so it survives a failed or killed job. I
 """
 
 import json
-import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -134,7 +133,7 @@ class Progress:
         rate = (self.done - self.at_start) / max(self.reported - self.started, 1e-6)
         content = {
             "product": self.job.product, "state": condition, "epoch": epoch, "epochs": self.epochs, "loss": loss,
-            "images_per_second": round(rate, 1), "updated": self.reported, "pid": os.getpid(),
+            "images_per_second": round(rate, 1), "updated": self.reported,
             "seconds": round(self.reported - self.started, 3),
             "first_seconds": round(self.first_seconds, 3), "first_share": self.first_share,
             "eta_seconds": round((self.total - self.done) / max(rate, 1e-6)),

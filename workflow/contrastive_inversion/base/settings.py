@@ -186,18 +186,18 @@ def shown(value: object) -> str:
     return text if len(text) <= 80 else f"{text[:79]}…"
 
 
+BOUNDS = {  # what a value is that breaks one, and where pydantic says the bound
+    "greater_than": ("not above", "gt"), "greater_than_equal": ("below", "ge"),
+    "less_than": ("not below", "lt"), "less_than_equal": ("above", "le"),
+}  # fmt: skip
+
+
 def explained(problem: ErrorDetails) -> str:
     """One sentence on a violation: what is there, what is allowed."""
     kind, given, limits = problem["type"], shown(problem["input"]), problem.get("ctx", {})
-    words = {
-        "greater_than": "not above",
-        "greater_than_equal": "below",
-        "less_than_equal": "above",
-        "less_than": "not below",
-    }
-    bounds = {"greater_than": "gt", "greater_than_equal": "ge", "less_than_equal": "le", "less_than": "lt"}
-    if kind in words:
-        return f"{given} is {words[kind]} {limits[bounds[kind]]:g}"
+    if kind in BOUNDS:
+        words, limit = BOUNDS[kind]
+        return f"{given} is {words} {limits[limit]:g}"
     if kind == "literal_error":
         return f"{given} is not one of {limits['expected'].replace(' or ', ', ').replace(chr(39), '')}"
     if kind == "union_tag_invalid":

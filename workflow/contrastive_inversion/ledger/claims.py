@@ -7,20 +7,12 @@ All comparisons of a reading are decided together (`ledger.joint`), each way at 
     open         neither
     no number    neither, and a quantity was not measured or published
 
-The variance of a contrast is the sum, over its quantities, of
-
-    standard error^2            the draw of the distortions, with n - 1 degrees of freedom
-    spread^2 / n                what a repetition draws anew (`ledger.spreads`), n our trainings; measured spreads are
-                                pooled over the reading's quantities of a kind
-    p (1 - p) (1/m - 1/M)       the draw of the test images, where others in the contrast are measured on M > m of them
-
-and its degrees of freedom are those of Welch and Satterthwaite. Of a censored quantity a bound is known; a contrast
-with one is open towards the other side. Imports no torch.
+What is uncertain of a contrast: `ledger.contrasts`. Imports no torch.
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,17 +21,16 @@ import pandas as pd
 from contrastive_inversion.base import files
 from contrastive_inversion.base.errors import UserError
 from contrastive_inversion.ledger import joint, measured_spreads, plan, quantities, spreads
+from contrastive_inversion.ledger.contrasts import Value, contrast_of
 from contrastive_inversion.ledger.estimates import Estimate
 from contrastive_inversion.ledger.joint import LEVEL, Contrast, quantile
-from contrastive_inversion.ledger.measurements import Measurements, most_images
+from contrastive_inversion.ledger.measurements import Measurements
 from contrastive_inversion.ledger.paper import Paper
 from contrastive_inversion.ledger.quantities import Quantity
-from contrastive_inversion.ledger.spreads import Part, Pooled
 from contrastive_inversion.ledger.statements import Claim, Comparison, Reading, naming, of_paper
 from contrastive_inversion.ledger.study import Study
 
 HOLDS, FAILS, OPEN, NO_NUMBER, DIFFER = "holds", "fails", "open", "no number", "readings differ"
-Value = Callable[[Quantity], Estimate | None]
 
 
 @dataclass(frozen=True)
@@ -131,65 +122,7 @@ class JudgedClaim:
         return DIFFER if len(words) > 1 else words.pop() if words else NO_NUMBER
 
 
-# --- contrasts ------------------------------------------------------------------------------------------------------
-
-
-def contrast_of(
-    comparison: Comparison, value: Value, study: Study[Any], measured: Pooled | None = None
-) -> Contrast | None:
-    """The contrast of a comparison, None where a value lacks; measured: the spreads by kind that trainings showed."""
-    weights = comparison.weights
-    known = {quantity: each for quantity in weights if (each := taken(comparison, value(quantity))) is not None}
-    if len(known) < len(weights):
-        return None
-    draws = list(drawn(comparison, known, study, measured or {}))
-    signs = tuple(int(math.copysign(1, weights[quantity])) for quantity, _, _ in draws)
-    parts = [replace(part, variance=part.variance * weights[quantity] ** 2) for quantity, _, part in draws]
-    total = sum(weight * known[quantity].mean for quantity, weight in weights.items())
-    censored = [weight for quantity, weight in weights.items() if known[quantity].censored]
-    return Contrast(
-        total, joint.together(parts, signs), tuple((q, n) for q, n, _ in draws), signs,
-        open_above=any(weight > 0 for weight in censored), open_below=any(weight < 0 for weight in censored),
-    )  # fmt: skip
-
-
-def taken(comparison: Comparison, estimate: Estimate | None) -> Estimate | None:
-    """What a comparison is of: an Estimate, or one training's standard error in the place of its mean."""
-    if comparison.of == "mean" or estimate is None:
-        return estimate
-    if estimate.se is None:
-        return None
-    return replace(estimate, mean=estimate.se * math.sqrt(estimate.trainings), censored=False)
-
-
-def drawn(
-    comparison: Comparison, known: Mapping[Quantity, Estimate], study: Study[Any], measured: Pooled
-) -> Iterator[tuple[Quantity, int, Part]]:
-    """What is drawn behind a contrast's quantities: each quantity, the number of the part within it, and the part."""
-    most = most_images(known)
-    for quantity, estimate in known.items():
-        if comparison.of == "error":
-            parts = [error_of_error(comparison, estimate)]
-        else:
-            parts = uncertain(quantity, estimate, most[quantity.data], study, measured)
-        for number, part in enumerate(parts):
-            yield quantity, number, part
-
-
-def uncertain(quantity: Quantity, estimate: Estimate, images: int, study: Study[Any], measured: Pooled) -> list[Part]:
-    """The variances of one quantity in a contrast whose largest set of test images has so many."""
-    known = spreads.parts(quantity, estimate, study, measured, others=0)
-    known += spreads.sampling(quantity, (estimate.images, images), estimate.mean, study)
-    return known if estimate.se is None else [spreads.evaluation(estimate), *known]
-
-
-def error_of_error(comparison: Comparison, estimate: Estimate) -> Part:
-    """The variance of a standard error at its bound: bound^2 / (2 df), as Fisher's root of a chi-squared has it."""
-    bound = comparison.high if math.isfinite(comparison.high) else comparison.low
-    return Part(bound**2 / (2 * spreads.evaluation(estimate).df))
-
-
-# --- what can be decided --------------------------------------------------------------------------------------------
+# --- what can be decided ----------------------------------------------------------------------------------------------
 
 
 def check(paper: Paper, study: Study[Any]) -> None:
@@ -238,8 +171,7 @@ def decide(reading: Reading, contrasts: Sequence[Contrast | None], factor: float
     known = [(c, each.at(factor)) for c, each in zip(reading.comparisons, contrasts, strict=True) if each]
     missing = len(contrasts) - len(known)
     tested = [each for _, each in known]
-    # towards which side each contrast is true: away from the nearer of its bounds
-    sides = [1 if each.value - c.low <= c.high - each.value else -1 for c, each in known]
+    sides = [c.nearer(each.value)[0] for c, each in known]  # towards which each contrast is true
     true = [joint.inside(each, c.low, c.high) for c, each in known] + [1.0] * missing
     if joint.surely(true, reading.least, tested, sides):
         return HOLDS

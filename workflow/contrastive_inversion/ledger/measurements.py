@@ -104,8 +104,7 @@ class Measurements:
         """
         if product not in self.contents:
             path = self.root / file_of(product)
-            content = files.read_json(path)
-            check(content, path, digest(plan.recipe(product, self.study)))
+            content = read(path, digest(plan.recipe(product, self.study)))
             rows = {(r["head"], r["distortion"], r["metric"]): r for r in content["rows"]}
             self.contents[product] = rows, content["record"]
         return self.contents[product]
@@ -148,6 +147,13 @@ def content_hash(rows: list[Row], record: Record) -> str:
     """The hash that a measurement file carries: over all that it says, but the hash itself."""
     said = {key: value for key, value in record.items() if key != "content_hash"}
     return digest(canonical({"rows": rows, "record": said}))
+
+
+def read(path: Path, recipe_hash: str | None = None) -> Any:
+    """A measurement file's content. Raises UserError if it is missing, or not what its recipe (None: any) made."""
+    content = files.read_json(path)
+    check(content, path, recipe_hash)
+    return content
 
 
 def check(content: Any, path: Path, recipe_hash: str | None = None) -> None:

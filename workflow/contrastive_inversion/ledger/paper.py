@@ -89,6 +89,11 @@ class JobKind:
     sparing: tuple[str, ...] = ()
 
     @property
+    def computes(self) -> bool:
+        """Whether its jobs need torch, or only copy printed numbers."""
+        return not self.run.startswith("ledger.")
+
+    @property
     def recomputing(self) -> list[str]:
         """Settings with which its networks hold less of a memory, a GPU's too, and no number changes."""
         return [f"{section}.recompute: true" for section in self.sections if self.trains]

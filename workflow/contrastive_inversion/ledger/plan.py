@@ -136,8 +136,9 @@ def by_file(study: Study[Any]) -> Mapping[str, list[Quantity]]:
 def probes(study: Study[Any]) -> Mapping[str, list[tuple[Probe, Quantity]]]:
     """The probes that a study asks for, each with its quantity, by the encoder that they are fitted on."""
     by_encoder: dict[str, list[tuple[Probe, Quantity]]] = {}
-    for probe, quantity in quantities.probes_of(measured(study), study.paper):
-        by_encoder.setdefault(probe.encoder, []).append((probe, quantity))
+    for quantity in measured(study):
+        if probe := quantities.probe_of(quantity, study.paper):
+            by_encoder.setdefault(probe.encoder, []).append((probe, quantity))
     return by_encoder
 
 

@@ -111,11 +111,6 @@ def heads_of(wanted: Iterable[Quantity], paper: Paper) -> list[Head]:
     return heads
 
 
-def probes_of(wanted: Iterable[Quantity], paper: Paper) -> list[tuple[Probe, Quantity]]:
-    """The probes among some quantities' heads, each with its quantity."""
-    return [(probe, quantity) for quantity in wanted if (probe := probe_of(quantity, paper))]
-
-
 def trainings(quantity: Quantity, study: Study[Any]) -> list[Quantity]:
     """The quantity once for each training seed of the study, where its encoder's family has seeds."""
     family, _ = study.paper.family(quantity.encoder)

@@ -88,6 +88,10 @@ class Comparison(Settings):
         )
         return self.model_copy(update={"plus": plus, "minus": minus})
 
+    def nearer(self, contrast: float) -> tuple[int, float]:
+        """The bound that a contrast is nearer to, with the sign of the side that is true."""
+        return (1, self.low) if contrast - self.low <= self.high - contrast else (-1, self.high)
+
     def distance(self, contrast: float) -> float:
         """How far inside of its bounds a contrast lies; negative where it is beyond."""
         return min(contrast - self.low, self.high - contrast)

@@ -11,7 +11,7 @@ from contrastive_inversion.ledger import plan
 from contrastive_inversion.ledger.study import Study
 from contrastive_inversion.run import costs
 from contrastive_inversion.run.costs import Cost, Machine
-from contrastive_inversion.run.schedule import Task, Timetable, timetable
+from contrastive_inversion.run.schedule import Task, makespan
 
 HOUR = 3600
 MACHINES = ((1, 16), (4, 16), (8, 32))  # GPUs and cores
@@ -35,14 +35,14 @@ class Budget:
         """The largest of a part of the costs, such as `gpu_gb`; 0 where there is no job."""
         return max((getattr(cost, what) for cost in self.costs.values()), default=0.0)
 
-    def on(self, gpus: int, cores: int) -> Timetable:
-        """When each job runs on a machine, longest path first."""
+    def hours_on(self, gpus: int, cores: int) -> float:
+        """Until all jobs are done on a machine."""
         tails = costs.longest_tails(self.inputs, {name: cost.seconds for name, cost in self.costs.items()})
         tasks = {
             name: Task(cost.seconds, self.inputs[name], tails[name], int(cost.gpu_seconds > 0))
             for name, cost in self.costs.items()
         }
-        return timetable(tasks, gpus, cores)
+        return makespan(tasks, gpus, cores) / HOUR
 
 
 def of(targets: Iterable[str], study: Study[Any], machine: Machine) -> Budget:
@@ -103,7 +103,7 @@ def counted(number: int, thing: str) -> str:
 
 
 def target_row(name: str, budget: Budget, machines: Iterable[tuple[int, int]]) -> list[Any]:
-    walls = [budget.on(gpus, cores).makespan / HOUR for gpus, cores in machines]
+    walls = [budget.hours_on(gpus, cores) for gpus, cores in machines]
     return [name, len(budget.costs), *map(rounded, [*hours(budget), *sizes(budget), *walls])]
 
 

@@ -123,7 +123,7 @@ def status(config_of: Callable[[], machine.Config], everything: bool, results: P
     """Show all running and finished jobs: epoch, loss, images/s, ETA."""
     from contrastive_inversion.show.progress import screen
 
-    print(screen(results or Path(config_of().results), 10**9 if everything else 10))
+    print(screen(results or Path(config_of().results), None if everything else 10))
 
 
 @commands.command()
@@ -195,7 +195,7 @@ def summary(run: Run, number: int | None) -> None:
     from contrastive_inversion.show import tables
 
     shown = [n for n in run.study.settings.tables if printed.cells_of(n, run.study.paper)]
-    number = shown[0] if number is None and shown else number or 0
+    number = next(iter(shown), 0) if number is None else number
     check_number("table", number, shown, run)
     title = layouts.tables(run.study.paper)[number].title
     print(f"Table {number}: {title}. Study {run.study.name}; in brackets what the paper prints.\n")

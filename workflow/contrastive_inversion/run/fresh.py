@@ -27,7 +27,7 @@ from contrastive_inversion.ledger import accepted, measurements, plan
 from contrastive_inversion.ledger.accepted import Accepted
 from contrastive_inversion.ledger.paper import JobKind
 from contrastive_inversion.ledger.study import Study, flattened
-from contrastive_inversion.run import costs, jobs
+from contrastive_inversion.run import costs, origins
 
 Record = dict[str, Any]
 DEVICES = {"cpu": "a CPU", "cuda": "a GPU"}
@@ -134,7 +134,7 @@ class Results:
         made_by = record.get("made_by", {}).items()
         behind = [(name, code) for name, code in made_by if name == product or not self.is_there(name)]
         changes = [Change(name, code, self.code(name)) for name, code in behind]
-        changes.append(Change(product, jobs.device_kind(record.get("device", "")), self.device(product)))
+        changes.append(Change(product, origins.device_kind(record.get("device", "")), self.device(product)))
         return [change for change in changes if self.named(change) and not self.is_accepted(change)]
 
     def is_accepted(self, change: Change) -> bool:
@@ -143,7 +143,7 @@ class Results:
 
     def code(self, product: str) -> str:
         """The digest of the code that makes a product today."""
-        return jobs.code_of(self.kind(product)).digest
+        return origins.code_of(self.kind(product)).digest
 
     def kind(self, product: str) -> JobKind:
         """The kind of job that makes a product."""
@@ -170,7 +170,7 @@ class Results:
             return []
         if change.now in DEVICES:
             return [f"made on {DEVICES[change.before]}, the study asks for {DEVICES[change.now]}"]
-        before, now = jobs.recorded_code(self.root, change.before), jobs.code_of(self.kind(change.product))
+        before, now = origins.recorded_code(self.root, change.before), origins.code_of(self.kind(change.product))
         if before is None:
             return ["names of what changed were not kept"]
         installed = {name: version for name, version in now.libraries.items() if version and self.libraries}
@@ -186,11 +186,8 @@ def differing(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
 
 def record_in(path: Path) -> Record:
     """A product's record; a measurement is checked as a whole. Raises UserError where it is damaged or altered."""
-    if path.suffix != ".json":
-        return files.record_in(path)
-    content = files.read_json(path)
-    measurements.check(content, path)
-    return content["record"]
+    record: Record = measurements.read(path)["record"] if path.suffix == ".json" else files.record_in(path)
+    return record
 
 
 of_study = functools.cache(refusals()(Results))  # whose files are read once in a process

@@ -4,8 +4,6 @@ Each job is the very command that the workflow runs, in a process of its own, so
 pictures and published weights need not be there: pictures of their size and weights drawn at random cost as much.
 """
 
-import io
-import json
 import os
 import re
 import subprocess
@@ -18,27 +16,22 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from contrastive_inversion.base import files, gpus, rates
 from contrastive_inversion.base.canonical import digest
 from contrastive_inversion.base.errors import UserError
 from contrastive_inversion.base.job import Job
 from contrastive_inversion.base.rates import Measured, Rehearsed
 from contrastive_inversion.base.work import GB
-from contrastive_inversion.data.entries import Entry
 from contrastive_inversion.data.settings import Images, Photos
 from contrastive_inversion.data.work import store
 from contrastive_inversion.learn.settings import Weights
 from contrastive_inversion.ledger import plan
 from contrastive_inversion.ledger.study import Study, changed
-from contrastive_inversion.run import costs, jobs
+from contrastive_inversion.run import costs, stand_ins
 
 MINUTES = 10  # in all; a job that is not done by then is ended
 # images, epochs and batch (None: its own), on a GPU and on a CPU; few epochs, for each ends with a checkpoint
 LARGE, SMALL = (4096, 2, None), (16, 1, 8)
-SIZE, QUALITY, PICTURES = (500, 375), 94, 8  # of an ImageNet file of 110 kB; that many are different
-CLASSES = 100
 PACKED = 500
 COUNTED = {"train": PACKED, "test": None}
 SECONDS_BETWEEN_LOOKS = 0.05  # at the memory of a job
@@ -148,7 +141,7 @@ def made(product: str, study: Study[Any], stage: Stage) -> Iterator[Trial]:
     job = Job(product, stage.folder / study.name, digest(plan.recipe(product, study)), recipe.inputs)
     print(f"{product} ...", flush=True)
     if isinstance(recipe, Weights):
-        drawn(recipe, job, study)
+        stand_ins.drawn(recipe, job, study)
         return
     if isinstance(recipe, Images) and isinstance(recipe.settings, Photos):
         yield packed(recipe, job, study, stage.folder)
@@ -226,56 +219,18 @@ def own_gb(process: int) -> float:
     return sum(map(int, re.findall(r"Rss(?:Anon|Shmem):\s+(\d+) kB", status))) * 1024 / GB
 
 
-def drawn(recipe: Weights, job: Job, study: Study[Any]) -> None:
-    """An encoder with random weights in the place of a published file."""
-    from contrastive_inversion.learn import networks
-
-    jobs.write(
-        job, networks.state(networks.build(recipe.network)), jobs.record_of(job, recorded(job, study), time.time(), {})
-    )
-
-
 def packed(recipe: Images, job: Job, study: Study[Any], folder: Path) -> Trial:
     """A store of generated pictures of ImageNet's size; what packing many of them took."""
     from contrastive_inversion.data import packing
 
-    paths = pictures(folder / "pictures")
-    splits = {split: entries(paths, getattr(recipe.settings, split) or PICTURES) for split in ("train", "test")}
-    record = jobs.record_of(job, recorded(job, study), time.time(), {})
-    jobs.write(job, packing.pack(splits, job.path, job.state), record | {"classes": [str(i) for i in range(CLASSES)]})
+    paths = stand_ins.pictures(folder / "pictures")
+    counts = {split: getattr(recipe.settings, split) or stand_ins.PICTURES for split in ("train", "test")}
+    stand_ins.store({split: stand_ins.entries(paths, count) for split, count in counts.items()}, job, study)
     began, measured = time.monotonic(), Job("images/packed", folder, "")
-    packing.pack({"train": entries(paths, PACKED)}, measured.path, measured.state)
+    packing.pack({"train": stand_ins.entries(paths, PACKED)}, measured.path, measured.state)
     work = store(recipe.model_copy(update={"settings": recipe.settings.model_copy(update=COUNTED)}), {})
     planned = costs.on_core({unit: amount for unit, amount in work.host.items() if unit in ("decode", "header")})
     return Trial("images", time.monotonic() - began, planned)
-
-
-def entries(paths: list[Path], count: int) -> list[Entry]:
-    """So many image files with labels of all classes."""
-    labels = np.linspace(0, CLASSES - 1, count).round().astype(int).tolist()
-    return [Entry(paths[i % len(paths)], label) for i, label in enumerate(labels)]
-
-
-def recorded(job: Job, study: Study[Any]) -> dict[str, Any]:
-    """A recipe as a file's record has it."""
-    recipe: dict[str, Any] = json.loads(plan.recipe(job.product, study))
-    return recipe
-
-
-def pictures(folder: Path) -> list[Path]:
-    """JPEG files as large as ImageNet's are on average, in pixels and in bytes."""
-    from PIL import Image
-
-    folder.mkdir(exist_ok=True)
-    paths = [folder / f"{number}.JPEG" for number in range(PICTURES)]
-    for number, path in enumerate(paths):
-        random = np.random.default_rng(number)
-        coarse = Image.fromarray(random.integers(0, 255, (24, 32, 3), np.uint8)).resize(SIZE, Image.Resampling.BICUBIC)
-        grainy = np.asarray(coarse) + random.normal(0, 12, (SIZE[1], SIZE[0], 3))
-        content = io.BytesIO()
-        Image.fromarray(grainy.clip(0, 255).astype(np.uint8)).save(content, "JPEG", quality=QUALITY)
-        path.write_bytes(content.getvalue())
-    return paths
 
 
 def earlier(results: Path, card: str | None) -> dict[str, Measured]:

@@ -1,8 +1,7 @@
 """Figures from finished measurements, as pdf and svg and as png. Imports no torch."""
 
-import functools
 import itertools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,19 +14,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FormatStrFormatter, MaxNLocator
 
-from contrastive_inversion import papers
 from contrastive_inversion.base import files
 from contrastive_inversion.base.canonical import digest
 from contrastive_inversion.base.job import file_of
-from contrastive_inversion.ledger import layouts, plan, printed
+from contrastive_inversion.ledger import layouts, plan
 from contrastive_inversion.ledger.estimates import Estimate
 from contrastive_inversion.ledger.layouts import FigureLayout, Panel
 from contrastive_inversion.ledger.measurements import Measurements
-from contrastive_inversion.ledger.quantities import Quantity
 from contrastive_inversion.ledger.study import Study
+from contrastive_inversion.show.curves import Curve, points, published_points
 
-Curve = list[tuple[float, Estimate]]
-Value = Callable[[Quantity], Estimate | None]
 MARKERS = "osD^v"
 TEXT = 7  # points, of a gallery's labels and guesses
 LINE = 1.3 * TEXT / 72  # inches, of one line of guesses
@@ -75,53 +71,15 @@ def curves(layout: FigureLayout, study: Study[Any], results: Path) -> Figure:
 
 def draw_panel(axis: Axes, panel: Panel, metric: str, study: Study[Any], measured: Measurements) -> None:
     """A curve per model, and behind it the published one, dashed in the same colour."""
-    other = papers.study(study.settings.published)
-    published = functools.partial(printed.value, paper=other.paper)
     palette = sns.color_palette("colorblind", len(panel.curves))
     for (name, template), color, marker in zip(panel.curves.items(), palette, itertools.cycle(MARKERS), strict=False):
         style = {"color": color, "marker": marker}
         ours = points(template, panel, metric, study, measured.of)
         draw(axis, template, ours, name, style | {"linestyle": "-", "linewidth": 1.7})
         if study.settings.measured:
-            theirs = points(template, panel, metric, other, published)
+            theirs = published_points(template, panel, metric, study)
             dashed = style | {"linestyle": "--", "linewidth": 1.1, "markerfacecolor": "none"}
             draw(axis, template, theirs, f"{name}, published", dashed)
-
-
-def unpublished(layout: FigureLayout, study: Study[Any]) -> tuple[list[str], list[str]]:
-    """The names of a figure's curves of which no point was published, and of those published by another metric alone.
-
-    That is the one by which the study of the published numbers draws the figure.
-    """
-    own, theirs = (published_curves(layout, metric, study) for metric in metrics_of(layout, study))
-    nowhere = [name for name in own if not (own[name] or theirs[name])]
-    return nowhere, [name for name in own if theirs[name] and not own[name]]
-
-
-def metrics_of(layout: FigureLayout, study: Study[Any]) -> tuple[str, str]:
-    """The metric of a figure's curves in a study, and in the study of the published numbers."""
-    other = papers.study(study.settings.published)
-    return str(layouts.setting_of(study, layout.metric)), str(layouts.setting_of(other, layout.metric))
-
-
-def published_curves(layout: FigureLayout, metric: str, study: Study[Any]) -> dict[str, Curve]:
-    """What was published of each curve of a figure by a metric, by the curve's name and panel."""
-    other = papers.study(study.settings.published)
-    value = functools.partial(printed.value, paper=other.paper)
-    return {
-        f"{name} ({panel.title})": points(template, panel, metric, other, value)
-        for panel in layout.panels
-        for name, template in panel.curves.items()
-    }
-
-
-def points(template: str, panel: Panel, metric: str, study: Study[Any], value: Value) -> Curve:
-    """(x, Estimate) along a curve, without levels that have no value; a template without {x} is constant."""
-    valued = [
-        (study.paper.position(level), value(layouts.curve_point(template, level, metric)))
-        for level in layouts.levels_of(panel, study)
-    ]
-    return [(x, estimate) for x, estimate in valued if estimate is not None]
 
 
 def draw(axis: Axes, template: str, curve: Curve, name: str, style: dict[str, Any]) -> None:

@@ -126,7 +126,7 @@ def alike(ours: Outcome, published: Outcome) -> bool:
 def margin(word: str, outcome: Outcome, published: Outcome, paper: Paper) -> Row:
     """How far inside of its nearer bound a contrast lies, in points, whatever its unit: zero is the bound."""
     comparison, value = outcome.comparison, outcome.value or 0.0
-    sign, bound = nearer(comparison, value)
+    sign, bound = comparison.nearer(value)
     unit = point(comparison, paper)
 
     def inside(number: float) -> float:
@@ -142,15 +142,8 @@ def margin(word: str, outcome: Outcome, published: Outcome, paper: Paper) -> Row
 
 def mark_inside(outcome: Outcome) -> str:
     """What how far a contrast lies inside of its nearer bound is, where its value is only a bound: `≥`, `≤` or `≶`."""
-    sign, _ = nearer(outcome.comparison, outcome.value or 0.0)
+    sign, _ = outcome.comparison.nearer(outcome.value or 0.0)
     return outcome.bound if sign > 0 else MIRRORED[outcome.bound]
-
-
-def nearer(comparison: Comparison, value: float) -> tuple[int, float]:
-    """The bound of a comparison that a value is nearer to, with the sign of the side that is true."""
-    if value - comparison.low <= comparison.high - value:
-        return 1, comparison.low
-    return -1, comparison.high
 
 
 def point(comparison: Comparison, paper: Paper) -> float:

@@ -12,8 +12,7 @@ from contrastive_inversion.base import files
 from contrastive_inversion.ledger import claims, layouts, measured_spreads, verdicts
 from contrastive_inversion.ledger.measurements import Measurements
 from contrastive_inversion.ledger.study import Study, differences
-from contrastive_inversion.show import drawings, provenance, shown_claims, shown_tables
-from contrastive_inversion.show import figures as curves
+from contrastive_inversion.show import curves, drawings, provenance, shown_claims, shown_tables
 
 Part = dict[str, Any]  # of what the template shows
 TEMPLATE = Path(__file__).with_name("page.html.j2")

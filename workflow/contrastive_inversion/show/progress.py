@@ -68,14 +68,14 @@ def line(report: Report) -> dict[str, str]:
     }  # fmt: skip
 
 
-def screen(results: Path, finished: int = 10) -> str:
-    """All running and stopped jobs and the latest finished ones, as a table for the terminal."""
+def screen(results: Path, most: int | None) -> str:
+    """All running and stopped jobs and the latest finished ones (None: all), as a table for the terminal."""
     listed = reports(results)
     if not listed:
         return f"No job has run yet below {results}/."
     pending = [report for report in listed if condition(report) != "finished"]
     done = [report for report in listed if condition(report) == "finished"]
-    table = pd.DataFrame([line(report) for report in pending + done[:finished]])
-    hidden = len(done) - min(finished, len(done))
+    table = pd.DataFrame([line(report) for report in pending + done[:most]])
+    hidden = len(done[most:]) if most else 0
     tail = f"\n... and {hidden} more finished jobs (--all shows them)" if hidden else ""
     return str(table.to_markdown(index=False, disable_numparse=True)) + tail
