@@ -181,17 +181,30 @@ def test_a_job_that_ends_early_is_taken_up_again(folder, undisturbed, training, 
 
 
 @pytest.mark.slow
-def test_a_workflow_killed_on_the_login_node_doubles_nothing(folder, undisturbed, training):
+def test_a_workflow_killed_on_the_login_node_doubles_nothing(folder, undisturbed, started, training):
     """Started again at once, it waits for the job that trains on, and finds the training made."""
+    (job,) = queue()
+    subprocess.run(["scancel", "--full", "--signal=STOP", job], check=True)  # a fast one would be done too soon
     os.killpg(training.pid, signal.SIGKILL)
     training.wait()
-    (job,) = queue()
     again = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    status, output = run(on_slurm(folder, TRAINING), folder)
-    assert status == 0 and f"waiting for Slurm's jobs of an earlier run: {job} " in output, output[-5000:]
+    lines = []
+    for line in followed(on_slurm(folder, TRAINING), folder, started):
+        lines.append(line)
+        if line.startswith(f"waiting for Slurm's jobs of an earlier run: {job} "):
+            subprocess.run(["scancel", "--full", "--signal=CONT", job], check=True)
+    output = "".join(lines)
+    assert started[-1].wait() == 0 and f"waiting for Slurm's jobs of an earlier run: {job} " in output, output[-5000:]
     assert "Nothing to be done" in output
     assert hashes(folder).items() <= undisturbed.items()
     assert files.record_in(folder / TRAINING)["started"] < again, "the second run trained too"
+
+
+def followed(arguments, folder, started):
+    """The lines that a run says, as it says them; its process is the last of those that were started."""
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    started.append(subprocess.Popen(arguments, cwd=folder, start_new_session=True, **pipes))
+    return started[-1].stdout
 
 
 def test_a_run_waits_for_what_an_earlier_one_left_in_the_queue(folder, started):
@@ -205,10 +218,8 @@ def test_a_run_waits_for_what_an_earlier_one_left_in_the_queue(folder, started):
     subprocess.run(
         ["sbatch", f"--chdir={folder}", name, "--mem=100", "--output=/dev/null", f"--wrap={left}"], check=True
     )
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    started.append(subprocess.Popen(on_slurm(folder, product), cwd=folder, start_new_session=True, **pipes))
     lines = []
-    for line in started[0].stdout:
+    for line in followed(on_slurm(folder, product), folder, started):
         lines.append(line)
         if line.startswith("waiting for Slurm's jobs of an earlier run: "):
             (folder / "go").touch()
