@@ -78,7 +78,8 @@ def emulate(study_name: str, targets: Sequence[str], count: int, cores: int, hou
 
     from contrastive_inversion import papers
     from contrastive_inversion.base.job import file_of
-    from contrastive_inversion.run import budget, costs, doctor, jobs
+    from contrastive_inversion.run import budget, costs, doctor
+    from contrastive_inversion.run import environment as around
 
     study = papers.study(study_name)
     planned = budget.of(targets, study, costs.machine_of(study, folder)).costs
@@ -93,7 +94,7 @@ def emulate(study_name: str, targets: Sequence[str], count: int, cores: int, hou
     nothing_lacks = mock.patch.object(doctor, "problems", lambda *_: [])
     with contextlib.chdir(folder), mock.patch.dict(os.environ, environment(folder)), nothing_lacks:
         os.environ.pop("CUDA_VISIBLE_DEVICES", None)
-        with mock.patch.object(jobs, "prepare_environment", lambda: None):
+        with mock.patch.object(around, "prepare", lambda: None):
             try:
                 main(line)
             except SystemExit as ended:

@@ -36,7 +36,7 @@ def make(product, study, results, mark=0.0):
         content = rows_of(product, study)
     with alone(job):
         behind = origins.records_behind(job)
-        code = origins.began_with(job, origins.code_of(kind), origins.identities(behind))
+        code = origins.began_with(job, origins.code_of(kind), origins.read_of(behind))
         jobs.write(job, content, origins.record_of(job, json.loads(text), time.time(), behind, code))
         job.forget()
 
@@ -123,7 +123,7 @@ def forget():
     from contrastive_inversion import papers
     from contrastive_inversion.papers.inverse_problems import raw
 
-    for module in (fingerprint, jobs, plan, printed, layouts, claims, papers, raw):
+    for module in (fingerprint, origins, plan, printed, layouts, claims, papers, raw):
         for value in vars(module).values():
             if hasattr(value, "cache_clear"):
                 value.cache_clear()

@@ -553,16 +553,16 @@ def test_a_training_that_goes_on_with_its_own_code_is_its_code_s(killed):
 @pytest.mark.parametrize(
     ("other", "inputs", "said"),
     [
-        ({"recipe_hash": "0"}, {}, "recipe hash"),
-        ({"device": "cuda"}, {}, "device"),
-        ({}, {"images/captions": "another"}, "inputs"),
+        ({"recipe_hash": "0"}, {}, "with another recipe"),
+        ({"device": "cuda"}, {}, "on another kind of device"),
+        ({}, {"images/captions": "another"}, "from other inputs"),
     ],
 )
 def test_what_a_killed_job_left_is_not_taken_up_with_anything_else(killed, capsys, other, inputs, said):
     job, code, began = killed
     assert origins.began_with(dataclasses.replace(job, **other), code, began | inputs) == code.digest
     assert not (job.state / "checkpoint.pt").exists()
-    assert capsys.readouterr().out == f"encoders/teacher: was begun with another {said}; it begins anew\n"
+    assert capsys.readouterr().out == f"encoders/teacher: was begun {said}; it begins anew\n"
 
 
 def say(product, results, **facts):
@@ -570,6 +570,22 @@ def say(product, results, **facts):
     path = results / "smoke" / file_of(product)
     content, record = files.load(path)
     files.save(path, content, record | facts)
+
+
+def test_a_job_that_left_nothing_of_its_own_is_today_s_code_s(killed):
+    """Below its folder lie those of other products, and a damaged checkpoint is set aside."""
+    job, code, inputs = killed
+    (job.state / "checkpoint.pt").rename(job.state / "checkpoint.damaged.pt")
+    (job.state / "another").mkdir()
+    other = dataclasses.replace(code, libraries={})
+    assert origins.began_with(job, other, inputs) == other.digest
+
+
+def test_what_was_left_without_a_note_is_not_taken_up(killed, capsys):
+    job, code, inputs = killed
+    (job.state / origins.CODE).unlink()
+    assert origins.began_with(job, code, inputs) == code.digest and not (job.state / "checkpoint.pt").exists()
+    assert "was begun by nobody knows whom; it begins anew" in capsys.readouterr().out
 
 
 def test_captions_that_others_were_made_from_are_part_of_what_they_are_made_from(results):
@@ -691,6 +707,8 @@ def test_what_another_run_has_made_meanwhile_is_not_deleted(repository, pictures
     """Both were to be made again; the second is, by another run, while this one makes the first."""
     before = {path: path.read_bytes() for path in pictures}
     logs = {path: repository / "results/smoke/logs/images" / f"{path.stem}.log" for path in pictures}
+    for log in logs.values():
+        log.unlink(missing_ok=True)
     targets = [str(path.relative_to(repository)) for path in pictures]
     command = [
         str(Path(sys.executable).with_name("snakemake")),

@@ -200,6 +200,9 @@ def test_a_card_that_is_cut_into_parts_is_its_parts_where_no_mask_says_so(two_ca
         ("MIG-1111", 5), ("MIG-2222", 10), ("GPU-bbbb-2", float("inf")),
     ]  # fmt: skip
     assert gpus.acquire() == os.environ["CUDA_VISIBLE_DEVICES"] == "MIG-1111"
+    for mask, device in {"0": "MIG-1111", "GPU-aaaa": "MIG-1111", "1": "1", "MIG-2222": "MIG-2222"}.items():
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", mask)
+        assert gpus.visible_devices(gpus.installed()) == [device]
 
 
 def test_a_card_is_the_same_by_number_by_uuid_and_when_named_twice(two_cards, monkeypatch):

@@ -14,7 +14,7 @@ from contrastive_inversion.base import machine
 from contrastive_inversion.base.errors import UserError
 from contrastive_inversion.data import download, readers, sources
 from contrastive_inversion.data.settings import Images
-from contrastive_inversion.run import checks, doctor
+from contrastive_inversion.run import doctor, findings
 from formats import WNIDS
 
 KIT = "ILSVRC2012_devkit_t12"
@@ -27,7 +27,7 @@ def use(**folders):
 def looked_at(source="imagenet", **settings):
     """What the check before a run says of a data set."""
     recipe = Images.of(data=source, settings={"source": source} | settings, image_size=224, seed=1)
-    return checks.checked("data", doctor.data_set, recipe, False)
+    return findings.checked("data", doctor.data_set, recipe, False)
 
 
 def imagenet(**settings):

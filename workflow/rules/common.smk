@@ -64,7 +64,10 @@ def inputs_of(outputs, inputs, out_of_date):
 
 def written_at(path):
     """When a file was written, in ns; None where there is none."""
-    return os.stat(path).st_mtime_ns if os.path.exists(path) else None
+    try:
+        return os.stat(path).st_mtime_ns
+    except FileNotFoundError:
+        return None
 
 
 def look_at(product, study):

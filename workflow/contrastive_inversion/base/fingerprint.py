@@ -54,7 +54,7 @@ class Fingerprint:
 
 def joined(first: dict[str, str], later: dict[str, str]) -> dict[str, str]:
     """The values of two dictionaries, in the order in which they came where they differ."""
-    both = {key: [*first.get(key, "none").split(THEN), later.get(key, "none")] for key in {**first, **later}}
+    both = {key: [*(first.get(key) or "none").split(THEN), later.get(key) or "none"] for key in {**first, **later}}
     return {key: THEN.join(dict.fromkeys(values)) for key, values in sorted(both.items())}
 
 

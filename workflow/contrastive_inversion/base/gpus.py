@@ -95,25 +95,26 @@ def parts_of_cards() -> list[Card]:
 def visible_devices(cards: Sequence[Card]) -> list[str]:
     """Device ids of CUDA_VISIBLE_DEVICES or, where that is not set, of all GPUs. Raises UserError if there is none.
 
-    A card that is cut into parts (MIG) is those parts: CUDA takes its number for the first of them. As for CUDA, an id
-    that no GPU has hides itself and all behind it.
+    A card that is cut into parts (MIG) is those parts; where a mask names it, the first of them, as for CUDA. As for
+    CUDA, too, an id that no GPU has hides itself and all behind it.
     """
     mask = os.environ.get("CUDA_VISIBLE_DEVICES")
+    parts = parts_of_cards() if cards else []
     if mask is None:
-        parts = parts_of_cards() if cards else []
         devices = [device for card in cards for device in parts_of(card, parts) or [card.number]]
     else:
         named = [device.strip() for device in mask.split(",") if device.strip()]
         unknown = [position for position, device in enumerate(named) if not names_a_card(device, cards)]
-        devices = named[: unknown[0]] if unknown else named
+        listed = named[: unknown[0]] if unknown else named
+        devices = [next(iter(parts_of(card_of(device, cards), parts)), device) for device in listed]
     if not devices:
         raise UserError(NONE_VISIBLE if mask is None else f"{NONE_VISIBLE}; CUDA_VISIBLE_DEVICES is '{mask}'")
     return devices
 
 
-def parts_of(card: Card, parts: Sequence[Card]) -> list[str]:
+def parts_of(card: Card | None, parts: Sequence[Card]) -> list[str]:
     """The ids of the parts that a card is cut into."""
-    return [part.uuid for part in parts if part.number == card.number]
+    return [part.uuid for part in parts if card and part.number == card.number]
 
 
 def names_a_card(device: str, cards: Sequence[Card]) -> bool:

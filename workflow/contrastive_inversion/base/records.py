@@ -55,3 +55,8 @@ def identity(record: Mapping[str, Any]) -> str | None:
     said = {key: record[key] for key in READ if key in record}
     content: str | None = record.get("content_hash")
     return digest(canonical([content, said])) if content and said else content
+
+
+def identities(record: Mapping[str, Any]) -> set[str | None]:
+    """What users of a product may have noted of it: its identity or, older ones, the bare content hash."""
+    return {identity(record), record.get("content_hash")}

@@ -61,10 +61,15 @@ def read_by(study: Study[Any], results: Path) -> Path | None:
 
 
 def check_unaltered(path: Path) -> None:
-    """Raise UserError for spreads that are not as they were written, where a note of that lies beside them."""
+    """Raise UserError for spreads that are not as they were written, where a note of that lies beside them.
+
+    Those that are kept in git change with it.
+    """
     note = path.parent / "rendered" / "spreads.json"
-    if note.exists() and files.sha256(path) != files.read_note(note, Written)["files"].get(path.name):
-        remedy = f"snakemake verify --config study={path.parent.name}"
+    if path.parents[1] == KEPT or not note.exists():
+        return
+    if files.sha256(path) != files.read_note(note, Written)["files"].get(path.name):
+        remedy = f"snakemake verify --config study={path.parent.name} results={path.parents[1]}"
         raise UserError(f"{path}: was altered since it was written; {remedy} writes it again from its measurements")
 
 

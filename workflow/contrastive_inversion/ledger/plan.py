@@ -40,15 +40,17 @@ def with_data(wanted: Iterable[Quantity], study: Study[Any]) -> list[Quantity]:
 @functools.cache
 def of_figure(number: int, study: Study[Any]) -> list[Quantity]:
     """The quantities of a figure's curves; a gallery has none."""
-    return on_curves(number, layouts.metric_of(layouts.figures(study.paper)[number], study), study)
+    return on_curves(number, None, study)
 
 
-def on_curves(number: int, metric: str, study: Study[Any]) -> list[Quantity]:
-    """The quantities of a figure's curves at a study's levels, by a metric."""
+def on_curves(number: int, metric: str | None, study: Study[Any]) -> list[Quantity]:
+    """The quantities of a figure's curves at a study's levels, by a metric (None: the study's own)."""
+    layout = layouts.figures(study.paper)[number]
     try:
+        metric = metric or layouts.metric_of(layout, study)
         points = [
             layouts.curve_point(template, level, metric)
-            for panel in layouts.figures(study.paper)[number].panels
+            for panel in layout.panels
             for template in panel.curves.values()
             for level in layouts.levels_of(panel, study)
         ]

@@ -20,8 +20,8 @@ from contrastive_inversion.learn.settings import Weights
 from contrastive_inversion.ledger import plan
 from contrastive_inversion.ledger.study import Study
 from contrastive_inversion.run import costs, fits
-from contrastive_inversion.run.checks import Check, checked
 from contrastive_inversion.run.costs import Cost
+from contrastive_inversion.run.findings import Check, checked
 
 PACKAGES = ("torch", "torchvision", "open_clip_torch", "snakemake", "pillow", "numpy")
 Recipes = Mapping[str, Recipe]

@@ -20,8 +20,8 @@ from contrastive_inversion.ledger import plan
 from contrastive_inversion.ledger.paper import JobKind
 from contrastive_inversion.ledger.study import Study, changed
 from contrastive_inversion.run import costs
-from contrastive_inversion.run.checks import Check, checked
 from contrastive_inversion.run.costs import Cost, Machine
+from contrastive_inversion.run.findings import Check, checked
 
 ROUNDING = 1 + 1e-6  # a job that was measured to fill a card fits into it
 JOBS_AT_ONCE = 8  # whose checkpoints lie on the disk together

@@ -4,7 +4,7 @@ Snakemake's own notes are not asked: they know nothing of the package's code, an
 date, and is made again, where
 
     its recipe      is not the one that the study asks for
-    its inputs      are not those that lie there: their content hashes differ
+    its inputs      are not those that lie there: hashes of what it read of them differ
     another product that it is made from is out of date
 
 Where only the code behind it, a library or the kind of device has changed, the user chooses: make it again, or accept
@@ -22,7 +22,7 @@ from contrastive_inversion.base import files
 from contrastive_inversion.base.canonical import digest
 from contrastive_inversion.base.errors import UserError, refusals
 from contrastive_inversion.base.job import file_of
-from contrastive_inversion.base.records import identity
+from contrastive_inversion.base.records import identities, identity
 from contrastive_inversion.ledger import accepted, measurements, plan
 from contrastive_inversion.ledger.accepted import Accepted
 from contrastive_inversion.ledger.paper import JobKind
@@ -74,9 +74,9 @@ class Results:
         except UserError:
             return None
 
-    def contents(self, product: str) -> set[str | None]:
-        """The hashes that a product's users may have noted of it: older ones the bare content hash."""
-        return {self.content(product), (self.record(product) or {}).get("content_hash")}
+    def is_as_asked(self, product: str) -> bool:
+        """Whether a product is there and made by the recipe that the study asks for. Raises UserError as `record`."""
+        return (self.record(product) or {}).get("recipe_hash") == digest(plan.recipe(product, self.study))
 
     def reason(self, product: str) -> str | None:
         """Why a finished product has to be made again, whatever its code; None where it has not."""
@@ -86,14 +86,15 @@ class Results:
             return str(error)
         if record is None:
             return None
-        if record.get("recipe_hash") != digest(plan.recipe(product, self.study)):
+        if not self.is_as_asked(product):
             return self.other_recipe(product, record)
         return self.other_inputs(product)
 
     def other_inputs(self, product: str) -> str | None:
         """Which of the products that one was made from are others now; None where those that are there are the same."""
         inputs = (self.record(product) or {}).get("inputs", {}).items()
-        others = [name for name, made in inputs if self.content(name) and made not in self.contents(name)]
+        there = [(name, made) for name, made in inputs if self.content(name)]
+        others = [name for name, made in there if made not in identities(self.record(name) or {})]
         return f"made from another {', '.join(others)}" if others else None
 
     def other_recipe(self, product: str, record: Record) -> str:

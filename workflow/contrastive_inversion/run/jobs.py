@@ -15,8 +15,9 @@ import numpy as np
 from contrastive_inversion.base import files
 from contrastive_inversion.base.canonical import canonical, digest
 from contrastive_inversion.base.errors import UserError
-from contrastive_inversion.base.job import Job, alone
+from contrastive_inversion.base.job import Job, alone, file_of
 from contrastive_inversion.base.recipe import Recipe
+from contrastive_inversion.base.records import identities
 from contrastive_inversion.ledger import measurements, plan
 from contrastive_inversion.ledger.paper import JobKind, Paper
 from contrastive_inversion.run import origins
@@ -43,7 +44,7 @@ def run(product: str, paper: Paper, root: Path, recipe_text: str, device: str = 
             return
         # read before: where an input is replaced meanwhile, what was made of the old one is out of date
         started, behind = time.time(), origins.records_behind(job)
-        code = origins.began_with(job, origins.code_of(kind), origins.identities(behind))
+        code = origins.began_with(job, origins.code_of(kind), origins.read_of(behind))
         content, facts = computed(kind, recipe, job)
         check_finite(content, job)
         write(job, content, origins.record_of(job, json.loads(recipe_text), started, behind, code) | facts)
@@ -56,13 +57,22 @@ def is_made(job: Job) -> bool:
         return False
     try:
         if job.path.suffix == ".json":
-            measurements.read(job.path, job.recipe_hash)
+            record = measurements.read(job.path, job.recipe_hash)["record"]
         else:
-            files.load(job.path, job.recipe_hash)
+            _, record = files.load(job.path, job.recipe_hash)
+        check_inputs(record, job)
     except UserError as error:
         print(f"Warning: {error}. It is made again now.", flush=True)
         return False
     return True
+
+
+def check_inputs(record: Mapping[str, Any], job: Job) -> None:
+    """Raise UserError if a finished product was made from other inputs than those that are there."""
+    for name, made in record.get("inputs", {}).items():
+        path = job.root / file_of(name)
+        if path.exists() and made not in identities(files.record_in(path)):
+            raise UserError(f"{job.path}: made from another {name}")
 
 
 def computed(kind: JobKind, recipe: Recipe, job: Job) -> tuple[Any, dict[str, Any]]:

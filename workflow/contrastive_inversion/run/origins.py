@@ -17,7 +17,12 @@ from contrastive_inversion.base.job import KEPT, Job
 from contrastive_inversion.base.records import Said, identity
 from contrastive_inversion.ledger.paper import JobKind
 
-CODE = "code.json"  # in a job's folder: the code that it began with
+CODE = "code.json"  # in a job's folder: what it began with
+BEGINNINGS = {
+    "recipe_hash": "with another recipe",
+    "inputs": "from other inputs",
+    "device": "on another kind of device",
+}
 
 
 class Beginning(Said):
@@ -47,14 +52,15 @@ def code_of(kind: JobKind) -> Fingerprint:
 def began_with(job: Job, code: Fingerprint, inputs: Mapping[str, str | None]) -> str:
     """The digest of the code that makes a product: today's, with that of before the job was killed where it goes on.
 
-    What a killed job left is taken up only with the recipe, the inputs and the kind of device that it began with. What
-    the digest stands for is kept in the study's folder `code`, so that a change can be named.
+    What a killed job left is taken up only with the recipe, the inputs and the kind of device that its note says it
+    began with. What the digest stands for is kept in the study's folder `code`, so that a change can be named.
     """
     now = {"recipe_hash": job.recipe_hash, "inputs": dict(inputs), "device": job.device}
-    if {path.name for path in job.state.iterdir()} - {CODE, *KEPT} and (job.state / CODE).exists():
-        said = files.read_note(job.state / CODE, Beginning)
-        if other := [key for key, value in now.items() if said.get(key) not in (None, value)]:
-            print(f"{job.product}: was begun with another {other[0].replace('_', ' ')}; it begins anew", flush=True)
+    if has_left_something(job):
+        said = files.read_note(job.state / CODE, Beginning) if (job.state / CODE).exists() else {}
+        if other := [words for key, words in BEGINNINGS.items() if said.get(key) != now[key]]:
+            how = other[0] if said else "by nobody knows whom"
+            print(f"{job.product}: was begun {how}; it begins anew", flush=True)
             job.forget()
         else:
             code = (recorded_code(job.root, said["code"]) or Fingerprint({}, {})).joined(code)
@@ -63,6 +69,12 @@ def began_with(job: Job, code: Fingerprint, inputs: Mapping[str, str | None]) ->
         files.write_json(known, {"definitions": code.definitions, "libraries": code.libraries})
     files.write_json(job.state / CODE, now | {"code": code.digest})
     return code.digest
+
+
+def has_left_something(job: Job) -> bool:
+    """Whether a killed job left what could be taken up; a folder is another product's, damaged files are set aside."""
+    left = [path.name for path in job.state.iterdir() if path.is_file() and ".damaged." not in path.name]
+    return bool(set(left) - {CODE, *KEPT})
 
 
 def recorded_code(root: Path, code: str) -> Fingerprint | None:
@@ -79,7 +91,7 @@ def records_behind(job: Job) -> dict[str, Any]:
     return {name: files.record_in(job.input(name).path) for name in job.inputs}
 
 
-def identities(behind: Mapping[str, Any]) -> dict[str, str | None]:
+def read_of(behind: Mapping[str, Any]) -> dict[str, str | None]:
     """What a job reads of its inputs, as hashes, by their records."""
     return {name: identity(record) for name, record in behind.items()}
 
@@ -100,7 +112,7 @@ def record_of(
         "product": job.product, "recipe": recipe, "recipe_hash": job.recipe_hash, "seed": recipe["seed"],
         "code": code_version(), "torch": torch and torch.__version__, "device": device_name(job.device),
         "started": datetime.datetime.fromtimestamp(started, datetime.UTC).isoformat(timespec="seconds"),
-        "seconds": round(time.time() - started, 2), "inputs": identities(behind), "made_by": made_by,
+        "seconds": round(time.time() - started, 2), "inputs": read_of(behind), "made_by": made_by,
     } | gpu_memory(job)  # fmt: skip
 
 

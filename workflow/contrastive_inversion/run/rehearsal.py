@@ -6,6 +6,7 @@ pictures and published weights need not be there: pictures of their size and wei
 
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -204,10 +205,11 @@ def awaited(process: "subprocess.Popen[bytes]", seconds: float) -> float:
     while not (ended := os.wait4(process.pid, os.WNOHANG))[0]:
         taken = max(taken, own_gb(process.pid))
         if time.monotonic() > ends:
-            process.kill()
+            os.kill(process.pid, signal.SIGKILL)
         time.sleep(SECONDS_BETWEEN_LOOKS)
     process.returncode = os.waitstatus_to_exitcode(ended[1])
-    return taken or ended[2].ru_maxrss / 1e9  # macOS, which counts it in bytes, does not tell the former
+    whole = ended[2].ru_maxrss / (1e9 if sys.platform == "darwin" else 1e6)
+    return taken or whole  # where the system does not tell the former
 
 
 def own_gb(process: int) -> float:

@@ -61,6 +61,7 @@ class Target:
         """Write the files and the note. Raises UserError if a measurement is missing or unsound."""
         # read before: what is replaced while it draws is then drawn again
         made_from, contents = self.made_from(), {name: self.finished.content(name) for name in self.products}
+        self.note.unlink(missing_ok=True)  # of what is replaced now
         self.draw()
         files.write_json(self.note, {"made_from": made_from, "contents": contents, "files": self.written()})
 

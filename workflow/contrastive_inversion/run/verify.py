@@ -46,12 +46,18 @@ def broken_chain(study: Study[Any], results: Path) -> list[str]:
 
 
 def other_spreads(study: Study[Any], results: Path) -> list[str]:
-    """A line where the spreads that a study reads are not those of the measurements that lie beside them."""
+    """A line where the spreads that a study reads are not those of the measurements that lie beside them.
+
+    Nothing where these are not all there, or of other recipes: that is for the verification of their own study.
+    """
     path = measured_spreads.read_by(study, results)
-    if path is None or not (path.parent / "measurements").exists():
+    if path is None:
         return []
+    other, root = papers.study(path.parent.name), path.parents[1]
     try:
-        measured = measured_spreads.text(papers.study(path.parent.name), path.parents[1])
+        if not all(Results(other, root).is_as_asked(product) for product in plan.measurements(other)):
+            return []
+        measured = measured_spreads.text(other, root)
     except UserError as error:
         return [f"{path}: {error}"]
     return [] if path.read_text() == measured else [f"{path}: is not what the measurements beside it say"]

@@ -130,9 +130,9 @@ class Best:
         try:
             if checkpoint.exists():
                 self.kept()
-        except UserError as error:
+        except UserError:
             checkpoint.unlink()
-            print(f"Warning: {error}; {self.job.product} begins anew", flush=True)
+            print(f"Warning: {self.path}: lost or damaged; {self.job.product} begins anew", flush=True)
 
     def __call__(self, epoch: int) -> None:
         """Keep the model's weights if no earlier epoch was as good; a restart finds them again."""
