@@ -4,6 +4,7 @@ import dataclasses
 import math
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -309,8 +310,8 @@ def test_a_training_with_a_damaged_checkpoint_begins_anew_and_ends_the_same(fold
         patched.setattr(Job, "forget", lambda job: None)
         jobs.run(STUDENT, STUDY.paper, calm, recipe)
     checkpoint = hit / "state" / STUDENT / "checkpoint.pt"
-    checkpoint.parent.mkdir(parents=True)
-    whole = (calm / "state" / STUDENT / "checkpoint.pt").read_bytes()
+    shutil.copytree(calm / "state" / STUDENT, checkpoint.parent)
+    whole = checkpoint.read_bytes()
     checkpoint.write_bytes(whole[:90_000] + bytes([whole[90_000] ^ 16]) + whole[90_001:])
     jobs.run(STUDENT, STUDY.paper, hit, recipe)
     assert "checkpoint.damaged.pt: damaged checkpoint" in capsys.readouterr().out
