@@ -317,7 +317,7 @@ def test_a_node_whose_gpu_does_not_work_is_told_in_a_sentence(tmp_path):
 @pytest.mark.slow
 def test_a_training_out_of_time_goes_on_in_the_next_job(folder):
     """A minute, the shortest wall time that Slurm knows, for a training of several; each job goes on after the last."""
-    (folder / "my studies" / "own.yaml").write_text("inherits: smoke\nteacher: {epochs: 500}\n")
+    (folder / "my studies" / "own.yaml").write_text("inherits: smoke\nteacher: {epochs: 1000}\n")
     limit = ["--set-resources", "encoders:runtime=1", "--retries", "40"]
     status, output = run(on_slurm(folder, TRAINING, *limit), folder)
     assert status == 0, output[-5000:]
