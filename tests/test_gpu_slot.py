@@ -165,7 +165,7 @@ def test_gpus_are_listed_with_their_memory(two_cards):
 def test_a_mask_means_what_it_means_to_cuda(two_cards, monkeypatch, mask, visible):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", mask)
     if visible:
-        assert gpus.visible_devices(gpus.installed()) == visible
+        assert gpus.visible_devices(gpus.installed(), gpus.parts_of_cards()) == visible
         return
     with pytest.raises(UserError, match=f"none is visible.*CUDA_VISIBLE_DEVICES is '{mask}'"):
         gpus.acquire()
@@ -202,7 +202,7 @@ def test_a_card_that_is_cut_into_parts_is_its_parts_where_no_mask_says_so(two_ca
     assert gpus.acquire() == os.environ["CUDA_VISIBLE_DEVICES"] == "MIG-1111"
     for mask, device in {"0": "MIG-1111", "GPU-aaaa": "MIG-1111", "1": "1", "MIG-2222": "MIG-2222"}.items():
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", mask)
-        assert gpus.visible_devices(gpus.installed()) == [device]
+        assert gpus.visible_devices(gpus.installed(), gpus.parts_of_cards()) == [device]
 
 
 def test_a_card_is_the_same_by_number_by_uuid_and_when_named_twice(two_cards, monkeypatch):

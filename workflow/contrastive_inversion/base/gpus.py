@@ -59,13 +59,13 @@ def visible() -> list[Card]:
 
     nvidia-smi does not mind that mask. What it does not list is left out.
     """
-    cards = installed()
+    cards, parts = installed(), parts_of_cards()
     try:
-        devices = visible_devices(cards)
+        devices = visible_devices(cards, parts)
     except UserError:
         return []
-    parts = {part.uuid: part for part in (parts_of_cards() if any(map(is_part, devices)) else [])}
-    found = [parts.get(device) if is_part(device) else card_of(device, cards) for device in devices]
+    known = {part.uuid: part for part in parts}
+    found = [known.get(device) if is_part(device) else card_of(device, cards) for device in devices]
     return list(dict.fromkeys(filter(None, found)))
 
 
@@ -92,14 +92,13 @@ def parts_of_cards() -> list[Card]:
     return parts
 
 
-def visible_devices(cards: Sequence[Card]) -> list[str]:
+def visible_devices(cards: Sequence[Card], parts: Sequence[Card]) -> list[str]:
     """Device ids of CUDA_VISIBLE_DEVICES or, where that is not set, of all GPUs. Raises UserError if there is none.
 
     A card that is cut into parts (MIG) is those parts; where a mask names it, the first of them, as for CUDA. As for
     CUDA, too, an id that no GPU has hides itself and all behind it.
     """
     mask = os.environ.get("CUDA_VISIBLE_DEVICES")
-    parts = parts_of_cards() if cards else []
     if mask is None:
         devices = [device for card in cards for device in parts_of(card, parts) or [card.number]]
     else:
@@ -155,7 +154,7 @@ def acquire(poll_seconds: float = 1) -> str:
     """
     cards = installed()
     devices: dict[str, str] = {}  # by lock: a card that is named twice is one card
-    for device in visible_devices(cards):
+    for device in visible_devices(cards, parts_of_cards()):
         devices.setdefault(lock_name(device, cards), device)
     try:
         name = waited_for(devices, poll_seconds)
