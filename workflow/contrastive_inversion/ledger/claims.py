@@ -122,7 +122,7 @@ class JudgedClaim:
         return DIFFER if len(words) > 1 else words.pop() if words else NO_NUMBER
 
 
-# --- what can be decided ----------------------------------------------------------------------------------------------
+# --- what can be decided --------------------------------------------------------------------------------------------
 
 
 def check(paper: Paper, study: Study[Any]) -> None:

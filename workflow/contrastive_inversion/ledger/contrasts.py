@@ -81,6 +81,3 @@ def error_of_error(comparison: Comparison, estimate: Estimate) -> Part:
     """The variance of a standard error at its bound: bound^2 / (2 df), as Fisher's root of a chi-squared has it."""
     bound = comparison.high if math.isfinite(comparison.high) else comparison.low
     return Part(bound**2 / (2 * spreads.evaluation(estimate).df))
-
-
-# --- what can be decided --------------------------------------------------------------------------------------------

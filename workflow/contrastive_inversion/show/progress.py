@@ -75,7 +75,8 @@ def screen(results: Path, most: int | None) -> str:
         return f"No job has run yet below {results}/."
     pending = [report for report in listed if condition(report) != "finished"]
     done = [report for report in listed if condition(report) == "finished"]
-    table = pd.DataFrame([line(report) for report in pending + done[:most]])
-    hidden = len(done[most:]) if most else 0
+    shown = done[:most]
+    table = pd.DataFrame([line(report) for report in pending + shown])
+    hidden = len(done) - len(shown)
     tail = f"\n... and {hidden} more finished jobs (--all shows them)" if hidden else ""
     return str(table.to_markdown(index=False, disable_numparse=True)) + tail
