@@ -67,7 +67,8 @@ def test_all_images_at_once_are_what_each_is(images):
     strengths = Jitter(op="jitter", brightness=0.8, contrast=0.7, hue=0.2)
     draws = torch.rand(16, 8, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     chosen = torch.arange(16) % 4
-    found = [colour.adjusted(images, strengths, draws, chosen, each=each) for each in (True, False)]
+    factors = colour.factors_of(strengths, draws, images.dtype)
+    found = [colour.adjusted(images, factors, chosen, each=each) for each in (True, False)]
     assert torch.equal(*found) and torch.equal(found[0][2::4], images[2::4]) and not torch.equal(found[0], images)
 
 

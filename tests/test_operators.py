@@ -66,7 +66,7 @@ def test_a_device_is_given_as_many_kernels_for_many_images_as_for_two(name):
             )
         assert found.device.type == "meta"
         counts.append(calls.count)
-    assert counts[0] == counts[1] <= (550 if name == "jitter" else 400)
+    assert counts[0] == counts[1] <= 400
 
 
 @pytest.mark.parametrize("name", ["masks", "noises", "blurs"])

@@ -4,6 +4,7 @@ The formulas are torchvision's for float images; grey weights are ITU-R 601.
 """
 
 import functools
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
@@ -71,23 +72,34 @@ def jittered(images: Tensor, strengths: Jitter, draws: Tensor) -> Tensor:
     Returns the same shape, in [0, 1].
     """
     order = draws[:, 4:].argsort(dim=1)  # (B, 4), the number of the adjustment at each turn
+    factors = factors_of(strengths, draws, images.dtype)
     for turn in range(4):
-        images = adjusted(images, strengths, draws, order[:, turn], each=images.device.type == "cpu")
+        images = adjusted(images, factors, order[:, turn], each=images.device.type == "cpu")
     return images
 
 
-def adjusted(images: Tensor, strengths: Jitter, draws: Tensor, chosen: Tensor, each: bool) -> Tensor:
+def factors_of(strengths: Jitter, draws: Tensor, dtype: torch.dtype) -> dict[str, Tensor]:
+    """How far each adjustment goes in each image, (B, 1, 1, 1), by name; one without a strength is left out."""
+    factors = {}
+    for number, name in enumerate(ADJUSTMENTS):
+        if strength := getattr(strengths, name):
+            spread = strength * (2 * draws[:, number] - 1)
+            factor = spread if name == "hue" else (1 + spread).clamp(min=0)
+            factors[name] = factor.to(dtype).view(-1, 1, 1, 1)
+    return factors
+
+
+def adjusted(images: Tensor, factors: Mapping[str, Tensor], chosen: Tensor, each: bool) -> Tensor:
     """Images (B, 3, H, W), each after the one adjustment that is chosen for it by number: int64 (B,).
 
     each: whether an adjustment is worked out only where it is chosen; to ask where would wait for a GPU.
     """
     result = images.clone()
     for number, (name, adjust) in enumerate(ADJUSTMENTS.items()):
-        wanted, strength = chosen == number, getattr(strengths, name)
-        if strength:
-            rows = torch.nonzero(wanted)[:, 0] if each else slice(None)
-            spread = strength * (2 * draws[rows, number] - 1)
-            factor = spread if name == "hue" else (1 + spread).clamp(min=0)
-            changed = adjust(images[rows], factor.to(images.dtype).view(-1, 1, 1, 1))
-            result[rows] = changed if each else torch.where(wanted.view(-1, 1, 1, 1), changed, result)
+        wanted = chosen == number
+        if name in factors and each:
+            rows = torch.nonzero(wanted)[:, 0]
+            result[rows] = adjust(images[rows], factors[name][rows])
+        elif name in factors:
+            result = torch.where(wanted.view(-1, 1, 1, 1), adjust(images, factors[name]), result)
     return result
