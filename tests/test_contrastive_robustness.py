@@ -524,11 +524,15 @@ def test_the_strongest_is_the_nearest_that_any_attack_in_l2_found(workplace, tin
     assert shares["strongest"] >= max(shares.values()) and rows[-1]["distortion"] == "strongest"
 
 
-def test_what_the_published_code_lost_is_no_find():
-    """It gives such an image distance 0, as if it were wrong from the start."""
-    distances, wrong = torch.tensor([0.0, 0.0, 0.3, float("inf")]), torch.tensor([True, False, False, False])
+def test_shares_of_all_images_count_clean_errors_that_the_published_code_moved():
+    """The raw data have them at every distance: 3,063 of 10,000 within 0.02 where so many are wrong from the start."""
+    distances, wrong = torch.tensor([0.0, 0.4, 0.3, float("inf")]), torch.tensor([True, True, False, False])
+    shares = {x: attack_distances.value(f"all@{x}", distances, wrong, 0.5) for x in ("0.02", "0.3", "0.5")}
+    assert shares == {"0.02": 50, "0.3": 75, "0.5": 75}
+    assert attack_distances.value("printed@0.3", distances, wrong, 0.5) == 50  # of the two that were moved
     row = attack_distances.raw(distances, wrong)
-    assert row["values"] == [0.0, None, pytest.approx(0.3), None] and (row["clean_errors"], row["failures"]) == (1, 1)
+    assert row["values"] == [0.0, 0.0, pytest.approx(0.3), None]
+    assert (row["clean_errors"], row["failures"]) == (2, 1)
 
 
 def test_the_strongest_of_no_attack_is_refused(workplace):

@@ -37,11 +37,12 @@ def pgd_misplaced(
 def losing_best(adversarial: Adversarial, images: Tensor) -> Adversarial:
     """What `attacks.proximal_log_barrier` found of some images, but an image of a step that gave up is lost.
 
-    Such a step put the original, at distance 0, in the place of the nearest image so far.
+    Such a step put the original, at distance 0, in the place of the nearest image so far; since that is classified
+    correctly, the code then took the attack for one that had failed.
     """
     return replace(
         adversarial,
         images=torch.where(broadcast(adversarial.gave_up, images), images, adversarial.images),
-        distance=torch.where(adversarial.gave_up, 0, adversarial.distance),
+        distance=torch.where(adversarial.gave_up, torch.inf, adversarial.distance),
         success=adversarial.success & ~adversarial.gave_up,
     )
