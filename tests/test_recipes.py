@@ -168,3 +168,16 @@ def test_a_study_that_inherits_in_a_circle_or_from_nothing_is_refused(study_of):
         study_of("", parent="mine")
     with pytest.raises(UserError, match="a study of your own inherits from one of a paper's"):
         study_of("seed: 1\n", name="alone", parent=None)
+
+
+@pytest.mark.parametrize(
+    ("study", "encoder", "seeds"),
+    [("demo-seeds", "student-rm90", (1, 2, 3)), ("simclr-demo-seeds", "contrastive", (1, 2, 3))],
+)
+def test_heads_are_fitted_with_the_seed_of_their_encoder_s_training(study, encoder, seeds):
+    """So that a spread over trainings is one over labels, too."""
+    named = papers.study(study)
+    assert named.settings.training_seeds == list(seeds)
+    data = "imagenet100" if "student" in encoder else "cifar10"
+    for suffix, seed in zip(("", "-seed2", "-seed3"), seeds, strict=True):
+        assert plan.recipe_of(f"heads/{encoder}{suffix}/{data}", named).seed == seed

@@ -354,9 +354,9 @@ def test_a_gallery_shows_samples_and_what_models_take_them_for(tmp_path, number)
     assert [axis.get_ylabel() for axis in axes[:5]] == [
         "clean",
         "",
-        "mask 50 %",
+        "mask 90 %" if number == 1 else "mask 50 %",
         "",
-        "mask 90 %" if number == 1 else "mask 75 %",
+        "noise σ = 0.5" if number == 1 else "mask 75 %",
     ]
     if number == 1:
         assert axes[0].get_xlabel() == ""

@@ -261,6 +261,12 @@ def encoder(study: Study[Any], name: str) -> Recipe:
     return family.recipe(study, match)
 
 
+def seed_of(encoder: str, study: Study[Any]) -> int:
+    """The seed of an encoder's training, with which its heads are fitted too: their labels and all their draws."""
+    _, match = study.paper.family(encoder)
+    return int(match.groupdict().get("seed") or study.settings.seed)
+
+
 def inputs(product: str, study: Study[Any]) -> list[str]:
     """The products that a product is made from, and those that spare it work."""
     return recipe_of(product, study).waits_for

@@ -179,7 +179,7 @@ def heads(study: OurStudy, encoder: str, data: str) -> Recipe:
     wanted = {probe for probe, quantity in plan.probes(study).get(encoder, []) if quantity.data == data}
     probes = [ProbeSpec(key=p.key, fraction=float(p.fraction)) for p in sorted(wanted, key=lambda p: p.key)]
     return Heads.of(
-        f"encoders/{encoder}", f"images/{data}", seed=study.settings.seed, encoder=f"encoders/{encoder}",
+        f"encoders/{encoder}", f"images/{data}", seed=plan.seed_of(encoder, study), encoder=f"encoders/{encoder}",
         train=f"images/{data}", probes=probes, settings=study.settings.probe, images=plain(study),
     )  # fmt: skip
 

@@ -279,8 +279,9 @@ def heads(study: OurStudy, encoder: str, data: str) -> Recipe:
         for p in sorted(wanted, key=lambda p: p.key)
     ]  # fmt: skip
     return Heads.of(
-        f"encoders/{encoder}", f"images/{data}", seed=s.seed, encoder=f"encoders/{encoder}", train=f"images/{data}",
-        probes=probes, settings=probe_settings(study, data), images=pictures(study, s.probe.flip),
+        f"encoders/{encoder}", f"images/{data}", seed=plan.seed_of(encoder, study), encoder=f"encoders/{encoder}",
+        train=f"images/{data}", probes=probes, settings=probe_settings(study, data),
+        images=pictures(study, s.probe.flip),
     )  # fmt: skip
 
 
