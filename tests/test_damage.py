@@ -18,7 +18,7 @@ import tiny
 from contrastive_inversion import papers
 from contrastive_inversion.base import files
 from contrastive_inversion.base.errors import UserError
-from contrastive_inversion.base.job import Input, Job, Progress, file_of
+from contrastive_inversion.base.job import Input, Job, Progress, file_of, is_locked
 from contrastive_inversion.base.records import Origin
 from contrastive_inversion.data import entries, store
 from contrastive_inversion.learn import checkpoints, networks
@@ -190,6 +190,18 @@ def test_a_damaged_product_is_made_again_and_the_log_says_so(tmp_path, capsys):
     jobs.run(PRODUCT, STUDY.paper, tmp_path, recipe)
     assert re.search(r"Warning: .*imagenet100.json: altered .* It is made again now", capsys.readouterr().out)
     assert files.read_json(path)["rows"] == whole
+
+
+def test_a_job_takes_no_device_before_the_product_is_its_own_to_make(tmp_path):
+    """While it waits for another process, or finds the product made, its card is another job's."""
+    recipe, taken = plan.recipe(PRODUCT, STUDY), []
+
+    def take_device():
+        taken.append((is_locked(tmp_path / "state" / PRODUCT), (tmp_path / file_of(PRODUCT)).exists()))
+
+    for _ in range(2):
+        jobs.run(PRODUCT, STUDY.paper, tmp_path, recipe, take_device=take_device)
+    assert taken == [(True, False)]
 
 
 def training(root, seed=0):

@@ -27,8 +27,8 @@ PACKAGE = Path(papers.__file__).parent.parent
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
-    """Serves files as the first part of an address says: good, altered, cut, short, dripping, stalled, page, whole,
-    gone."""
+    """Serves files as the first part of an address says: good, altered, cut, short, dripping, busy, stalled, page,
+    whole, gone."""
 
     protocol_version = "HTTP/1.1"
 
@@ -38,6 +38,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.server.asked.append((how, start))
         if how == "page":
             return self.answer(200, b"<html>Sign in to the network</html>", kind="text/html")
+        if how == "busy" and start and len(self.server.asked) < 4:
+            return self.answer(503, b"")
         if how == "gone" or content is None:
             return self.answer(404, b"")
         if start and start >= len(content):
@@ -45,7 +47,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
         content = content.replace(content[:1], bytes([content[0] ^ 1]), 1) if how == "altered" else content
         content = content[: len(content) // 2] if how == "cut" else content
         rest = content[start:]
-        cut = {"short": 0 if start else 1000, "dripping": 70_000, "stalled": 0 if start else 1000}
+        cut = {
+            "short": 0 if start else 1000,
+            "busy": len(rest) if start else 1000,
+            "dripping": 70_000,
+            "stalled": 0 if start else 1000,
+        }
         if how == "whole":
             return self.answer(200, content)
         return self.answer(206 if start else 200, rest[: cut.get(how, len(rest))], len(rest), wait=how == "stalled")
@@ -69,6 +76,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 def server(monkeypatch):
     """The server: `files` by name, and what was `asked` of it."""
     monkeypatch.setattr(download, "PATIENCE", 0.3)
+    monkeypatch.setattr(download, "PAUSE", 0)
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as served:
         served.files, served.asked, served.over = {"weights.pt": CONTENT}, [], threading.Event()
         served.url = f"http://127.0.0.1:{served.server_port}"
@@ -122,6 +130,13 @@ def test_broken_connections_are_taken_up_where_they_broke(server, tmp_path):
     download.fetch(file_at(server, "dripping"), tmp_path / "weights.pt")
     assert (tmp_path / "weights.pt").read_bytes() == CONTENT
     assert [start for _, start in server.asked] == [0, 70_000, 140_000, 210_000, 280_000]
+
+
+def test_a_server_that_refuses_for_a_while_is_asked_again(server, tmp_path):
+    """A refusal after the first bytes, which may be gigabytes, is no reason to begin anew."""
+    download.fetch(file_at(server, "busy"), tmp_path / "weights.pt")
+    assert (tmp_path / "weights.pt").read_bytes() == CONTENT
+    assert [start for _, start in server.asked] == [0, 1000, 1000, 1000]
 
 
 @pytest.mark.parametrize(

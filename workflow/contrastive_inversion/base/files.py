@@ -42,6 +42,15 @@ def atomic(path: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
+def durable(path: Path) -> Iterator[Path]:
+    """`atomic`, and on the disk before it is moved: should the machine die, the old file or the new one is whole."""
+    with atomic(path) as temporary:
+        yield temporary
+        with open(temporary, "rb") as file:
+            os.fsync(file.fileno())
+
+
+@contextlib.contextmanager
 def writable(path: Path) -> Iterator[None]:
     """Raise UserError on a full disk or a place that cannot be written."""
     try:
@@ -74,7 +83,7 @@ def save(path: Path, tensors: Mapping[str, "torch.Tensor"], record: Mapping[str,
     from safetensors.torch import save_file
 
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    with atomic(path) as temporary:
+    with durable(path) as temporary:
         try:
             save_file(contiguous, temporary, metadata_of({**record, "content_hash": content_hash(contiguous)}))
         except SafetensorError as error:  # how safetensors reports a failing disk

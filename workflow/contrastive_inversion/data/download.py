@@ -9,6 +9,7 @@ import http.client
 import shutil
 import tarfile
 import tempfile
+import time
 import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from contrastive_inversion.base.files import writable
 PIECE = 1 << 20  # bytes read at a time
 PATIENCE = 30  # seconds without a byte: the connection has stalled
 TRIES = 5  # connections in a row that give nothing
+PAUSE = 1  # second, doubled with every refusal in a row
 HEADERS = {"User-Agent": "contrastive-inversion", "Accept-Encoding": "identity"}
 
 
@@ -94,10 +96,21 @@ class Stream:
             self.take_up(why)
 
     def take_up(self, why: str) -> None:
-        """Connect again where the bytes ended. Raises Unfetchable after TRIES in a row, or where that is impossible."""
+        """Connect again where the bytes ended, after a longer pause for every refusal.
+
+        Raises Unfetchable after TRIES in a row, or where the server cannot begin there.
+        """
         self.failures += 1
-        if self.failures >= TRIES or self.connect(self.position) != self.position:
-            raise Unfetchable(f"{why} after {self.position:,} of {self.total or 0:,} bytes")
+        while self.failures < TRIES:
+            try:
+                if self.connect(self.position) == self.position:
+                    return
+                break
+            except Unfetchable as refused:
+                why = str(refused)
+                time.sleep(PAUSE * 2**self.failures)
+                self.failures += 1
+        raise Unfetchable(f"{why} after {self.position:,} of {self.total or 0:,} bytes")
 
 
 def fetch(file: File, path: Path) -> None:

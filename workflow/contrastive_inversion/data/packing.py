@@ -146,7 +146,8 @@ def pack(splits: Splits, target: Path, state: Path) -> "Packed":
     state.mkdir(parents=True, exist_ok=True)
     # written and not mapped: where the disk is full, a memory map ends the process with a signal
     with files.writable(partial), open(partial, "r+b" if done else "w+b") as file:
-        reserve(file, HEADER_BYTES + layout.length)
+        if not done:
+            reserve(file, HEADER_BYTES + layout.length)
         write_index(file, layout, splits)
         for number in decoded(file, layout, splits, done):
             if number % IMAGES_BETWEEN_NOTES == 0 or number == total:

@@ -41,7 +41,7 @@ class Checkpoint:
         content |= {"epoch": epochs, "history": history, "recipe_hash": self.job.recipe_hash}
         written = io.BytesIO()  # where the disk is full, torch's own writing of files raises what says nothing of it
         torch.save(content, written)
-        with files.atomic(self.path) as temporary:
+        with files.durable(self.path) as temporary:
             temporary.write_bytes(written.getbuffer())
 
     def resumed(self) -> tuple[int, list[float]]:

@@ -178,6 +178,7 @@ def fetch(run: Run, what: str) -> None:
     from contrastive_inversion.data import sources
     from contrastive_inversion.run import doctor
 
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # a server that hangs up is asked again
     if what == "data":
         sources.fetch_data(doctor.data_of(run.study))
         return
@@ -322,10 +323,7 @@ def make(product: str, root: Path, paper: str, text: str, count: int, threads: i
     from contrastive_inversion.base import gpus
     from contrastive_inversion.run import jobs
 
-    if count:
-        gpus.acquire()
-    else:
-        gpus.give_way()
-    jobs.run(product, papers.paper(paper), root, text, "cuda" if count else "cpu", threads)
+    device, take_device = ("cuda", gpus.acquire) if count else ("cpu", gpus.give_way)
+    jobs.run(product, papers.paper(paper), root, text, device, threads, take_device)
     sys.stdout.flush()
     os._exit(0)  # all is written; torch's own teardown would take half a second more

@@ -6,7 +6,7 @@ import inspect
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +28,15 @@ LACKING = (
 )  # fmt: skip
 
 
-def run(product: str, paper: Paper, root: Path, recipe_text: str, device: str = "cpu", threads: int = 1) -> None:
+def run(
+    product: str, paper: Paper, root: Path, recipe_text: str, device: str = "cpu", threads: int = 1,
+    take_device: Callable[[], object] | None = None,
+) -> None:  # fmt: skip
     """Make a product of a study.
 
     product: its name (see `ledger.plan`); root: the study's folder of results; recipe_text: the canonical recipe;
-    device: `cpu` or `cuda`; threads: how many may read and crop pictures.
+    device: `cpu` or `cuda`; threads: how many may read and crop pictures; take_device: is called once the product is
+    this job's to make, so that no card is held while another process makes it.
     A product that is there already, made by this very recipe, is kept. Raises UserError for anything amiss.
     """
     kind, recipe = plan.read(recipe_text, paper)
@@ -42,6 +46,8 @@ def run(product: str, paper: Paper, root: Path, recipe_text: str, device: str = 
             print(f"{product}: made already by this recipe")
             job.forget()
             return
+        if take_device:
+            take_device()
         # read before: where an input is replaced meanwhile, what was made of the old one is out of date
         started, behind = time.time(), origins.records_behind(job)
         code = origins.began_with(job, origins.code_of(kind), origins.read_of(behind))
