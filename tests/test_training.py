@@ -166,7 +166,19 @@ def test_a_training_stops_at_a_loss_that_is_no_number_and_keeps_nothing_of_its_e
     assert kept["epoch"] == 1 and kept["model"]["weight"].isfinite().all()
 
 
-def test_losses_are_read_together_and_summed_over_images_in_their_order(monkeypatch):
+@pytest.mark.parametrize("order", ["shuffled", "fixed"])
+def test_the_loss_of_an_epoch_is_the_mean_over_the_images_that_it_saw(tmp_path, order):
+    inputs, _, model = problem()
+    recipe = SimpleNamespace(seed=SEED, settings=settings_of(order=order))
+
+    def loss_of(batch, step):
+        return 1 + 0 * model(batch).mean()
+
+    job = Job("encoders/x", tmp_path, "")
+    assert fit(model, model.parameters(), lambda s: inputs[s.index], loss_of, inputs, recipe, job) == [1] * 4
+
+
+def test_losses_are_read_together_and_averaged_over_images_in_their_order(monkeypatch):
     values, looks = torch.randn(7), []
     watch = Watch("encoders/x")
     monkeypatch.setattr(watch, "look", lambda: looks.append(len(watch.unread)) or Watch.look(watch))
@@ -174,9 +186,9 @@ def test_losses_are_read_together_and_summed_over_images_in_their_order(monkeypa
     expected = 0.0
     for i, loss in enumerate(values.tolist()):
         expected += loss * (i + 1)
-    assert watch.total() == expected and looks == [7] and watch.last == values[6].item()
+    assert watch.mean() == expected / 28 and looks == [7] and watch.last == values[6].item()
     assert watch.seen(values[0], 7, torch.arange(2)) == values[6].item()
-    assert watch.total() == 2 * values[0].item()  # of the next epoch alone
+    assert watch.mean() == values[0].item()  # of the next epoch alone
 
 
 # --- what one step asks of a device -----------------------------------------------------------------------------------

@@ -72,7 +72,7 @@ def fit(
             loss, position = loss_of(batch, step), epoch * len(steps) + step.number
             descent.take(loss, position, len(steps))
             progress.advance(epoch, len(step.index), watch.seen(loss, position, step.index))
-        history.append(watch.total() / len(examples))
+        history.append(watch.mean())
         if after_epoch:
             after_epoch(epoch)
         checkpoint.save(epoch + 1, history)
@@ -88,7 +88,8 @@ def make_optimizer(
         decay, fused = settings.weight_decay, device == "cuda"
         descent = torch.optim.SGD(parameters, settings.lr, settings.momentum, weight_decay=decay, fused=fused)
         for parameter in descent.param_groups[0]["params"]:
-            # Left to its first step, a fused one makes them of whatever memory held; where fp16 overflows, so it stays.
+            # Left to its first step, fused SGD allocates these uninitialised; if fp16 overflows there, the garbage
+            # stays.
             descent.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
         return descent
     kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[settings.optimizer]
@@ -133,7 +134,7 @@ class Watch:
         self.unread: list[tuple[torch.Tensor, int, torch.Tensor]] = []
         self.first: float | None = None
         self.last: float | None = None
-        self.sum, self.looked = 0.0, time.monotonic()
+        self.sum, self.images, self.looked = 0.0, 0, time.monotonic()
 
     def seen(self, loss: torch.Tensor, position: int, index: torch.Tensor) -> float | None:
         """Note a step's scalar loss; returns the last loss that was read. Raises UserError as `check` does."""
@@ -142,11 +143,11 @@ class Watch:
             self.look()
         return self.last
 
-    def total(self) -> float:
-        """The sum over the images of the epoch that ends here. Raises UserError as `check` does."""
+    def mean(self) -> float:
+        """The mean over the images of the epoch that ends here. Raises UserError as `check` does."""
         self.look()
-        total, self.sum = self.sum, 0.0
-        return total
+        mean, self.sum, self.images = self.sum / self.images, 0.0, 0
+        return mean
 
     def look(self) -> None:
         """Read and check all losses that were not read yet."""
@@ -154,7 +155,7 @@ class Watch:
         values = torch.stack([loss for loss, _, _ in unread]).tolist() if unread else []
         for value, (_, position, index) in zip(values, unread, strict=True):
             self.check(value, position, index)
-            self.sum += value * len(index)
+            self.sum, self.images = self.sum + value * len(index), self.images + len(index)
             self.last = value
 
     def check(self, loss: float, position: int, index: torch.Tensor) -> None:
