@@ -59,9 +59,8 @@ def decoders_one_by_one():
 
 
 torch.manual_seed(0)
-NETWORK = networks.Classifier(
-    networks.build(Network(architecture="convnet", model="flattened/32", mean=[0.5] * 3, std=[0.25] * 3)), 10
-).eval()
+ENCODER = networks.build(Network(architecture="convnet", model="flattened/32", mean=[0.5] * 3, std=[0.25] * 3))
+NETWORK = networks.Classifier(ENCODER, torch.nn.Linear(ENCODER.dim, 10)).eval()
 ATTACKED = torch.rand(50, 3, 32, 32)
 LABELS = NETWORK(ATTACKED).argmax(dim=1)  # all are classified correctly
 

@@ -149,7 +149,8 @@ def classifier(network: Network, settings: Training, job: Job) -> Objective:
     """A supervised network, labels, and their loss."""
     encoder = networks.prepare(networks.build(network), settings, job)
     labels = torch.arange(2 * settings.batch) % CLASSES
-    return networks.Classifier(encoder, CLASSES).to(job.device), labels, torch.nn.functional.cross_entropy
+    classifier = networks.Classifier(encoder, torch.nn.Linear(encoder.dim, CLASSES)).to(job.device)
+    return classifier, labels, torch.nn.functional.cross_entropy
 
 
 def trained(

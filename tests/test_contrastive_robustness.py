@@ -181,7 +181,7 @@ def test_a_classifier_is_read_back_as_it_was():
     encoder = networks.build(network).eval()
     batch = torch.rand(3, 3, 32, 32)
     for head, normalised in ((torch.nn.Linear(encoder.dim, 4), False), (classifiers.two_layers(encoder.dim, 4), True)):
-        model = classifiers.Model(encoder, head, normalised).eval()
+        model = networks.Classifier(encoder, head, normalised).eval()
         again = classifiers.load_model(model.state_dict(), network)
         assert torch.equal(model(batch), again(batch))
         model.normalised = not normalised
@@ -452,7 +452,7 @@ def test_top1_is_measured_on_all_test_images(workplace, tiny):
         for name in ("supervised", "finetuned")
     }
     heads = workplace.make("heads/contrastive/cifar10", tiny)
-    encoder, _, _ = networks.load(Input(workplace.folder / tiny.name / "encoders/contrastive.safetensors"))
+    encoder, _ = networks.load(Input(workplace.folder / tiny.name / "encoders/contrastive.safetensors"))
     features = torch.nn.functional.normalize(encoder(workplace.pixels()), dim=1)
     logits["contrastive", key] = features @ heads[f"{key}.weight"].T + heads[f"{key}.bias"]
     for (name, head), expected in logits.items():
@@ -683,12 +683,12 @@ def test_the_first_loss_is_that_of_first_weights_on_the_labelled_images(workplac
     torch.manual_seed(seed)
     if family == "supervised":
         encoder = networks.build(study.settings.networks.supervised)
-        model = classifiers.Model(encoder, torch.nn.Linear(encoder.dim, 4), False)
+        model = networks.Classifier(encoder, torch.nn.Linear(encoder.dim, 4))
     else:
         begun = workplace.folder / study.name / f"encoders/contrastive{'-seed2' if seed == 2 else ''}.safetensors"
-        encoder, _, _ = networks.load(Input(begun))
+        encoder, _ = networks.load(Input(begun))
         torch.manual_seed(seed)
-        model = classifiers.Model(encoder, classifiers.two_layers(encoder.dim, 4), True)
+        model = networks.Classifier(encoder, classifiers.two_layers(encoder.dim, 4), True)
     assert loss == pytest.approx(torch.nn.functional.cross_entropy(model.train()(images), labels).item(), rel=1e-5)
 
 

@@ -51,7 +51,7 @@ def encoder(root, name, classes=None, seed=0):
     for _ in range(20):
         embeddings = model(seen(pictures(30, seed=99)[0])).detach()
     if classes is not None:
-        model = networks.Classifier(model, classes)
+        model = networks.Classifier(model, torch.nn.Linear(model.dim, classes))
         model.head.bias.data = -model.head.weight.detach() @ embeddings.mean(dim=0)
     write(root, f"encoders/{name}", networks.state(model), {"network": NETWORK.said()})
     return model.eval()

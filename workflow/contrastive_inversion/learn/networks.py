@@ -4,9 +4,9 @@ import contextlib
 import functools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
@@ -80,15 +80,15 @@ def checkpointed(forward: Callable[..., torch.Tensor], module: nn.Module) -> Cal
     """A module's forward pass that keeps its input alone."""
 
     def contexts() -> tuple[AbstractContextManager, AbstractContextManager]:
-        return contextlib.nullcontext(), untracked(module)
+        return contextlib.nullcontext(), frozen_statistics(module)
 
     return functools.partial(checkpoint, forward, use_reentrant=False, context_fn=contexts, preserve_rng_state=False)
 
 
 @contextlib.contextmanager
-def untracked(module: nn.Module) -> Iterator[None]:
-    """Batch normalisation as in training, its running statistics untouched."""
-    layers = [layer for layer in module.modules() if isinstance(layer, nn.BatchNorm2d)]
+def frozen_statistics(network: nn.Module) -> Iterator[None]:
+    """Batch normalisation as in training that leaves its running statistics alone."""
+    layers = [layer for layer in network.modules() if isinstance(layer, nn.BatchNorm2d)]
     kept = [(layer.momentum, layer.num_batches_tracked) for layer in layers]
     for layer in layers:
         layer.momentum, layer.num_batches_tracked = 0.0, None
@@ -120,7 +120,7 @@ ROUNDINGS: dict[str, Callable[[], AbstractContextManager]] = {
 def renormalised(encoder: Encoder, mean: Sequence[float], std: Sequence[float]) -> Encoder:
     """The same encoder with other means and standard deviations of its input's three channels."""
     other = Encoder(encoder.trunk, encoder.dim, mean, std).to(encoder.scale.device)
-    other.rounding = encoder.rounding
+    other.input, other.rounding = encoder.input, encoder.rounding
     return other
 
 
@@ -136,28 +136,17 @@ def sharded(network: nn.Module, batch: torch.Tensor, shards: int) -> torch.Tenso
     return torch.cat(outputs) if others else outputs[0]
 
 
-@contextlib.contextmanager
-def frozen_statistics(network: nn.Module) -> Iterator[None]:
-    """Batch normalisation that leaves its running statistics alone."""
-    layers = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
-    momenta = [layer.momentum for layer in layers]
-    for layer in layers:
-        layer.momentum = 0.0
-    yield
-    for layer, momentum in zip(layers, momenta, strict=True):
-        layer.momentum = momentum
-
-
 class Classifier(nn.Module):
-    """An encoder with a linear head trained along with it: images (B, 3, H, W) -> logits (B, classes)."""
+    """An encoder and a head on its embeddings, raw or normalised to unit length: images (B, 3, H, W) -> logits."""
 
-    def __init__(self, encoder: Encoder, classes: int) -> None:
+    def __init__(self, encoder: Encoder, head: nn.Module, normalised: bool = False) -> None:
         super().__init__()
-        self.encoder = encoder
-        self.head = nn.Linear(encoder.dim, classes)
+        self.encoder, self.head, self.normalised = encoder, head, normalised
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        return self.head(self.encoder(images))
+        embeddings = self.encoder(images)  # (B, dim)
+        logits: torch.Tensor = self.head(F.normalize(embeddings, dim=1) if self.normalised else embeddings)
+        return logits
 
 
 def build(network: Network) -> Encoder:
@@ -168,13 +157,13 @@ def build(network: Network) -> Encoder:
     return encoder.to(memory_format=torch.channels_last)
 
 
-def load(source: Input) -> tuple[Encoder, Linear | None, dict[str, Any]]:
-    """A trained encoder in eval mode, its own classifier where it has one, and its record."""
+def load(source: Input) -> tuple[Encoder, Linear | None]:
+    """A trained encoder in eval mode, and its own classifier where it has one."""
     tensors, record = files.load(source.path, source.recipe_hash)
     encoder = build(Network.model_validate(record["recipe"]["network"]))
     encoder.load_state_dict({k.removeprefix("encoder."): v for k, v in tensors.items() if k.startswith("encoder.")})
     head = (tensors["head.weight"], tensors["head.bias"]) if "head.weight" in tensors else None
-    return encoder.eval().requires_grad_(False), head, record
+    return encoder.eval().requires_grad_(False), head
 
 
 def state(model: Encoder | Classifier) -> dict[str, torch.Tensor]:

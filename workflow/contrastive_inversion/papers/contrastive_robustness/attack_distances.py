@@ -13,9 +13,10 @@ from contrastive_inversion.distort import attacks, published_attacks
 from contrastive_inversion.distort.attacks import Adversarial
 from contrastive_inversion.learn import metrics, networks, outputs
 from contrastive_inversion.learn.checkpoints import KeptRows
+from contrastive_inversion.learn.networks import Classifier
 from contrastive_inversion.learn.settings import Network
 from contrastive_inversion.ledger.quantities import Head
-from contrastive_inversion.papers.contrastive_robustness.classifiers import Model, load_model
+from contrastive_inversion.papers.contrastive_robustness.classifiers import load_model
 from contrastive_inversion.papers.contrastive_robustness.recipes import Distances, Level
 from contrastive_inversion.papers.contrastive_robustness.settings import Pgd, Plb
 
@@ -58,7 +59,7 @@ def united(level: Level, head: Head, rows: list[Row]) -> list[Row]:
     return described(level.metrics, nearest, nearest == 0, farthest(nearest))
 
 
-def model_of(encoder_of: str, head: Head, normalised: bool, recipe: Distances, job: Job) -> Model:
+def model_of(encoder_of: str, head: Head, normalised: bool, recipe: Distances, job: Job) -> Classifier:
     """The classifier that a head's text names, on the job's device: a network trained end to end, or with a probe.
 
     encoder_of: the product that holds its encoder.
@@ -67,15 +68,15 @@ def model_of(encoder_of: str, head: Head, normalised: bool, recipe: Distances, j
     if head.key is None:
         tensors, record = store.load(source)
         return load_model(tensors, Network.model_validate(record["recipe"]["network"])).to(job.device)
-    encoder, _, _ = networks.load(source)
+    encoder, _ = networks.load(source)
     tensors, _ = store.load(job.input(f"heads/{head.encoder}/{recipe.classes_of}"))
     weight, bias = tensors[f"{head.key}.weight"], tensors[f"{head.key}.bias"]
     linear = nn.Linear(weight.shape[1], weight.shape[0])
     linear.load_state_dict({"weight": weight, "bias": bias})
-    return Model(encoder, linear, normalised).eval().requires_grad_(False).to(job.device)
+    return Classifier(encoder, linear, normalised).eval().requires_grad_(False).to(job.device)
 
 
-def clean_row(model: Model, data: store.Split, recipe: Distances, job: Job) -> Row:
+def clean_row(model: Classifier, data: store.Split, recipe: Distances, job: Job) -> Row:
     """Top-1 accuracy on all images, in percent."""
     tested = batches.test_batches(data, recipe.images, recipe.settings.batch, job)
     logits = outputs.over((images for _, images in tested), model, job.device).cpu()
@@ -83,8 +84,9 @@ def clean_row(model: Model, data: store.Split, recipe: Distances, job: Job) -> R
 
 
 def attacked_rows(
-    model: Model, source: Model, data: store.Split, wanted: list[str], attack: Pgd | Plb, recipe: Distances, job: Job
-) -> list[Row]:
+    model: Classifier, source: Classifier, data: store.Split, wanted: list[str], attack: Pgd | Plb, recipe: Distances,
+    job: Job,
+) -> list[Row]:  # fmt: skip
     """One row per metric, and one with every image's own distance behind them; source: the model that is attacked."""
     chosen, parts = data.spread(recipe.settings.images), []
     progress = Progress(job, 1, len(chosen))
@@ -110,7 +112,7 @@ def described(wanted: list[str], distances: Tensor, wrong: Tensor, reached: floa
 
 
 def attacked(
-    model: Model, source: Model, images: Tensor, labels: Tensor, ids: Tensor, attack: Pgd | Plb, seed: int
+    model: Classifier, source: Classifier, images: Tensor, labels: Tensor, ids: Tensor, attack: Pgd | Plb, seed: int
 ) -> Adversarial:
     """One attack on one batch, as described or with the published code's mistake; source: see `attacks.transferred`."""
     if isinstance(attack, Pgd):

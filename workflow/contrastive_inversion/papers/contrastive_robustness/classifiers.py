@@ -13,25 +13,13 @@ from contrastive_inversion.base.job import Job
 from contrastive_inversion.data import batches, store
 from contrastive_inversion.learn import linear_heads, metrics, networks, outputs, penalties
 from contrastive_inversion.learn.loop import Step, fit
+from contrastive_inversion.learn.networks import Classifier
 from contrastive_inversion.learn.pulse import Pulse
 from contrastive_inversion.learn.settings import Network
 from contrastive_inversion.papers.contrastive_robustness.pretraining import directions
 from contrastive_inversion.papers.contrastive_robustness.recipes import Classification, Finetuning
 
 Made = tuple[dict[str, Tensor], dict[str, Any]]  # a job's tensors and facts
-
-
-class Model(nn.Module):
-    """An encoder and a head on its embeddings, normalised to unit length or raw: images (B, 3, S, S) -> logits."""
-
-    def __init__(self, encoder: networks.Encoder, head: nn.Module, normalised: bool) -> None:
-        super().__init__()
-        self.encoder, self.head, self.normalised = encoder, head, normalised
-
-    def forward(self, batch: Tensor) -> Tensor:
-        embedding = self.encoder(batch)  # (B, dim)
-        logits: Tensor = self.head(F.normalize(embedding, dim=1) if self.normalised else embedding)
-        return logits
 
 
 def two_layers(dim: int, classes: int) -> nn.Sequential:
@@ -44,7 +32,7 @@ def train(recipe: Classification, job: Job) -> Made:
     data, settings = store.split(job.input(recipe.train), "train"), recipe.settings
     torch.manual_seed(recipe.seed)
     encoder = networks.build(recipe.network)
-    model = Model(encoder, nn.Linear(encoder.dim, data.classes), normalised=False)
+    model = Classifier(encoder, nn.Linear(encoder.dim, data.classes))
 
     remedy = "lower the rate"
     if settings.strength:
@@ -68,10 +56,10 @@ def finetune(recipe: Finetuning, job: Job) -> Made:
     counting.
     """
     data = store.split(job.input(recipe.train), "train")
-    encoder, _, _ = networks.load(job.input(recipe.initial))
+    encoder, _ = networks.load(job.input(recipe.initial))
     encoder.requires_grad_(recipe.settings.encoder != "detached")
     torch.manual_seed(recipe.seed)
-    model = Model(encoder, two_layers(encoder.dim, data.classes), normalised=True)
+    model = Classifier(encoder, two_layers(encoder.dim, data.classes), normalised=True)
 
     pulse = Pulse(job.product, f"lower the rate, `lr: {recipe.settings.lr:g}`, in the study's `finetuned`")
 
@@ -84,7 +72,7 @@ def finetune(recipe: Finetuning, job: Job) -> Made:
 
 
 def fitted(
-    model: Model,
+    model: Classifier,
     loss_of: Callable[[Tensor, Tensor], Tensor],
     data: store.Split,
     recipe: Classification | Finetuning,
@@ -118,7 +106,7 @@ def fitted(
 class Best:
     """`selection: best_test`, as the report chose its models: the weights of the epoch with the best test accuracy."""
 
-    def __init__(self, model: Model, recipe: Classification | Finetuning, job: Job) -> None:
+    def __init__(self, model: Classifier, recipe: Classification | Finetuning, job: Job) -> None:
         self.model, self.recipe, self.job = model, recipe, job
         self.path = job.state / f"best-{job.recipe_hash[:12]}.safetensors"
         self.test = store.split(job.input(recipe.train), "test")
@@ -158,11 +146,11 @@ class Best:
         return files.load(self.path)
 
 
-def load_model(tensors: dict[str, Tensor], network: Network) -> Model:
-    """A supervised or fine-tuned Model in eval mode from its tensors."""
+def load_model(tensors: dict[str, Tensor], network: Network) -> Classifier:
+    """A supervised or fine-tuned Classifier in eval mode from its tensors."""
     encoder, linear = networks.build(network), "head.weight" in tensors
     classes = len(tensors["head.weight" if linear else "head.2.weight"])
     head = nn.Linear(encoder.dim, classes) if linear else two_layers(encoder.dim, classes)
-    model = Model(encoder, head, normalised=not linear)
+    model = Classifier(encoder, head, normalised=not linear)
     model.load_state_dict(tensors)
     return model.eval().requires_grad_(False)

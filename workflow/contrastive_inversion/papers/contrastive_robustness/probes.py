@@ -71,7 +71,7 @@ def test_images(recipe: Heads, job: Job) -> Labelled:
 
 def embedded(data: store.Split, recipe: Heads, job: Job) -> torch.Tensor:
     """Unit-length embeddings of all images: float32 (N, dim), on the job's device."""
-    encoder, _, _ = networks.load(job.input(recipe.encoder))
+    encoder, _ = networks.load(job.input(recipe.encoder))
     batches = (batch for _, batch in test_batches(data, recipe.images, outputs.AT_ONCE, job))
     return F.normalize(outputs.over(batches, encoder.to(job.device), job.device), dim=1)
 

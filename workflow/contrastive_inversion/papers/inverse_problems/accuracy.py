@@ -32,7 +32,7 @@ def measure(recipe: Accuracy, job: Job) -> tuple[list[dict[str, Any]], dict[str,
     Percentages for top1 and top5, a fraction for auc. An ImageNet-C level has a value per severity instead. Raises
     UserError for a classifier of its own that an encoder does not have.
     """
-    encoder, own, _ = networks.load(job.input(recipe.encoder))
+    encoder, own = networks.load(job.input(recipe.encoder))
     networks.placed(encoder, recipe.settings.precision, job)
     kept, tests = KeptRows(job), Tests(recipe, job)
     progress = Progress(job, len(recipe.levels), 1, len(kept.parts))
@@ -119,7 +119,7 @@ class Tests:
     def undistorted(self, count: int | None, encoder: str) -> torch.Tensor:
         """What another encoder makes of so many images before they are distorted: float32 (N, dim)."""
         if (count, encoder) not in self.embedded_once:
-            model, _, _ = networks.load(self.job.input(f"encoders/{encoder}"))
+            model, _ = networks.load(self.job.input(f"encoders/{encoder}"))
             networks.placed(model, self.recipe.settings.precision, self.job)
             clean = self.distorted(self.clean(count), [], 0)
             self.embedded_once[count, encoder] = outputs.over(clean, model, self.job.device)

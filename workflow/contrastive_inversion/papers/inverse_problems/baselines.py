@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from contrastive_inversion.base.job import Job
 from contrastive_inversion.data import store
@@ -41,8 +42,9 @@ def untrained(recipe: SupervisedTraining, classes: int, job: Job) -> networks.Cl
     torch.manual_seed(recipe.seed)
     encoder = networks.build(recipe.network)  # even where it is replaced, the head's draws come after these
     if recipe.initial is not None:
-        encoder, _, _ = networks.load(job.input(recipe.initial))
-    classifier = networks.Classifier(networks.prepare(encoder, recipe.settings, job), classes).to(job.device)
+        encoder, _ = networks.load(job.input(recipe.initial))
+    head = nn.Linear(encoder.dim, classes)
+    classifier = networks.Classifier(networks.prepare(encoder, recipe.settings, job), head).to(job.device)
     classifier.train().requires_grad_(True)
     encoder.train(not recipe.settings.frozen).requires_grad_(not recipe.settings.frozen)
     return classifier

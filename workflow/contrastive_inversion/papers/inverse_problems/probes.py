@@ -57,7 +57,7 @@ def fit(recipe: Heads, job: Job) -> tuple[dict[str, torch.Tensor], dict[str, Any
     A restart goes on after the last pass that was finished.
     """
     data = store.split(job.input(recipe.train), "train")
-    encoder, _, _ = networks.load(job.input(recipe.encoder))
+    encoder, _ = networks.load(job.input(recipe.encoder))
     networks.placed(encoder, recipe.settings.precision, job)
     probes = [Probe(spec, data, encoder.dim, recipe, job.device) for spec in recipe.probes]
     passes, checkpoint = passes_of(probes), checkpoint_of([probe.head for probe in probes], job)

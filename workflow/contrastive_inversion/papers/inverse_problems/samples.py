@@ -45,9 +45,9 @@ def predicted(
     distorted: torch.Tensor, distortion: str, captions: Sequence[str], job: Job
 ) -> dict[str, list[list[list[Any]]]]:
     """The three likeliest classes of each image by our probe and by the supervised baseline."""
-    student, _, _ = networks.load(job.input(f"encoders/student-{distortion}"))
+    student, _ = networks.load(job.input(f"encoders/student-{distortion}"))
     probes, _ = store.load(job.input(f"heads/student-{distortion}/imagenet100"))
-    baseline, own, _ = networks.load(job.input(f"encoders/baseline-{distortion}"))
+    baseline, own = networks.load(job.input(f"encoders/baseline-{distortion}"))
     if own is None:
         raise UserError(f"{job.product}: encoders/baseline-{distortion} has no classifier of its own")
     key = f"probe 100% on {distortion}"

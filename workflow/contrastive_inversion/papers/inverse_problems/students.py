@@ -54,7 +54,7 @@ def embed_targets(recipe: Targets, job: Job) -> tuple[dict[str, torch.Tensor], d
     Returns `embeddings` (epochs, N, D), in 16 bits where that loses nothing, else in 32; and no facts.
     """
     settings, data = recipe.settings, store.split(job.input(recipe.train), "train")
-    teacher, _, _ = networks.load(job.input(recipe.teacher))
+    teacher, _ = networks.load(job.input(recipe.teacher))
     networks.prepare(teacher, settings, job)
     embeddings = torch.zeros(settings.epochs, len(data), teacher.dim)
     progress = Progress(job, settings.epochs, len(data))
@@ -88,7 +88,7 @@ def kept_targets(recipe: Distillation, job: Job) -> torch.Tensor | None:
 
 def student_and_teacher(recipe: Distillation, job: Job) -> tuple[networks.Encoder, networks.Encoder]:
     """A student before its first step, and its teacher, which is trained no more: both on the job's device."""
-    teacher, _, _ = networks.load(job.input(recipe.teacher))
+    teacher, _ = networks.load(job.input(recipe.teacher))
     student = copy.deepcopy(teacher).train().requires_grad_(True)
     student.input = recipe.network.input
     networks.prepare(teacher, recipe.settings, job).train(recipe.settings.teacher_mode == "train")
