@@ -145,7 +145,7 @@ def test_a_student_beats_its_raw_teacher_under_a_mask(study):
 def test_generated_imagenet_c_has_every_corruption_and_severity(study):
     tensors, record = files.load(study("images/imagenet100c", images_per_class=1))
     assert record["origin"] == "generated"
-    assert {name for name in tensors if "/" in name} == {f"{f.__name__}/{s}" for f in CORRUPTIONS for s in range(1, 6)}
+    assert {name for name in tensors if "/" in name} == {f"{name}/{s}" for name in CORRUPTIONS for s in range(1, 6)}
     assert all(tensors[name].shape == (20, 48, 48, 3) for name in tensors if "/" in name)
     assert torch.equal(tensors["labels"], torch.arange(20))
     level = store.split(Input(study("images/imagenet100c")), "frost/4")

@@ -22,15 +22,19 @@ from scipy import ndimage
 Array = NDArray[Any]
 Random = np.random.Generator
 Corruption = Callable[[Array, Any, Random, float], Array]
+Corruptions = dict[str, tuple[Corruption, tuple[Any, ...]]]  # by name, with the parameters of each severity
 
 
-def corrupted(clean: Array, corruption: Corruption, severity: int, seed: int, reference: float) -> NDArray[np.uint8]:
+def corrupted(
+    clean: Array, name: str, severity: int, seed: int, reference: float, corruptions: Corruptions
+) -> NDArray[np.uint8]:
     """Images under a corruption at a severity of 1 to 5: float32 (N, S, S, 3) in [0, 1] -> uint8 (N, S, S, 3).
 
-    reference: the side in pixels of frames that the lengths below are for; those released are for 224.
+    reference: the side in pixels of frames that the corruptions' lengths are for; those released are for 224.
     """
-    random = generator(seed, f"{corruption.__name__}/{severity}")
-    return eight_bit(corruption(clean, CORRUPTIONS[corruption][severity - 1], random, clean.shape[1] / reference))
+    corruption, parameters = corruptions[name]
+    random, scale = generator(seed, f"{name}/{severity}"), clean.shape[1] / reference
+    return eight_bit(corruption(clean, parameters[severity - 1], random, scale))
 
 
 def generator(seed: int, name: str) -> Random:
@@ -212,24 +216,24 @@ def jpeg_compression(x: Array, c: int, random: Random, scale: float) -> Array:
     return through_pillow(x, compressed)
 
 
-CORRUPTIONS: dict[Corruption, tuple[Any, ...]] = {
-    gaussian_noise: (0.08, 0.12, 0.18, 0.26, 0.38),
-    shot_noise: (60, 25, 12, 5, 3),
-    impulse_noise: (0.03, 0.06, 0.09, 0.17, 0.27),
-    speckle_noise: (0.15, 0.2, 0.35, 0.45, 0.6),
-    defocus_blur: (3, 4, 6, 8, 10),
-    glass_blur: ((0.7, 1, 2), (0.9, 2, 1), (1, 2, 3), (1.1, 3, 2), (1.5, 4, 2)),
-    motion_blur: (3, 5, 7, 10, 13),
-    zoom_blur: (1.11, 1.16, 1.21, 1.26, 1.31),
-    gaussian_blur: (1, 2, 3, 4, 6),
-    snow: ((0.02, 4, 0.8), (0.05, 5, 0.7), (0.08, 6, 0.65), (0.1, 8, 0.6), (0.14, 10, 0.55)),
-    frost: ((1, 0.4), (0.8, 0.6), (0.7, 0.7), (0.65, 0.7), (0.6, 0.75)),
-    fog: ((1.5, 2), (2, 2), (2.5, 1.7), (2.5, 1.5), (3, 1.4)),
-    brightness: (0.1, 0.2, 0.3, 0.4, 0.5),
-    contrast: (0.4, 0.3, 0.2, 0.1, 0.05),
-    elastic_transform: ((6, 12), (8, 10), (10, 8), (12, 6), (14, 5)),
-    pixelate: (0.6, 0.5, 0.4, 0.3, 0.25),
-    jpeg_compression: (25, 18, 15, 10, 7),
-    saturate: ((0.3, 0), (0.1, 0), (2, 0), (5, 0.1), (20, 0.2)),
-    spatter: ((0.75, 0.5), (0.68, 0.6), (0.62, 0.7), (0.68, 0.85), (0.6, 0.9)),
+CORRUPTIONS: Corruptions = {
+    "gaussian_noise": (gaussian_noise, (0.08, 0.12, 0.18, 0.26, 0.38)),
+    "shot_noise": (shot_noise, (60, 25, 12, 5, 3)),
+    "impulse_noise": (impulse_noise, (0.03, 0.06, 0.09, 0.17, 0.27)),
+    "speckle_noise": (speckle_noise, (0.15, 0.2, 0.35, 0.45, 0.6)),
+    "defocus_blur": (defocus_blur, (3, 4, 6, 8, 10)),
+    "glass_blur": (glass_blur, ((0.7, 1, 2), (0.9, 2, 1), (1, 2, 3), (1.1, 3, 2), (1.5, 4, 2))),
+    "motion_blur": (motion_blur, (3, 5, 7, 10, 13)),
+    "zoom_blur": (zoom_blur, (1.11, 1.16, 1.21, 1.26, 1.31)),
+    "gaussian_blur": (gaussian_blur, (1, 2, 3, 4, 6)),
+    "snow": (snow, ((0.02, 4, 0.8), (0.05, 5, 0.7), (0.08, 6, 0.65), (0.1, 8, 0.6), (0.14, 10, 0.55))),
+    "frost": (frost, ((1, 0.4), (0.8, 0.6), (0.7, 0.7), (0.65, 0.7), (0.6, 0.75))),
+    "fog": (fog, ((1.5, 2), (2, 2), (2.5, 1.7), (2.5, 1.5), (3, 1.4))),
+    "brightness": (brightness, (0.1, 0.2, 0.3, 0.4, 0.5)),
+    "contrast": (contrast, (0.4, 0.3, 0.2, 0.1, 0.05)),
+    "elastic_transform": (elastic_transform, ((6, 12), (8, 10), (10, 8), (12, 6), (14, 5))),
+    "pixelate": (pixelate, (0.6, 0.5, 0.4, 0.3, 0.25)),
+    "jpeg_compression": (jpeg_compression, (25, 18, 15, 10, 7)),
+    "saturate": (saturate, ((0.3, 0), (0.1, 0), (2, 0), (5, 0.1), (20, 0.2))),
+    "spatter": (spatter, ((0.75, 0.5), (0.68, 0.6), (0.62, 0.7), (0.68, 0.85), (0.6, 0.9))),
 }

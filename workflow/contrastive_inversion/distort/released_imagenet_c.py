@@ -11,30 +11,15 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import ndimage
 from skimage import feature
 
-from contrastive_inversion.distort.imagenet_c import (
-    CORRUPTIONS,
-    Array,
-    Corruption,
-    Random,
-    displaced,
-    eight_bit,
-    generator,
-)
+from contrastive_inversion.distort.imagenet_c import CORRUPTIONS, Array, Corruption, Corruptions, Random, displaced
 
 SIDE = 224
 GREY = np.array([0.299, 0.587, 0.114])  # of red, green and blue, as OpenCV weighs them
 WATER, MUD = np.array([175, 238, 238]) / 255, np.array([63, 42, 20]) / 255
 EMBOSSED = np.array([[-2, -1, 0], [-1, 1, 1], [0, 1, 2]])
-
-
-def corrupted(clean: Array, corruption: Corruption, severity: int, seed: int) -> NDArray[np.uint8]:
-    """Photographs under a corruption at a severity of 1 to 5: float32 (N, 224, 224, 3) in [0, 1] -> uint8 alike."""
-    random = generator(seed, f"{corruption.__name__}/{severity}")
-    return eight_bit(corruption(clean, RELEASED[corruption][severity - 1], random, 1.0))
 
 
 def of_each(change: Callable[[Array, Any, Random], Array]) -> Corruption:
@@ -43,7 +28,6 @@ def of_each(change: Callable[[Array, Any, Random], Array]) -> Corruption:
     def corruption(x: Array, c: Any, random: Random, scale: float) -> Array:
         return np.stack([change(picture, c, random) for picture in x])
 
-    corruption.__name__ = change.__name__
     return corruption
 
 
@@ -190,27 +174,22 @@ def drops(liquid: Array) -> Array:
     return liquid * ndimage.uniform_filter(embossed, 3, mode="mirror")
 
 
-PUBLISHED: dict[Corruption, tuple[Any, ...]] = {
-    glass_blur: ((0.7, 1, 2), (0.9, 2, 1), (1, 2, 3), (1.1, 3, 2), (1.5, 4, 2)),
-    zoom_blur: ((1.11, 0.01), (1.16, 0.01), (1.21, 0.02), (1.26, 0.02), (1.31, 0.03)),
-    fog: ((1.5, 2), (2, 2), (2.5, 1.7), (2.5, 1.5), (3, 1.4)),
-    motion_blur: ((10, 3), (15, 5), (15, 8), (15, 12), (20, 15)),
-    snow: (
+# Those of the same formula for pictures of any size, and in place of the others:
+RELEASED: Corruptions = CORRUPTIONS | {
+    "glass_blur": (glass_blur, ((0.7, 1, 2), (0.9, 2, 1), (1, 2, 3), (1.1, 3, 2), (1.5, 4, 2))),
+    "zoom_blur": (zoom_blur, ((1.11, 0.01), (1.16, 0.01), (1.21, 0.02), (1.26, 0.02), (1.31, 0.03))),
+    "fog": (fog, ((1.5, 2), (2, 2), (2.5, 1.7), (2.5, 1.5), (3, 1.4))),
+    "motion_blur": (motion_blur, ((10, 3), (15, 5), (15, 8), (15, 12), (20, 15))),
+    "snow": (snow, (
         (0.1, 0.3, 3, 0.5, 10, 4, 0.8), (0.2, 0.3, 2, 0.5, 12, 4, 0.7), (0.55, 0.3, 4, 0.9, 12, 8, 0.7),
         (0.55, 0.3, 4.5, 0.85, 12, 8, 0.65), (0.55, 0.3, 2.5, 0.85, 12, 12, 0.55),
-    ),
-    elastic_transform: (  # of 244 px, as released
+    )),
+    "elastic_transform": (elastic_transform, (  # of 244 px, as released
         (244 * 2, 244 * 0.7, 244 * 0.1), (244 * 2, 244 * 0.08, 244 * 0.2), (244 * 0.05, 244 * 0.01, 244 * 0.02),
         (244 * 0.07, 244 * 0.01, 244 * 0.02), (244 * 0.12, 244 * 0.01, 244 * 0.02),
-    ),
-    spatter: (
+    )),
+    "spatter": (spatter, (
         (0.65, 0.3, 4, 0.69, 0.6, 0), (0.65, 0.3, 3, 0.68, 0.6, 0), (0.65, 0.3, 2, 0.68, 0.5, 0),
         (0.65, 0.3, 1, 0.65, 1.5, 1), (0.67, 0.4, 1, 0.65, 1.5, 1),
-    ),
+    )),
 }  # fmt: skip
-# All nineteen, those of the same formula for pictures of any size among them.
-RELEASED = PUBLISHED | {
-    corruption: parameters
-    for corruption, parameters in CORRUPTIONS.items()
-    if corruption.__name__ not in {published.__name__ for published in PUBLISHED}
-}
