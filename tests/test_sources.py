@@ -256,7 +256,7 @@ def test_the_released_imagenet_c_is_read_in_both_layouts(tmp_path):
     with pytest.raises(UserError, match="data.imagenet_c: .*gaussian_noise/1 has 100 images .*, expected 99"):
         entries(**released | {"test": 99})
     (imagenet_c / "fog" / "3" / WNIDS[7]).rename(tmp_path / "away")
-    with pytest.raises(UserError, match=f"data.imagenet_c: .*fog/3 lacks 1 of 100 classes .{WNIDS[7]}."):
+    with pytest.raises(UserError, match=f"data.imagenet_c: .*fog/3 lacks images of 1 of 100 classes .{WNIDS[7]}."):
         entries(**released)
     (imagenet_c / "fog").rename(tmp_path / "fog")
     with pytest.raises(UserError, match="data.imagenet_c: .* lacks the corruption fog; expected the folder with"):

@@ -5,6 +5,7 @@ All give the same image files in the same order: sorted by class, then by the or
 """
 
 import csv
+import io
 import tarfile
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -158,8 +159,6 @@ def kit_file(root: Path, name: str) -> bytes:
 
 def synsets(root: Path) -> dict[int, str]:
     """{ILSVRC2012 id: wnid} from the development kit's meta.mat."""
-    import io
-
     from scipy.io import loadmat
 
     try:

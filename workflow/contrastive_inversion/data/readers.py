@@ -16,7 +16,6 @@ from contrastive_inversion.base import machine
 from contrastive_inversion.base.errors import UserError
 from contrastive_inversion.data import imagenet, imagenet_classes
 from contrastive_inversion.data.entries import Entry, size_of
-from contrastive_inversion.data.imagenet import pictures_in
 from contrastive_inversion.data.settings import CoronaHack, ImageNet, ImageNetC, Imagenette
 from contrastive_inversion.distort.names import IMAGENET_C
 
@@ -51,17 +50,9 @@ def class_folders(root: Path, labels: Mapping[str, int], key: str) -> list[Entry
 
     Raises UserError naming the classes that have no folder or no image.
     """
-    absent = [wnid for wnid in labels if not (root / wnid).is_dir()]
-    if absent:
-        first = ", ".join(absent[:3]) + (", ..." if len(absent) > 3 else "")
-        raise machine.wrong(key, root, f"lacks {len(absent)} of {len(labels)} classes ({first})")
-    listed = []
-    for wnid, label in sorted(labels.items()):
-        pictures = pictures_in(root / wnid)
-        if not pictures:
-            raise machine.wrong(key, root / wnid, "holds no images")
-        listed += [Entry(path, label) for path in pictures]
-    return listed
+    listed = sorted(imagenet.in_class_folders(root, labels))
+    imagenet.check_classes(f"config.yaml: data.{key}: {root}", labels, {picture.wnid for picture in listed})
+    return [Entry(picture.path, labels[picture.wnid]) for picture in listed]
 
 
 def check_count(listed: Sequence[Entry], expected: int | None, folder: Path, key: str) -> None:
