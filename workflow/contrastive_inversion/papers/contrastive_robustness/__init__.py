@@ -26,23 +26,25 @@ PAPER = Paper(
     sources=data.SOURCES,
     products={
         "images": data.PRODUCT,
-        "encoders": Product("{encoder}", plan.encoder, "Train an encoder, with labels or without.", True),
-        "heads": Product("{encoder}/{data}", recipes.heads, "Fit all linear probes of an encoder on a data set.", True),
+        "encoders": Product("{encoder}", plan.encoder, "Train an encoder, with labels or without.", on_gpu=True),
+        "heads": Product(
+            "{encoder}/{data}", recipes.heads, "Fit all linear probes of an encoder on a data set.", on_gpu=True
+        ),
         "measurements": Product(
-            "{encoder}/{data}", recipes.measurements, "Measure and attack an encoder's classifiers.", True
+            "{encoder}/{data}", recipes.measurements, "Measure and attack an encoder's classifiers.", on_gpu=True
         ),
     },
     jobs={
         **data.JOBS,
         "transcribe": printed.TRANSCRIBE,
         "contrastive": JobKind(
-            recipes.Pretraining, 1, f"{HERE}.pretraining:train", work.pretrain, True, ("contrastive",)
+            recipes.Pretraining, 1, f"{HERE}.pretraining:train", work.pretrain, trains=True, sections=("contrastive",)
         ),
         "classifier": JobKind(
-            recipes.Classification, 1, f"{HERE}.classifiers:train", work.classify, True, ("supervised",)
+            recipes.Classification, 1, f"{HERE}.classifiers:train", work.classify, trains=True, sections=("supervised",)
         ),
         "finetuned": JobKind(
-            recipes.Finetuning, 1, f"{HERE}.classifiers:finetune", work.finetune, True, ("finetuned",)
+            recipes.Finetuning, 1, f"{HERE}.classifiers:finetune", work.finetune, trains=True, sections=("finetuned",)
         ),
         "logistic": JobKind(recipes.Heads, 1, f"{HERE}.probes:fit", work.heads),
         "attack": JobKind(

@@ -32,23 +32,32 @@ PAPER = Paper(
     sources=data.SOURCES,
     products={
         "images": data.PRODUCT,
-        "encoders": Product("{encoder}", plan.encoder, "Train an encoder: the teacher, a student or a baseline.", True),
-        "targets": Product("{seed}", recipes.targets, "Embed once what all students of a seed learn to embed.", True),
-        "heads": Product("{encoder}/{data}", recipes.heads, "Fit all linear probes of an encoder on a data set.", True),
+        "encoders": Product(
+            "{encoder}", plan.encoder, "Train an encoder: the teacher, a student or a baseline.", on_gpu=True
+        ),
+        "targets": Product(
+            "{seed}", recipes.targets, "Embed once what all students of a seed learn to embed.", on_gpu=True
+        ),
+        "heads": Product(
+            "{encoder}/{data}", recipes.heads, "Fit all linear probes of an encoder on a data set.", on_gpu=True
+        ),
         "denoised": Product(
             "{data}/{distortion}/{block}", recipes.denoised, "Add noise to a block of test images and denoise them."
         ),
         "inpainted": Product(
-            "{data}/{distortion}/{block}", recipes.inpainted, "Mask a block of test images and inpaint them.", True
+            "{data}/{distortion}/{block}",
+            recipes.inpainted,
+            "Mask a block of test images and inpaint them.",
+            on_gpu=True,
         ),
         "measurements": Product(
-            "{encoder}/{data}", recipes.measurements, "Measure every level, head and metric of an encoder.", True
+            "{encoder}/{data}", recipes.measurements, "Measure every level, head and metric of an encoder.", on_gpu=True
         ),
         "restored": Product(
             "{encoder}/{data}/{distortion}",
             recipes.measurements,
             "Measure an encoder on restored images, or on the same before they are.",
-            True,
+            on_gpu=True,
             folder="measurements",
         ),
         "galleries": Product("{figure}", recipes.galleries, "Distort the sample images of a figure and classify them."),
@@ -57,17 +66,25 @@ PAPER = Paper(
         **data.JOBS,
         "transcribe": printed.TRANSCRIBE,
         "weights": JobKind(Weights, 1, "learn.published_weights:read", work.published),
-        "clip": JobKind(recipes.ClipTraining, 1, f"{HERE}.clip_training:train", work.of_trained, True, ("teacher",)),
+        "clip": JobKind(
+            recipes.ClipTraining, 1, f"{HERE}.clip_training:train", work.of_trained, trains=True, sections=("teacher",)
+        ),
         "supervised": JobKind(
             recipes.SupervisedTraining,
             1,
             f"{HERE}.baselines:train",
             work.supervised,
-            True,
-            ("finetune", "clean_baseline", "resnet100", "resnet"),
+            trains=True,
+            sections=("finetune", "clean_baseline", "resnet100", "resnet"),
         ),
         "distill": JobKind(
-            recipes.Distillation, 1, f"{HERE}.students:train", work.distill, True, ("distill",), (COMPUTED,)
+            recipes.Distillation,
+            1,
+            f"{HERE}.students:train",
+            work.distill,
+            trains=True,
+            sections=("distill",),
+            sparing=(COMPUTED,),
         ),
         "targets": JobKind(recipes.Targets, 1, f"{HERE}.students:embed_targets", work.targets, sparing=(COMPUTED,)),
         "heads": JobKind(recipes.Heads, 1, f"{HERE}.probes:fit", work.heads),
