@@ -1,6 +1,6 @@
 """Typed settings of data: where a data set's pictures come from, and how they are cropped. Imports no torch."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, NamedTuple, Self
 
 from pydantic import AfterValidator, Field, TypeAdapter, model_validator
 
@@ -29,15 +29,20 @@ Pool = Annotated[list[Annotated[int, Field(ge=0, le=1400)]], Field(min_length=2,
 ClassList = Annotated[str, AfterValidator(listed)]
 
 
-class Pictures(Settings):
+class Crops(Settings):
+    """How training pictures are cropped and flipped."""
+
+    crop: Literal["resized", "random", "padded"] = Field(
+        description="RandomResizedCrop; a random square of stored squares; the same after a margin"
+    )
+    flip: Share = Field(0, description="probability of a mirrored picture")
+    scale: Shares | None = Field(None, description="bounds of the share that RandomResizedCrop keeps")
+
+
+class Pictures(Crops):
     """What training and testing must know of pictures."""
 
     image_size: Pixels = Field(description="the side of what a network sees, in pixels")
-    crop: Literal["resized", "random", "padded"] = Field(
-        description="of training pictures: RandomResizedCrop; a random square of the stored one; that after a margin"
-    )
-    flip: Share = Field(0, description="probability of a mirrored training picture")
-    scale: Shares | None = Field(None, description="bounds of the share that RandomResizedCrop keeps")
 
 
 class Source(Settings):
@@ -178,13 +183,27 @@ DataSet = Annotated[
     Characters | Digits | Photographs | GeneratedImageNetC | ImageNet | Imagenette | ImageNetC | Archive | CoronaHack,
     Field(discriminator="source"),
 ]
-SIZES = {"cifar10": (50_000, 10), "cifar100": (50_000, 100), "stl10": (5_000, 10)}
+
+
+class Published(NamedTuple):
+    """How many training pictures, test pictures and classes a published data set has."""
+
+    train: int
+    test: int
+    classes: int
+
+
+PUBLISHED = {
+    "cifar10": Published(50_000, 10_000, 10), "cifar100": Published(50_000, 10_000, 100),
+    "stl10": Published(5_000, 8_000, 10), "coronahack": Published(5_286, 624, 2),
+}  # fmt: skip
 
 
 def training_size(settings: DataSet) -> tuple[int, int] | None:
     """How many training pictures and classes a data set has; None where only its files can tell."""
     if isinstance(settings, Archive):
-        return SIZES[settings.source]
+        published = PUBLISHED[settings.source]
+        return published.train, published.classes
     if isinstance(settings, Characters) and settings.train and settings.classes:
         classes = settings.classes[1] - settings.classes[0]
         return settings.train * classes, classes

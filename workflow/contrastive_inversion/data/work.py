@@ -7,6 +7,7 @@ from contrastive_inversion.base.recipe import Recipe
 from contrastive_inversion.base.work import GB, Amounts, Work
 from contrastive_inversion.data.imagenet_classes import labels_of
 from contrastive_inversion.data.settings import (
+    PUBLISHED,
     Archive,
     Characters,
     CoronaHack,
@@ -25,9 +26,6 @@ from contrastive_inversion.distort.names import IMAGENET_C
 BYTES_OF_PHOTO = 615_000  # decoded, the mean over ImageNet
 BYTES_OF_XRAY = 3_900_000  # estimated: 1.3 megapixels as RGB
 BYTES_OF_NAME = 60
-PUBLISHED = {  # pictures of (training, test)
-    "cifar10": (50_000, 10_000), "cifar100": (50_000, 10_000), "stl10": (5_000, 8_000), "coronahack": (5_286, 624),
-}  # fmt: skip
 CLASSES = 100  # of most data sets, where nothing says it
 POOL = 1419  # characters, with the fonts of matplotlib 3.11
 SCANS = 1797  # of scikit-learn's digits
@@ -38,7 +36,7 @@ Behind = Mapping[str, Recipe]  # the recipes of a job's inputs and of theirs, by
 def count(settings: DataSet, split: str) -> int:
     """How many pictures a split of a data set has; of the released ImageNet-C, each of its levels."""
     if settings.source in PUBLISHED:
-        return dict(zip(("train", "test"), PUBLISHED[settings.source], strict=True)).get(split, 0)
+        return int(getattr(PUBLISHED[settings.source], split, 0))
     if settings.source == "digits" and split == "test":
         return SCANS - int(settings.train or 0)
     each = classes_of(settings) if isinstance(settings, Characters) else 1

@@ -9,7 +9,7 @@ from contrastive_inversion.base.errors import UserError
 from contrastive_inversion.base.recipe import Recipe
 from contrastive_inversion.base.settings import Percent, Settings
 from contrastive_inversion.data.recipes import split_of
-from contrastive_inversion.data.settings import Pictures
+from contrastive_inversion.data.settings import Crops, Pictures
 from contrastive_inversion.learn.settings import Network
 from contrastive_inversion.ledger import plan
 from contrastive_inversion.ledger.quantities import Head, Quantity, heads_of
@@ -19,7 +19,6 @@ from contrastive_inversion.papers.contrastive_robustness.settings import (
     Attacks,
     Classify,
     ContrastiveRobustness,
-    Crops,
     Finetune,
     Pgd,
     Plb,
@@ -121,7 +120,7 @@ class Attacked(Settings):
 
 def cropped(crops: Crops, study: OurStudy) -> Pictures:
     """How a family's training images are cropped and flipped."""
-    return Pictures(image_size=study.settings.image_size, crop=crops.crop, flip=crops.flip, scale=crops.scale)
+    return Pictures(image_size=study.settings.image_size, **crops.said())
 
 
 def plain(study: OurStudy) -> Pictures:

@@ -14,27 +14,17 @@ from contrastive_inversion.base.settings import (
     Samples,
     Settings,
     Share,
-    Shares,
     Steps,
     Unique,
     laid_over,
     refused,
 )
+from contrastive_inversion.data.settings import Crops
 from contrastive_inversion.distort.names import Specification, check_kernels
 from contrastive_inversion.learn.settings import Network, PictureSettings, Schedule, Training
 from contrastive_inversion.papers.contrastive_robustness.names import ATTACKS
 
 Rounds = Annotated[int, Field(ge=1, le=1000)]  # and as many steps of each
-
-
-class Crops(Settings):
-    """How a family's training images are cropped and flipped."""
-
-    crop: Literal["resized", "random", "padded"] = Field(
-        description="RandomResizedCrop; a random square of stored squares; the same after a margin"
-    )
-    flip: Share = Field(0, description="probability of a mirrored picture")
-    scale: Shares | None = Field(None, description="bounds of the share that RandomResizedCrop keeps")
 
 
 class Pretrain(Training):
@@ -45,31 +35,30 @@ class Pretrain(Training):
     strength: NotNegative = Field(0, description="weight of the penalty, from the encoder's name")
 
 
-class Classify(Training):
+class Labelled(Settings):
+    """What trainings with labels share."""
+
+    subset: Literal["stratified", "uniform"] = Field(
+        "stratified", description="how labels are chosen: by class, or from all alike"
+    )
+    selection: Literal["final", "best_test"] = Field(
+        "final", description="of the weights: the last, or the epoch best on the test set"
+    )
+
+
+class Classify(Training, Labelled):
     """Supervised training, as a job is told it."""
 
     penalty: Literal["per_image", "summed", "mean_loss"] = Field(
         "per_image", description="scale of the penalty: Eq. 2, Eq. 3's form, or the code's"
     )
-    subset: Literal["stratified", "uniform"] = Field(
-        "stratified", description="how labels are chosen: by class, or from all alike"
-    )
-    selection: Literal["final", "best_test"] = Field(
-        "final", description="of the weights: the last, or the epoch best on the test set"
-    )
     strength: NotNegative = Field(0, description="weight of the penalty, from the encoder's name")
 
 
-class Finetune(Training):
+class Finetune(Training, Labelled):
     """Fine-tuning, as a job is told it."""
 
     encoder: Literal["trained", "detached"] = Field("trained", description="`detached` trains the head alone")
-    subset: Literal["stratified", "uniform"] = Field(
-        "stratified", description="how labels are chosen: by class, or from all alike"
-    )
-    selection: Literal["final", "best_test"] = Field(
-        "final", description="of the weights: the last, or the epoch best on the test set"
-    )
 
 
 Images = Field(exclude=True, description="crops of training images")
@@ -107,16 +96,10 @@ class Regression(Schedule):
     batch: Count = Field(description="images of one step")
 
 
-class Probes(Regression):
+class Probes(Regression, Labelled):
     """Logistic regression, and what differs with few labels."""
 
     part: Part[Regression] | None = Field(None, description="what differs on a part of the labels")
-    subset: Literal["stratified", "uniform"] = Field(
-        "stratified", description="how labels are chosen: by class, or from all alike"
-    )
-    selection: Literal["final", "best_test"] = Field(
-        "final", description="of the weights: the last, or the epoch best on the test set"
-    )
 
 
 class Networks(Settings):
