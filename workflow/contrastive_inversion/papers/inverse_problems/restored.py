@@ -1,6 +1,6 @@
 """Test images that are distorted and then restored in pixel space, the same ones that measurements distort.
 
-Each job restores a block of them; a draw hangs on the image alone, so blocks change nothing.
+Each job restores a block of them; a draw depends on the image alone, so blocks change nothing.
 """
 
 import functools
