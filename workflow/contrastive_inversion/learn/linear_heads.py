@@ -8,10 +8,12 @@ import torch
 import torch.nn.functional as F
 
 from contrastive_inversion.base import rng
-from contrastive_inversion.base.job import Job
+from contrastive_inversion.base.job import Input, Job
+from contrastive_inversion.data import store
 from contrastive_inversion.learn.checkpoints import Checkpoint
+from contrastive_inversion.learn.networks import Linear
 from contrastive_inversion.learn.schedules import learning_rate
-from contrastive_inversion.learn.settings import Schedule
+from contrastive_inversion.learn.settings import Schedule, share
 
 
 def labelled(labels: torch.Tensor, fraction: float, seed: int, how: str | None = None) -> torch.Tensor:
@@ -37,12 +39,6 @@ def stratified(labels: torch.Tensor, fraction: float, seed: int, share_of: str =
         size = len(labels) / len(classes) if equal else len(members)
         chosen.append(shuffled[: share(fraction, size)])
     return torch.cat(chosen).sort().values
-
-
-def share(fraction: float, count: float) -> int:
-    """A percentage of some images, rounded up."""
-    # rounding keeps 10 % of 30 images at 3 where floating point has 3.0000000000000004
-    return math.ceil(round(fraction * count / 100, 9))
 
 
 @dataclass(frozen=True)
@@ -84,6 +80,12 @@ class LinearHead:
     def tensors(self, key: str) -> dict[str, torch.Tensor]:
         """`<key>.weight` (classes, dim) and `<key>.bias` (classes,), as files of heads have them."""
         return {f"{key}.{name}": tensor.detach() for name, tensor in self.linear.state_dict().items()}
+
+
+def read(source: Input, key: str) -> Linear:
+    """A head of a file of heads: weight (classes, dim) and bias (classes,). Raises UserError as `store.load` does."""
+    tensors, _ = store.load(source)
+    return tensors[f"{key}.weight"], tensors[f"{key}.bias"]
 
 
 def checkpoint_of(heads: Sequence[LinearHead], job: Job) -> Checkpoint:

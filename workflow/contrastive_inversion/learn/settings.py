@@ -2,12 +2,13 @@
 
 import functools
 import json
+import math
 import re
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import Discriminator, Field, model_validator
 
 from contrastive_inversion.base.errors import nearest
 from contrastive_inversion.base.recipe import Recipe
@@ -103,6 +104,12 @@ class Network(Settings):
         if self.architecture == "open_clip":
             return size_of_tower(self.model) in (None, size)
         return self.architecture != "convnet" or self.model.endswith(f"/{size}")
+
+
+def share(fraction: float, count: float) -> int:
+    """A percentage of some images, rounded up."""
+    # rounding keeps 10 % of 30 images at 3 where floating point has 3.0000000000000004
+    return math.ceil(round(fraction * count / 100, 9))
 
 
 READ_BY = {"stalled_cosine": ["period"], "stairs": ["factor", "every"], "milestones": ["factor", "milestones"]}
@@ -250,6 +257,3 @@ class Weights(Recipe):
 
     network: Network
     settings: Published
-
-
-__all__ = ["ByOrigin", "Network", "PictureSettings", "Published", "Schedule", "Tag", "Training", "Weights"]

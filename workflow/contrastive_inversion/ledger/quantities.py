@@ -97,6 +97,11 @@ class Head(Settings):
     encoder: str | None = None
     key: str | None = None
 
+    @property
+    def compares(self) -> bool:
+        """Whether it is none: representations are compared with another encoder's."""
+        return self.encoder is not None and self.key is None
+
 
 def heads_of(wanted: Iterable[Quantity], paper: Paper) -> list[Head]:
     """The heads of some quantities, each once, in the order of their texts."""

@@ -1,7 +1,6 @@
 """What is checked of a study before its first job, beyond its typed settings: what its parts say of one another."""
 
 import functools
-import math
 from collections.abc import Callable, Iterable
 from itertools import chain
 from typing import Any
@@ -10,7 +9,7 @@ from contrastive_inversion import papers
 from contrastive_inversion.base.errors import UserError, nearest, refusals
 from contrastive_inversion.base.recipe import Recipe
 from contrastive_inversion.data.settings import Characters, training_size
-from contrastive_inversion.learn.settings import Training
+from contrastive_inversion.learn.settings import Training, share
 from contrastive_inversion.ledger import claims, layouts, plan, printed, spreads
 from contrastive_inversion.ledger.layouts import FigureLayout
 from contrastive_inversion.ledger.study import Study, available, study_file
@@ -126,7 +125,7 @@ def seen(recipe: Recipe, study: Study[Any]) -> int | None:
     size = training_size(data) if data else None
     if size is None:
         return None
-    share, (count, classes) = getattr(recipe, "labels", 100) / 100, size
-    if share == 1 or getattr(getattr(recipe, "settings", None), "subset", None) == "uniform":
-        return math.ceil(round(share * count, 9))
-    return classes * math.ceil(round(share * (count // classes), 9))
+    labels, (count, classes) = getattr(recipe, "labels", 100), size
+    if labels == 100 or getattr(getattr(recipe, "settings", None), "subset", None) == "uniform":
+        return share(labels, count)
+    return classes * share(labels, count // classes)

@@ -11,7 +11,7 @@ from contrastive_inversion.base.job import Job, Progress
 from contrastive_inversion.data import batches, store
 from contrastive_inversion.distort import attacks, published_attacks
 from contrastive_inversion.distort.attacks import Adversarial
-from contrastive_inversion.learn import metrics, networks, outputs
+from contrastive_inversion.learn import linear_heads, metrics, networks, outputs
 from contrastive_inversion.learn.checkpoints import KeptRows
 from contrastive_inversion.learn.networks import Classifier
 from contrastive_inversion.learn.settings import Network
@@ -69,8 +69,7 @@ def model_of(encoder_of: str, head: Head, normalised: bool, recipe: Distances, j
         tensors, record = store.load(source)
         return load_model(tensors, Network.model_validate(record["recipe"]["network"])).to(job.device)
     encoder, _ = networks.load(source)
-    tensors, _ = store.load(job.input(f"heads/{head.encoder}/{recipe.classes_of}"))
-    weight, bias = tensors[f"{head.key}.weight"], tensors[f"{head.key}.bias"]
+    weight, bias = linear_heads.read(job.input(f"heads/{head.encoder}/{recipe.classes_of}"), head.key)
     linear = nn.Linear(weight.shape[1], weight.shape[0])
     linear.load_state_dict({"weight": weight, "bias": bias})
     return Classifier(encoder, linear, normalised).eval().requires_grad_(False).to(job.device)

@@ -14,7 +14,7 @@ from contrastive_inversion.data import store
 from contrastive_inversion.data.batches import as_floats, test_batch, test_pixels
 from contrastive_inversion.distort.names import Specification, is_deterministic
 from contrastive_inversion.distort.operators import corrupt
-from contrastive_inversion.learn import metrics, networks, outputs
+from contrastive_inversion.learn import linear_heads, metrics, networks, outputs
 from contrastive_inversion.learn.checkpoints import KeptRows
 from contrastive_inversion.learn.loop import ahead
 from contrastive_inversion.papers.inverse_problems.recipes import Accuracy, Head, Level
@@ -29,8 +29,8 @@ View = Iterable[torch.Tensor]  # batches (B, 3, S, S) of a level's images once
 def measure(recipe: Accuracy, job: Job) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """All rows of a measurement, one per level, head and metric with a value per instantiation, and no facts.
 
-    Percentages for top1 and top5, a fraction for auc. An ImageNet-C level has a value per severity instead. Raises
-    UserError for a classifier of its own that an encoder does not have.
+    Percentages for top1 and top5, fractions for mrr and auc, from -1 to 1 for cosine. An ImageNet-C level has a value
+    per severity instead. Raises UserError for a classifier of its own that an encoder does not have.
     """
     encoder, own = networks.load(job.input(recipe.encoder))
     networks.placed(encoder, recipe.settings.precision, job)
@@ -38,17 +38,12 @@ def measure(recipe: Accuracy, job: Job) -> tuple[list[dict[str, Any]], dict[str,
     progress = Progress(job, len(recipe.levels), 1, len(kept.parts))
     for position in range(len(kept.parts), len(recipe.levels)):
         level = recipe.levels[position]
-        linear = {h.head: weights_of(h, own, recipe, job) for h in level.heads if not beside(h)}
-        others = {h.head: tests.undistorted(level.images, str(h.encoder)) for h in level.heads if beside(h)}
+        linear = {h.head: weights_of(h, own, recipe, job) for h in level.heads if not h.compares}
+        others = {h.head: tests.undistorted(level.images, str(h.encoder)) for h in level.heads if h.compares}
         kept.add(rows_of(level, encoder, linear, others, tests))
         progress.advance(position, 1)
     progress.close()
     return kept.rows, {}
-
-
-def beside(head: Head) -> bool:
-    """Whether a head is none: representations are compared with another encoder's."""
-    return head.encoder is not None and head.key is None
 
 
 def rows_of(
@@ -83,8 +78,7 @@ def weights_of(head: Head, own: networks.Linear | None, recipe: Accuracy, job: J
         if own is None:
             raise UserError(f"{job.product}: {recipe.encoder} has no classifier of its own ('{head.head}')")
         return own
-    tensors, _ = store.load(job.input(f"heads/{head.encoder}/{recipe.classes_of}"))
-    return tensors[f"{head.key}.weight"], tensors[f"{head.key}.bias"]
+    return linear_heads.read(job.input(f"heads/{head.encoder}/{recipe.classes_of}"), head.key)
 
 
 class Tests:

@@ -15,6 +15,7 @@ from contrastive_inversion.data import store
 from contrastive_inversion.data.batches import training_batch
 from contrastive_inversion.learn import networks
 from contrastive_inversion.learn.loop import Step, fit
+from contrastive_inversion.learn.losses import similarities
 from contrastive_inversion.papers.inverse_problems.recipes import ClipTraining
 
 
@@ -40,7 +41,7 @@ def clip_loss(embeddings: torch.Tensor, captions: torch.Tensor, which: torch.Ten
 
     embeddings: (B, D); captions: (U, D), each caption once; which: int64 (B,), the caption of each image.
     """
-    logits = F.normalize(embeddings, dim=1) @ F.normalize(captions, dim=1).T / tau  # (B, U)
+    logits = similarities(embeddings, captions, tau)  # (B, U)
     images_of = F.one_hot(which, logits.shape[1]).float().T  # (U, B)
     share = images_of / images_of.sum(dim=1, keepdim=True)
     return 0.5 * (F.cross_entropy(logits, which) + F.cross_entropy(logits.T, share))

@@ -267,7 +267,7 @@ def classes_of(study: OurStudy, data: str) -> str:
 
 
 def heads(study: OurStudy, encoder: str, data: str) -> Recipe:
-    """All probes that the study asks of an encoder on a data set, fitted in one job over one frozen pass."""
+    """All probes that the study asks of an encoder on a data set, fitted in one job sharing frozen passes."""
     s = study.settings
     wanted = {p for p, q in plan.probes(study).get(encoder, []) if classes_of(study, q.data) == data}
     wanted |= gallery_probes(study, encoder, data)
@@ -334,7 +334,7 @@ def measurements(study: OurStudy, encoder: str, data: str, *level: str) -> Recip
     """Every level, head and metric that the study asks of an encoder on a data set, or of one level measured alone."""
     s, wanted = study.settings, plan.measured_of(encoder, data, study, *level)
     levels = [level_of(study, data, name, wanted) for name in sorted({q.distortion for q in wanted})]
-    others = sorted({(head.encoder, head.key is None) for level in levels for head in level.heads if head.encoder})
+    others = sorted({(head.encoder, head.compares) for level in levels for head in level.heads if head.encoder})
     needed = [f"encoders/{e}" if beside else f"heads/{e}/{classes_of(study, data)}" for e, beside in others]
     needed += [block for level in levels for block in level.restored or ()]
     return Accuracy.of(

@@ -11,7 +11,7 @@ from contrastive_inversion.base.job import Job
 from contrastive_inversion.data import store
 from contrastive_inversion.data.batches import test_batch
 from contrastive_inversion.distort.operators import corrupt
-from contrastive_inversion.learn import networks
+from contrastive_inversion.learn import linear_heads, networks
 from contrastive_inversion.papers.inverse_problems.recipes import Samples
 
 
@@ -46,15 +46,11 @@ def predicted(
 ) -> dict[str, list[list[list[Any]]]]:
     """The three likeliest classes of each image by our probe and by the supervised baseline."""
     student, _ = networks.load(job.input(f"encoders/student-{distortion}"))
-    probes, _ = store.load(job.input(f"heads/student-{distortion}/imagenet100"))
+    probe = linear_heads.read(job.input(f"heads/student-{distortion}/imagenet100"), f"probe 100% on {distortion}")
     baseline, own = networks.load(job.input(f"encoders/baseline-{distortion}"))
     if own is None:
         raise UserError(f"{job.product}: encoders/baseline-{distortion} has no classifier of its own")
-    key = f"probe 100% on {distortion}"
-    logits = {
-        "ours": F.linear(student(distorted), probes[f"{key}.weight"], probes[f"{key}.bias"]),
-        "baseline": F.linear(baseline(distorted), *own),
-    }
+    logits = {"ours": F.linear(student(distorted), *probe), "baseline": F.linear(baseline(distorted), *own)}
     return {model: [top_three(row, captions) for row in values.softmax(dim=1)] for model, values in logits.items()}
 
 

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, Tag, model_validator
 
 from contrastive_inversion.base.settings import (
     Count,
@@ -28,7 +28,6 @@ from contrastive_inversion.learn.settings import (
     Network,
     PictureSettings,
     Published,
-    Tag,
     Training,
     check_schedule,
 )
