@@ -40,9 +40,7 @@ def test_an_image_is_a_function_of_its_draws():
     first, again = characters.render("K", draws, 54), characters.render("K", draws, 54)
     assert np.array_equal(first, again) and first.shape == (54, 54, 3) and first.dtype == np.uint8
     assert not np.array_equal(first, characters.render("K", draws[::-1], 54))
-    assert np.array_equal(
-        first, characters.render("K", [*draws, 0.5], 54)
-    )  # a picture takes that many, no more or fewer
+    assert np.array_equal(first, characters.render("K", [*draws, 0.5], 54))  # no more, nor fewer
     with pytest.raises(StopIteration):
         characters.render("K", draws[:-1], 54)
     assert first.std() > 20  # the character stands out

@@ -5,8 +5,6 @@ from collections.abc import Iterable
 import torch
 from torch import nn
 
-AT_ONCE = 250  # images; in eval mode it changes nothing but memory
-
 
 @torch.no_grad()
 def over(batches: Iterable[torch.Tensor], network: nn.Module, device: str) -> torch.Tensor:

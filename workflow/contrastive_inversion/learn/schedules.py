@@ -3,15 +3,11 @@
 import math
 from collections.abc import Callable
 
-from contrastive_inversion.base.errors import UserError
 from contrastive_inversion.learn.settings import Schedule
 
 
 def learning_rate(settings: Schedule, step: int, steps_per_epoch: int, epochs: int) -> float:
-    """The learning rate of a step, counted from 0 over all epochs: a linear warm-up, then the schedule's course.
-
-    Raises UserError for a schedule that lacks one of its settings.
-    """
+    """The learning rate of a step, counted from 0 over all epochs: a linear warm-up, then the schedule's course."""
     total = steps_per_epoch * epochs
     warmup = settings.warmup * total
     if step < warmup:
@@ -20,10 +16,9 @@ def learning_rate(settings: Schedule, step: int, steps_per_epoch: int, epochs: i
 
 
 def needed(settings: Schedule, key: str) -> float:
-    """A setting that only some schedules have."""
+    """A setting that only some schedules have, which `check_schedule` has seen to."""
     value: float | None = getattr(settings, key)
-    if value is None:
-        raise UserError(f"schedule: {settings.schedule} needs `{key}`")
+    assert value is not None
     return value
 
 

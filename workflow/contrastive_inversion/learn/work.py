@@ -2,19 +2,27 @@
 
 from contrastive_inversion.base.rates import Footprint, footprint
 from contrastive_inversion.base.work import GB, Amounts, Work
+from contrastive_inversion.data.work import Behind
 from contrastive_inversion.learn.settings import Network, Training
 
+AT_ONCE = 250  # images of a frozen pass; in eval mode it changes nothing but memory
 BACKWARD = 3  # forward passes that a forward and a backward one are worth
 BYTES_OF_TRAINED_WEIGHT = 16  # itself, its gradient and Adam's two moments, in fp32
 RAM_OF_TORCH = 0.6  # GB
 KEPT_BESIDES = 1.1  # workspaces and temporary tensors, of what a backward pass keeps
 LIVE = 0.07  # at once without a backward pass, of what one would keep
-FROZEN = (1, LIVE)  # forward passes that a step through a network is worth which is not trained, and what it keeps
+FROZEN = (1, LIVE)  # (forward passes per step, share of activations kept) of a network that is not trained
 
 
 def of_network(network: Network, size: int) -> Footprint:
     """What a network takes for an image of a size."""
     return footprint(network.architecture, network.model, size)
+
+
+def network_of(encoder: str, behind: Behind) -> Network:
+    """The network of an encoder among a job's inputs."""
+    network: Network = behind[encoder].network  # type: ignore[attr-defined]
+    return network
 
 
 def precision_of(precision: str) -> str:

@@ -16,6 +16,7 @@ from contrastive_inversion.learn.loop import Step, fit
 from contrastive_inversion.learn.networks import Classifier
 from contrastive_inversion.learn.pulse import Pulse
 from contrastive_inversion.learn.settings import Network
+from contrastive_inversion.learn.work import AT_ONCE
 from contrastive_inversion.papers.contrastive_robustness.pretraining import directions
 from contrastive_inversion.papers.contrastive_robustness.recipes import Classification, Finetuning
 
@@ -131,7 +132,7 @@ class Best:
 
     def accuracy(self) -> float:
         """Top-1 accuracy on the test images, in percent."""
-        tested = batches.test_batches(self.test, self.recipe.images, outputs.AT_ONCE, self.job)
+        tested = batches.test_batches(self.test, self.recipe.images, AT_ONCE, self.job)
         self.model.eval()
         logits = outputs.over((images for _, images in tested), self.model, self.job.device).cpu()
         self.model.train()

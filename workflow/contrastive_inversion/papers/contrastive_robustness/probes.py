@@ -15,6 +15,7 @@ from contrastive_inversion.data import store
 from contrastive_inversion.data.batches import test_batches
 from contrastive_inversion.learn import metrics, networks, outputs
 from contrastive_inversion.learn.linear_heads import Fit, LinearHead, checkpoint_of, labelled
+from contrastive_inversion.learn.work import AT_ONCE
 from contrastive_inversion.papers.contrastive_robustness.recipes import Heads, ProbeSpec
 from contrastive_inversion.papers.contrastive_robustness.settings import Probes, Regression
 
@@ -72,7 +73,7 @@ def test_images(recipe: Heads, job: Job) -> Labelled:
 def embedded(data: store.Split, recipe: Heads, job: Job) -> torch.Tensor:
     """Unit-length embeddings of all images: float32 (N, dim), on the job's device."""
     encoder, _ = networks.load(job.input(recipe.encoder))
-    batches = (batch for _, batch in test_batches(data, recipe.images, outputs.AT_ONCE, job))
+    batches = (batch for _, batch in test_batches(data, recipe.images, AT_ONCE, job))
     return F.normalize(outputs.over(batches, encoder.to(job.device), job.device), dim=1)
 
 

@@ -5,12 +5,15 @@ from math import ceil
 
 from contrastive_inversion.base.work import Work, total
 from contrastive_inversion.data.work import Behind, reading, split_size
+from contrastive_inversion.learn.settings import share
 from contrastive_inversion.learn.work import (
+    AT_ONCE,
     BACKWARD,
     FROZEN,
     embedding,
     embeddings_gb,
     linear_heads,
+    network_of,
     of_network,
     training,
 )
@@ -35,7 +38,7 @@ def trained(
     recipe: Pretraining | Classification | Finetuning, behind: Behind, views: int, backward: float, kept: float = 1
 ) -> Work:
     """A training on the labelled part of the images."""
-    images = ceil(split_size(recipe.train, "train", behind) * getattr(recipe, "labels", 100) / 100)
+    images = share(getattr(recipe, "labels", 100), split_size(recipe.train, "train", behind))
     feed = reading(recipe.train, "train", views * images * recipe.settings.epochs, behind)
     size = recipe.images.image_size
     return training(recipe.network, size, recipe.settings, images, feed, views=views, backward=backward, kept=kept)
@@ -58,19 +61,19 @@ def finetune(recipe: Finetuning, behind: Behind) -> Work:
 
 def heads(recipe: Heads, behind: Behind) -> Work:
     """Probes: all images embedded once and held on the device, and the steps of every fit."""
-    network, size = behind[recipe.encoder].network, recipe.images.image_size  # type: ignore[attr-defined]
+    network, size = network_of(recipe.encoder, behind), recipe.images.image_size
     images, dim, fits = split_size(recipe.train, "train", behind), of_network(network, size).dim, []
     for probe in recipe.probes:
         part = recipe.settings.part if recipe.settings.part and probe.fraction < 100 else None
         how = part.over(recipe.settings) if part else recipe.settings
         fits.append(linear_heads(how.epochs * ceil(images * probe.fraction / 100 / how.batch), how.batch, dim, CLASSES))
-    work = embedding(network, size, images, reading(recipe.train, "test", images, behind), 250)
+    work = embedding(network, size, images, reading(recipe.train, "test", images, behind), AT_ONCE)
     return replace(work, host=total(*fits), gpu_gb=work.gpu_gb + embeddings_gb(images, dim))
 
 
 def measure(recipe: Distances, behind: Behind) -> Work:
     """Clean accuracy, and the steps of every attack on every head."""
-    network, size = behind[recipe.encoder].network, recipe.images.image_size  # type: ignore[attr-defined]
+    network, size = network_of(recipe.encoder, behind), recipe.images.image_size
     images = split_size(recipe.test, recipe.split, behind)
     passes = sum(len(level.heads) * passes_of(level, images, recipe.settings.images) for level in recipe.levels)
     work = embedding(network, size, passes, reading(recipe.test, "test", images, behind), recipe.settings.batch)

@@ -1,4 +1,4 @@
-"""Linear probes: all label fractions and training distortions of an encoder, fitted over one frozen pass.
+"""Linear probes: all label fractions and training distortions of an encoder, fitted sharing frozen passes.
 
 The encoder stays in eval mode. In each epoch every image is cropped and distorted anew and embedded once; each
 probe then takes the embeddings of its own labelled subset.
@@ -18,6 +18,7 @@ from contrastive_inversion.learn import networks, outputs
 from contrastive_inversion.learn.linear_heads import Fit, LinearHead, checkpoint_of, stratified
 from contrastive_inversion.learn.loop import ahead
 from contrastive_inversion.learn.settings import Schedule
+from contrastive_inversion.learn.work import AT_ONCE
 from contrastive_inversion.papers.inverse_problems.recipes import Heads, ProbeSpec
 from contrastive_inversion.papers.inverse_problems.settings import Probes
 
@@ -97,13 +98,11 @@ def distorted(
     data: store.Split, needed: torch.Tensor, probe: Probe, epoch: int, recipe: Heads, job: Job
 ) -> Iterator[torch.Tensor]:
     """The needed images, int64 (M,), cropped and distorted anew: batches (B, 3, S, S)."""
-    parts = needed.split(outputs.AT_ONCE)
+    parts = needed.split(AT_ONCE)
 
     def cropped(index: torch.Tensor) -> torch.Tensor:
         return training_batch(data, index, recipe.images, recipe.seed, epoch, job)
 
-    coming = zip(
-        needed.to(job.device).split(outputs.AT_ONCE), ahead(cropped, parts, job.threads, job.device), strict=True
-    )
+    coming = zip(needed.to(job.device).split(AT_ONCE), ahead(cropped, parts, job.threads, job.device), strict=True)
     for ids, clean in coming:
         yield corrupt(clean, probe.distortion, recipe.seed, "probe", ids, epoch)

@@ -6,14 +6,16 @@ from math import ceil
 from contrastive_inversion.base.work import GB, Amounts, Work, total
 from contrastive_inversion.data.work import CLASSES, Behind, reading, split_size
 from contrastive_inversion.distort.names import is_deterministic
-from contrastive_inversion.learn.settings import Network, Weights
+from contrastive_inversion.learn.settings import Weights
 from contrastive_inversion.learn.work import (
+    AT_ONCE,
     BACKWARD,
     FROZEN,
     distorted,
     embedding,
     embeddings_gb,
     linear_heads,
+    network_of,
     of_network,
     training,
 )
@@ -80,12 +82,6 @@ def targets_gb(recipe: Distillation | Targets, behind: Behind) -> float:
     return 4 * images * of_network(recipe.network, recipe.images.image_size).dim / GB
 
 
-def network_of(encoder: str, behind: Behind) -> Network:
-    """The network of an encoder among a job's inputs."""
-    network: Network = behind[encoder].network  # type: ignore[attr-defined]
-    return network
-
-
 def heads(recipe: Heads, behind: Behind) -> Work:
     """Probes: the labelled images embedded once an epoch under each distortion, and the steps of every fit.
 
@@ -102,7 +98,7 @@ def heads(recipe: Heads, behind: Behind) -> Work:
         fits.append(linear_heads(fit.epochs * ceil(labelled / fit.batch), fit.batch, dim, CLASSES))
     views = sum(groups.values())
     work = embedding(
-        network, size, views, reading(recipe.train, "train", int(views), behind), 250, recipe.settings.precision
+        network, size, views, reading(recipe.train, "train", int(views), behind), AT_ONCE, recipe.settings.precision
     )
     held = embeddings_gb(images * largest / 100, dim)
     return dataclasses.replace(work, host=total(*fits), gpu_gb=work.gpu_gb + held, kept_gb=0.001)
@@ -154,12 +150,7 @@ def measure(recipe: Accuracy, behind: Behind) -> Work:
 
 def compared(levels: list[Level], images: int) -> int:
     """How many images other encoders embed, undistorted and once, to compare representations with theirs."""
-    beside = {
-        (level.images or images, head.encoder)
-        for level in levels
-        for head in level.heads
-        if head.key is None and head.encoder is not None
-    }
+    beside = {(level.images or images, head.encoder) for level in levels for head in level.heads if head.compares}
     return sum(count for count, _ in beside)
 
 
