@@ -121,7 +121,7 @@ MEANS = {
     "shot_noise": 34.88,
     "impulse_noise": 11.49,
     "speckle_noise": 28.01,
-    "defocus_blur": 15.09,
+    "defocus_blur": 15.14,
     "glass_blur": 17.01,
     "motion_blur": 19.96,
     "zoom_blur": 19.93,

@@ -23,7 +23,16 @@ from contrastive_inversion.distort.released_imagenet_c import RELEASED
 from test_photographs import pixels
 
 FOUND = json.loads((Path(__file__).parent / "data/released_imagenet_c.json").read_text())
-OWN = {"glass_blur", "zoom_blur", "fog", "motion_blur", "snow", "elastic_transform", "spatter"}  # formulas
+OWN = {
+    "defocus_blur",
+    "glass_blur",
+    "zoom_blur",
+    "fog",
+    "motion_blur",
+    "snow",
+    "elastic_transform",
+    "spatter",
+}  # formulas
 
 
 class Draws(np.random.RandomState):

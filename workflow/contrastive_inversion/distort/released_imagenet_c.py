@@ -1,8 +1,8 @@
 """ImageNet-C as released, for frames of 224 px (Hendrycks & Dietterich, 2019; their `make_imagenet_c.py`).
 
-For small pictures `imagenet_c` has formulas of its own for what follows here: glass, motion and zoom blur, snow, fog,
-elastic transform and spatter. What ImageMagick and OpenCV did for them, NumPy, SciPy and scikit-image do: with the same
-draws, pixels are the released code's to a rounding, but for the edges of spattered water. Frost alone still has drawn
+For small pictures `imagenet_c` has formulas of its own for what follows here: defocus, glass, motion and zoom blur, snow,
+fog, elastic transform and spatter. What ImageMagick and OpenCV did for them, NumPy, SciPy and scikit-image do: with the
+same draws, pixels are the released code's to a rounding, but for the edges of spattered water. Frost alone still has drawn
 crystals in place of the released photographs of ice.
 """
 
@@ -42,6 +42,15 @@ def streaked(picture: Array, radius: int, sigma: float, angle: float) -> Array:
         for d, r in zip(down, right, strict=True)
     )
     return sum(weight * each for weight, each in zip(weights / weights.sum(), moved, strict=True))
+
+
+def defocus_blur(x: Array, c: tuple[int, float], random: Random, scale: float) -> Array:
+    """A disk of a radius, its rim smoothed by a Gaussian of a few pixels; edges mirrored, as OpenCV does."""
+    radius, sigma = c
+    across = np.arange(-max(radius, 8), max(radius, 8) + 1)
+    disk = (across[:, None] ** 2 + across**2 <= radius**2).astype(float)
+    smoothed = ndimage.gaussian_filter(disk / disk.sum(), sigma, mode="mirror", radius=1 if radius <= 8 else 2)
+    return ndimage.convolve(x, smoothed[None, :, :, None], mode="mirror")
 
 
 def glass_blur(x: Array, c: tuple[float, int, int], random: Random, scale: float) -> Array:
@@ -177,6 +186,7 @@ def drops(liquid: Array) -> Array:
 # Those of the same formula for pictures of any size, and in place of the others:
 RELEASED: Corruptions = CORRUPTIONS | {
     "glass_blur": (glass_blur, ((0.7, 1, 2), (0.9, 2, 1), (1, 2, 3), (1.1, 3, 2), (1.5, 4, 2))),
+    "defocus_blur": (defocus_blur, ((3, 0.1), (4, 0.5), (6, 0.5), (8, 0.5), (10, 0.5))),
     "zoom_blur": (zoom_blur, ((1.11, 0.01), (1.16, 0.01), (1.21, 0.02), (1.26, 0.02), (1.31, 0.03))),
     "fog": (fog, ((1.5, 2), (2, 2), (2.5, 1.7), (2.5, 1.5), (3, 1.4))),
     "motion_blur": (motion_blur, ((10, 3), (15, 5), (15, 8), (15, 12), (20, 15))),

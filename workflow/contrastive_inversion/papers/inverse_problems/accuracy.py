@@ -29,7 +29,7 @@ View = Iterable[torch.Tensor]  # batches (B, 3, S, S) of a level's images once
 def measure(recipe: Accuracy, job: Job) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """All rows of a measurement, one per level, head and metric with a value per instantiation, and no facts.
 
-    Percentages for top1 and top5, fractions for mrr and auc, from -1 to 1 for cosine. An ImageNet-C level has a value
+    Percentages for top1, top5 and mrr, a fraction for auc, from -1 to 1 for cosine. An ImageNet-C level has a value
     per severity instead. Raises UserError for a classifier of its own that an encoder does not have.
     """
     encoder, own = networks.load(job.input(recipe.encoder))
