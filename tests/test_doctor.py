@@ -5,6 +5,7 @@ import time
 from types import SimpleNamespace
 
 import pytest
+import torch
 from torchvision import datasets
 
 import formats
@@ -56,6 +57,25 @@ def test_the_demo_needs_nothing(capsys, tmp_path, monkeypatch):
     assert cli.main(["--config", str(tmp_path / "config.yaml"), "doctor"]) == 0
     output = capsys.readouterr().out
     assert "✗" not in output and "GPUs: none needed" in output
+
+
+@pytest.mark.parametrize(
+    ("built_for", "cards", "said"),
+    [
+        (None, ["H100", "A100"], "GPUs: nvidia-smi lists H100, A100, but torch 2.11 was built without CUDA"),
+        ("13.0", ["H100"], "GPUs: nvidia-smi lists H100, but torch 2.11 can use none; is the driver older than CUDA "
+                           "13.0 needs?"),
+        ("13.0", [], "GPUs: there is none"),
+    ],
+)  # fmt: skip
+def test_why_torch_has_no_gpu_to_compute_on_is_told(built_for, cards, said, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch, "__version__", "2.11")
+    monkeypatch.setattr(torch.version, "cuda", built_for)
+    monkeypatch.setattr(gpus, "installed", lambda: [gpus.Card("0", "GPU-a", name, 80, 0) for name in cards])
+    with pytest.raises(UserError) as error:
+        doctor.usable()
+    assert str(error.value) == said
 
 
 def test_a_table_of_no_measurements_needs_nothing(capsys):

@@ -110,13 +110,7 @@ def usable() -> str:
     import torch
 
     if not torch.cuda.is_available():
-        there = [card.name for card in gpus.installed()]
-        known = (
-            f"nvidia-smi lists {', '.join(there)}, but torch {torch.__version__} cannot use" if there else "there is"
-        )
-        raise UserError(
-            f"GPUs: {known} none{'; is its driver older than CUDA ' + str(torch.version.cuda) if there else ''}"
-        )
+        raise UserError(f"GPUs: {none_usable()}")
     for number in range(torch.cuda.device_count()):
         try:
             torch.ones(8, 8, device=f"cuda:{number}").matmul(torch.ones(8, 8, device=f"cuda:{number}")).sum().item()
@@ -126,6 +120,19 @@ def usable() -> str:
                 f"GPUs: torch {torch.__version__} cannot use {name}: {str(error).splitlines()[0]}"
             ) from None
     return f"torch {torch.__version__} computes on {torch.cuda.device_count()}"
+
+
+def none_usable() -> str:
+    """Why torch has no GPU to compute on, in words."""
+    import torch
+
+    there = ", ".join(card.name for card in gpus.installed())
+    if not there:
+        return "there is none"
+    if torch.version.cuda is None:
+        return f"nvidia-smi lists {there}, but torch {torch.__version__} was built without CUDA"
+    driver = f"is the driver older than CUDA {torch.version.cuda} needs?"
+    return f"nvidia-smi lists {there}, but torch {torch.__version__} can use none; {driver}"
 
 
 def versions() -> Check:
