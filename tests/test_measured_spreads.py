@@ -13,6 +13,7 @@ from contrastive_inversion.base import files
 from contrastive_inversion.base.errors import UserError
 from contrastive_inversion.ledger import cells, claims, measured_spreads, plan, printed, quantities, spreads, verdicts
 from contrastive_inversion.ledger.estimates import Estimate, Spread
+from contrastive_inversion.ledger.study import changed
 from contrastive_inversion.run import cli, ready, verify
 from ledgers import measure, study_but
 
@@ -135,6 +136,13 @@ def test_verify_works_out_the_spreads_that_a_study_reads(trained):
     assert line.startswith(f"{path}: ") and "altered since it was measured" in line
     file.unlink()  # what is gone, or of another recipe, is for that study's own verification
     assert verify.other_spreads(PAPER, trained) == []
+
+
+def test_a_study_with_other_settings_keeps_its_measured_spreads_and_stays_partial():
+    study = replace(PAPER, spreads={"top1": Spread(0.7, 8)}, partial=True)
+    other = changed(study, {"distill": {"batch": 7}})
+    assert (other.settings.distill.batch, other.said["distill"]["batch"]) == (7, 7)
+    assert (other.spreads, other.partial, other.files) == (study.spreads, True, PAPER.files)
 
 
 def test_a_study_of_spreads_that_is_not_there_is_refused():

@@ -1,7 +1,7 @@
 """Studies: one YAML file each, holding only what differs from its parent, read into the typed settings of its paper."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Generic, Self, TypeVar
 
@@ -197,7 +197,7 @@ def merged(parent: dict[str, Any], child: dict[str, Any]) -> dict[str, Any]:
 def changed(study: "Study[Any]", changes: dict[str, Any]) -> "Study[Any]":
     """A study with other settings under its own name. Raises UserError for what is not allowed there."""
     said = merged(study.said, changes)
-    return Study(study.name, study.paper, typed(said, study.paper.settings, study.files), said, study.files)
+    return replace(study, settings=typed(said, study.paper.settings, study.files), said=said)
 
 
 def speaker(key: str, files: Sequence[StudyFile]) -> StudyFile:
