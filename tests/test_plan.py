@@ -246,6 +246,8 @@ def test_jobs_are_started_by_priority_and_never_beyond_what_there_is():
     assert makespan(tasks, gpus=1, cores=4) == 6  # long, short, after; cpu beside them
     assert makespan(tasks, gpus=2, cores=2) == 4  # long beside short and after, then cpu
     assert makespan(tasks, gpus=2, cores=1) == 7  # one after the other
+    with pytest.raises(ValueError, match=r"^short needs more GPUs \(1\) than there are \(0\)$"):
+        makespan(tasks, gpus=0, cores=4)
 
 
 def test_what_long_chains_wait_for_comes_first(tmp_path):

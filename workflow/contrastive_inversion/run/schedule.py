@@ -18,8 +18,11 @@ class Task:
 def makespan(tasks: Mapping[str, Task], gpus: int, cores: int) -> float:
     """The seconds until all jobs are done, where whatever is ready and fits is started, by priority, when one ends.
 
-    Every job holds one core, and no more GPUs than there are.
+    Every job holds one core. Raises ValueError for one that needs more GPUs than there are.
     """
+    for name, task in tasks.items():
+        if task.gpus > gpus:
+            raise ValueError(f"{name} needs more GPUs ({task.gpus}) than there are ({gpus})")
     waiting, done, running, now = set(tasks), set[str](), list[tuple[float, str]](), 0.0
     while waiting or running:
         ready = [name for name in waiting if done.issuperset(tasks[name].inputs)]
