@@ -41,13 +41,18 @@ class Card:
 
 def installed() -> list[Card]:
     """Every GPU of this machine or container, as nvidia-smi lists it; none where there is no nvidia-smi."""
-    query = ["nvidia-smi", "--query-gpu=index,uuid,memory.total,memory.used,name", "--format=csv,noheader,nounits"]
+    query = ["--query-gpu=index,uuid,memory.total,memory.used,name", "--format=csv,noheader,nounits"]
+    rows = [line.split(", ", 4) for line in nvidia_smi(*query)]
+    return [Card(index, uuid, name, gib(total), gib(used, 0)) for index, uuid, total, used, name in rows]
+
+
+def nvidia_smi(*arguments: str) -> list[str]:
+    """The lines that nvidia-smi answers; none where it fails or is not there."""
     try:
-        lines = subprocess.run(query, capture_output=True, text=True, check=True).stdout.splitlines()
+        answer = subprocess.run(["nvidia-smi", *arguments], capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
         return []
-    rows = [line.split(", ", 4) for line in lines]
-    return [Card(index, uuid, name, gib(total), gib(used, 0)) for index, uuid, total, used, name in rows]
+    return answer.stdout.splitlines()
 
 
 def gib(mib: str, unknown: float = float("inf")) -> float:
@@ -79,12 +84,8 @@ def parts_of_cards() -> list[Card]:
 
     The number is that of the card.
     """
-    try:
-        listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=True).stdout
-    except (OSError, subprocess.CalledProcessError):
-        return []
     parts, number, name = [], "", ""
-    for line in listed.splitlines():
+    for line in nvidia_smi("-L"):
         if whole := re.match(r"GPU (\d+): (.+) \(UUID: ", line):
             number, name = whole[1], whole[2]
         if part := re.match(r"\s+MIG (\S+?(\d+)gb\S*)\s+Device\s+\d+: \(UUID: (MIG-[^)]+)\)", line):
@@ -95,8 +96,8 @@ def parts_of_cards() -> list[Card]:
 def visible_devices(cards: Sequence[Card], parts: Sequence[Card]) -> list[str]:
     """Device ids of CUDA_VISIBLE_DEVICES or, where that is not set, of all GPUs. Raises UserError if there is none.
 
-    A card that is cut into parts (MIG) is those parts; where a mask names it, the first of them, as for CUDA. As for
-    CUDA, too, an id that no GPU has hides itself and all behind it.
+    A card that is cut into parts (MIG) is those parts; where a mask names it, the first of them, as for CUDA.
+    As in CUDA, an id that matches no GPU hides itself and every id after it.
     """
     mask = os.environ.get("CUDA_VISIBLE_DEVICES")
     if mask is None:
@@ -174,7 +175,9 @@ def waited_for(devices: Mapping[str, str], poll_seconds: float) -> str:
         if name:
             return name
         if len(filled) == len(devices) and tried >= PATIENCE:  # a card is emptied a moment after its job's end
-            raise UserError(f"{' and '.join(map(told, filled))}; wait for it, or name others in CUDA_VISIBLE_DEVICES")
+            raise UserError(
+                f"{' and '.join(map(described, filled))}; wait for it, or name others in CUDA_VISIBLE_DEVICES"
+            )
         if tried == 0:
             print(f"waiting for one of the GPUs {', '.join(devices.values())}", flush=True)
         tried += 1
@@ -202,7 +205,7 @@ def full_cards() -> dict[str, Card]:
     return {card.uuid: card for card in installed() if card.used_gib > FILLED * card.gib}
 
 
-def told(card: Card) -> str:
+def described(card: Card) -> str:
     return f"another program has {card.used_gib:.0f} of the {card.gib:.0f} GiB of GPU {card.number} ({card.name})"
 
 
