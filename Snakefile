@@ -29,5 +29,5 @@ rule all:
     """Every table, every figure, cells.csv and the report page of the configured study."""
     default_target: True
     input:
-        study_targets(STUDY),
+        to_read(STUDY, rendered.names(STUDY)),
     localrule: True

@@ -12,6 +12,7 @@ from contrastive_inversion.base.job import file_of
 from contrastive_inversion.ledger import measured_spreads, plan, quantities
 from contrastive_inversion.ledger.measurements import Measurements
 from contrastive_inversion.run import verify
+from contrastive_inversion.run.fresh import Results
 
 REFERENCE = Path(__file__).resolve().parent.parent / "results" / "reference"
 
@@ -31,7 +32,7 @@ def test_a_kept_run_is_sound_and_rebuilds(name, cells, tmp_path, capsys):
 )
 def test_the_kept_spreads_are_those_of_the_kept_trainings(study, reader, df, tmp_path):
     shutil.copytree(REFERENCE / study / "measurements", tmp_path / study / "measurements")
-    assert verify.problems(papers.study(study), tmp_path) == []
+    assert verify.problems(Results(papers.study(study), tmp_path)) == []
     measured_spreads.write(papers.study(study), tmp_path)
     assert measured_spreads.path_of(study, tmp_path).read_text() == (REFERENCE / study / "spreads.csv").read_text()
     assert measured_spreads.informed(papers.study(reader), tmp_path / "elsewhere").spreads["top1"].df == df

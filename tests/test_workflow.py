@@ -119,6 +119,12 @@ def test_results_and_figures_move_where_the_configuration_says(tmp_path):
     assert not (tmp_path / "made").exists()
 
 
+def test_what_is_out_of_date_in_the_folder_of_the_run_itself_is_made_again(tmp_path):
+    here = [*command(tmp_path, "--dry-run", "table_6", study="published"), "results=."]
+    found = subprocess.run(here, capture_output=True, text=True)
+    assert found.returncode == 0 and "forced:\n        table\n" in found.stdout + found.stderr
+
+
 def test_an_unknown_key_of_the_configuration_is_named(tmp_path):
     (tmp_path / "config.yaml").write_text("studdy: demo\n")
     found = subprocess.run([*SNAKEMAKE, "-n", "--directory", str(tmp_path)], capture_output=True, text=True)

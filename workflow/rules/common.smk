@@ -117,27 +117,16 @@ def rendered_inputs(name, others=lambda study: []):
         needed = [*files(study, or_stop(lambda: target.products)), *others(study)]
         if not workflow.is_main_process:
             return needed
-        return inputs_of([str(path) for path in target.files], needed, or_stop(target.is_out_of_date))
+        return inputs_of(to_read(study, [target.name]), needed, or_stop(target.is_out_of_date))
 
     return function
 
 
-def study_tables(study):
-    return [f"{RESULTS}/{study.name}/tables/table_{n}.csv" for n in study.settings.tables]
-
-
-def study_figures(study, endings=rendered.ENDINGS["figure"]):
-    return [f"{FIGURES}/{study.name}/figure_{n}.{end}" for n in study.settings.figures for end in endings]
-
-
-def study_verdicts(study):
-    several = ["spreads"] if len(study.settings.training_seeds) > 1 else []
-    return [f"{RESULTS}/{study.name}/{name}.csv" for name in ("cells", "claims", *several)]
+def to_read(study, names):
+    """The files of some targets of a study."""
+    return [path for name in names for path in rendered.paths(name, study, RESULTS, FIGURES)]
 
 
 def behind_page(study):
-    return [*study_tables(study), *study_figures(study), *study_verdicts(study)]
-
-
-def study_targets(study):
-    return [*behind_page(study), f"{RESULTS}/{study.name}/report.html"]
+    """The files of all that a study writes but for its page."""
+    return to_read(study, rendered.names(study)[:-1])

@@ -30,6 +30,22 @@ ENDINGS = {  # of the files of each kind
 }  # fmt: skip
 
 
+def names(study: Study[Any]) -> list[str]:
+    """What a study writes to be read, by the names of its targets, the page last."""
+    # a part of the spreads is nothing that other studies' verdicts may rest on
+    several = ["spreads"] if len(study.settings.training_seeds) > 1 and not study.partial else []
+    tables = [f"table_{number}" for number in study.settings.tables]
+    figures = [f"figure_{number}" for number in study.settings.figures]
+    return [*tables, *figures, "cells", "claims", *several, "report"]
+
+
+def paths(name: str, study: Study[Any], results: Path | str, figures: Path | str) -> list[str]:
+    """The files of a target of a study, below the folders of all studies' results and figures, as these are written."""
+    kind, root = name.partition("_")[0], f"{results}/{study.name}"
+    folder = {"table": f"{root}/tables", "figure": f"{figures}/{study.name}"}.get(kind, root)
+    return [f"{folder}/{name}.{ending}" for ending in ENDINGS[kind]]
+
+
 class Target:
     """Something to read of a study: `table_1`, `figure_3`, `cells`, `claims`, `spreads` or `report`.
 
@@ -47,8 +63,7 @@ class Target:
     @property
     def files(self) -> list[Path]:
         """The files that are written."""
-        folders = {"table": self.finished.root / "tables", "figure": self.figures / self.study.name}
-        return [folders.get(self.kind, self.finished.root) / f"{self.name}.{ending}" for ending in ENDINGS[self.kind]]
+        return list(map(Path, paths(self.name, self.study, self.finished.root.parent, self.figures)))
 
     @property
     def products(self) -> list[str]:

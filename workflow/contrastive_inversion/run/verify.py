@@ -11,29 +11,30 @@ from contrastive_inversion.base.job import file_of
 from contrastive_inversion.ledger import layouts, measured_spreads, plan
 from contrastive_inversion.ledger.measurements import Measurements
 from contrastive_inversion.ledger.study import Study
-from contrastive_inversion.run import fresh
+from contrastive_inversion.run import fresh, rendered
 from contrastive_inversion.run.fresh import Results
 from contrastive_inversion.run.rendered import Target
 
 
-def problems(study: Study[Any], results: Path) -> list[str]:
+def problems(finished: Results) -> list[str]:
     """What is wrong with a study's measurement files, a line each: missing, altered, of another recipe, not numbers."""
+    study, results = finished.study, finished.root.parent
     measured, lines = Measurements(study, results), []
     for quantity in plan.measured(study):
         try:
             measured.one(quantity)
         except UserError as error:
             lines.append(str(error))
-    return list(dict.fromkeys(lines)) or [*broken_chain(study, results), *other_spreads(study, results)]
+    return list(dict.fromkeys(lines)) or [*broken_chain(finished), *other_spreads(study, results)]
 
 
-def broken_chain(study: Study[Any], results: Path) -> list[str]:
+def broken_chain(finished: Results) -> list[str]:
     """A line for each product that is damaged or was made from others than those that lie there.
 
     As far as their files are kept; the parts of a store too large for memory are checked as they are read.
     """
-    finished, lines = Results(study, results), []
-    for product in plan.with_inputs(plan.measurements(study), study):
+    lines = []
+    for product in plan.with_inputs(plan.measurements(finished.study), finished.study):
         path = finished.root / file_of(product)
         try:
             if path.exists() and path.suffix != ".json":
@@ -55,7 +56,8 @@ def other_spreads(study: Study[Any], results: Path) -> list[str]:
         return []
     other, root = papers.study(path.parent.name), path.parents[1]
     try:
-        if not all(Results(other, root).is_as_asked(product) for product in plan.measurements(other)):
+        finished = Results(other, root)
+        if not all(map(finished.is_as_asked, plan.measurements(other))):
             return []
         measured = measured_spreads.text(other, root)
     except UserError as error:
@@ -63,23 +65,19 @@ def other_spreads(study: Study[Any], results: Path) -> list[str]:
     return [] if path.read_text() == measured else [f"{path}: is not what the measurements beside it say"]
 
 
-def lacks_images(number: int, study: Study[Any], results: Path) -> bool:
+def lacks_images(number: int, finished: Results) -> bool:
     """Whether a figure shows images that are not there; they are no measurements and need not be kept."""
-    if not layouts.figures(study.paper)[number].gallery:
-        return False
-    return not all((results / study.name / file_of(p)).exists() for p in plan.behind_figure(number, study))
+    gallery = layouts.figures(finished.study.paper)[number].gallery
+    return bool(gallery) and not all(map(finished.is_there, plan.behind_figure(number, finished.study)))
 
 
-def rebuild(study: Study[Any], results: Path, folder: Path) -> list[int]:
+def rebuild(finished: Results, folder: Path) -> list[int]:
     """Write a study's tables, figures, verdicts, claims and page. Returns the figures that lack their images."""
-    without = [number for number in study.settings.figures if lacks_images(number, study, results)]
-    drawn = [f"figure_{number}" for number in study.settings.figures if number not in without]
-    # a part of the spreads is nothing that other studies' verdicts may rest on
-    several = ["spreads"] if len(study.settings.training_seeds) > 1 and not study.partial else []
-    names = [*(f"table_{number}" for number in study.settings.tables), *drawn, "cells", "claims", *several, "report"]
-    finished = Results(study, results)
-    for name in names:
-        Target(name, finished, folder).write()
+    without = [number for number in finished.study.settings.figures if lacks_images(number, finished)]
+    left_out = [f"figure_{number}" for number in without]
+    for name in rendered.names(finished.study):
+        if name not in left_out:
+            Target(name, finished, folder).write()
     return without
 
 
@@ -89,15 +87,15 @@ def verify(study: Study[Any], results: Path, folder: Path, partial: bool = False
     Raises UserError naming each unsound file.
     """
     study = replace(study, partial=partial)
-    unsound = problems(study, results)
+    finished = Results(study, results)
+    unsound = problems(finished)
     if unsound:
         raise UserError("\n       ".join([f"{len(unsound)} file(s) cannot be trusted:", *unsound]))
-    without, absent = rebuild(study, results, folder), Measurements(study, results).absent
+    without, absent = rebuild(finished, folder), Measurements(study, results).absent
     count, name = len(plan.measurements(study)) - len(absent), study.name
     print(f"{count} measurement files are sound; tables, figures, verdicts, claims and page of '{name}' rebuilt.")
     if absent:
         print("\n".join([f"{len(absent)} are not there yet; their numbers are missing:", *absent]))
-    finished = Results(study, results)
     for line in fresh.explained(finished.all_changes(), finished):
         print(f"Note: {line}.")
     for number in without:
