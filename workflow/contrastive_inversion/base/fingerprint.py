@@ -72,11 +72,11 @@ def of(*starts: str) -> Fingerprint:
         reached[module, name] = part.digest
         libraries |= part.libraries
         pending += [*part.reaches, *([(module, "")] if "" in module_of(module).defined else [])]
-    definitions = {spoken(*place): digits for place, digits in sorted(reached.items())}
+    definitions = {display_name(*place): digits for place, digits in sorted(reached.items())}
     return Fingerprint(definitions, {name: version(name) for name in sorted(libraries)})
 
 
-def spoken(module: str, name: str) -> str:
+def display_name(module: str, name: str) -> str:
     """A definition as people read it: `learn/loop.py: fit`; a module's own statements by its file alone."""
     path = f"{module.replace('.', '/')}.py"
     return f"{path}: {name}" if name else path
@@ -194,18 +194,18 @@ class Clear(ast.NodeTransformer):
         return None if node.arg == "description" else self.generic_visit(node)
 
 
-def said(node: object) -> Iterator[str]:
+def serialised(node: object) -> Iterator[str]:
     """A syntax tree in words, the same in every version of Python: fields that are empty are left out."""
     if isinstance(node, ast.AST):
         yield f"({type(node).__name__}"
         for name, value in ast.iter_fields(node):
             if value not in (None, []) and name not in ("ctx", "kind", "type_params"):
                 yield name
-                yield from said(value)
+                yield from serialised(value)
         yield ")"
     elif isinstance(node, list):
         for each in node:
-            yield from said(each)
+            yield from serialised(each)
     else:
         yield repr(node)
 
@@ -222,7 +222,7 @@ def part_of(module: str, name: str) -> Part:
         free = globals_of(parsed.scopes[name]).union(*map(outer_names, statements))
         known = {each: known[each] for each in known if each in free or each in local}
     meant = {target for node in nodes if (target := meaning(node, module, known))}
-    words = " ".join([*said(statements), *files_named(nodes, parsed)])
+    words = " ".join([*serialised(statements), *files_named(nodes, parsed)])
     reaches = sorted(target for target in meant if isinstance(target, tuple))
     libraries = {LIBRARIES[target] for target in meant if isinstance(target, str) and target in LIBRARIES}
     return Part(digest(words)[:DIGITS], reaches, libraries)

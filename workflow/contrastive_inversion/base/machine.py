@@ -22,7 +22,7 @@ SLURM_MEMORY = {  # by the variable that says of how many
 }  # fmt: skip
 
 
-def writable(text: str) -> str:
+def plain_path(text: str) -> str:
     if text.startswith("-") or not text.isprintable() or set("{}") & set(text):
         raise refused("a path begins with no '-', and holds no braces and no control characters")
     return text
@@ -35,7 +35,7 @@ def at_home(text: str) -> str:
         raise refused(f"there is no home folder {text.split('/')[0]}; a folder of that name here is ./{text}") from None
 
 
-Place = Annotated[str, AfterValidator(at_home), AfterValidator(writable)]
+Place = Annotated[str, AfterValidator(at_home), AfterValidator(plain_path)]
 Folder = Annotated[Place, Field(min_length=1)]
 
 

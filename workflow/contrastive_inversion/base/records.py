@@ -19,8 +19,8 @@ class Said(BaseModel):
 Losses = list[Annotated[float, AllowInfNan()]]  # that of an epoch in float16 may overflow, and its weights not
 
 
-class Settings(Said):
-    """What a recorded recipe says of settings."""
+class RecordedRecipe(Said):
+    """What a record says of its recipe."""
 
     settings: dict[str, Any] | None = None
 
@@ -29,7 +29,7 @@ class Record(Said):
     """A record; older ones lack what has a default here."""
 
     recipe_hash: str
-    recipe: Settings = Settings()
+    recipe: RecordedRecipe = RecordedRecipe()
     content_hash: str | None = None
     device: str = ""
     inputs: dict[str, str | None] = {}

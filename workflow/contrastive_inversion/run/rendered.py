@@ -164,14 +164,14 @@ class Target:
         for name in dict.fromkeys([self.study.name, self.study.settings.root, self.study.settings.published]):
             yield from of_everything(papers.study(name))
         wanted = plan.everything(self.study)
-        yield [(name, self.told(name)) for name in wanted if name.startswith(("encoders/", "images/"))]
+        yield [(name, self.record_or_error(name)) for name in wanted if name.startswith(("encoders/", "images/"))]
         yield self.finished.accepted, provenance.lock_hash()
         yield [files.sha256(path) for figure in self.shown_on_page() for path in figure.files if path.exists()]
         if self.compare:
             yield self.compare, [files.sha256(path) for path in sorted(self.compare.glob("measurements/**/*.json"))]
             yield from of_everything(papers.study(self.compare.name))
 
-    def told(self, product: str) -> Any:
+    def record_or_error(self, product: str) -> Any:
         """A product's record; of a damaged one, which the next run makes again, what is wrong with it."""
         try:
             return self.finished.record(product)
