@@ -113,7 +113,8 @@ class Vocabulary(Settings):
                     raise refused(f"'{meaning}' stands for itself", f"distortions.{name}")
                 seen.append(meaning)
                 meaning = self.distortions[meaning]
-            check_name(meaning if isinstance(meaning, str) else "clean", self, f"distortions.{name}")
+            if isinstance(meaning, str):
+                check_name(meaning, self, f"distortions.{name}")
         return self
 
 
