@@ -50,6 +50,7 @@ bench-attacks: .venv/installed
 	touch .venv/attacks/visdom.py
 	PYTHONPATH=.venv/attacks $(BIN)/python benchmarks/attacks.py
 
+# -P, as docs/statistics.py would hide Python's own `statistics`
 docs: .venv/installed
 	$(BIN)/python docs/settings.py
 	$(BIN)/python docs/rooms.py

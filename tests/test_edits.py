@@ -585,7 +585,7 @@ def test_what_was_left_without_a_note_is_not_taken_up(killed, capsys):
     job, code, inputs = killed
     (job.state / origins.CODE).unlink()
     assert origins.began_with(job, code, inputs) == code.digest and not (job.state / "checkpoint.pt").exists()
-    assert "was begun by nobody knows whom; it begins anew" in capsys.readouterr().out
+    assert "was begun by an unknown recipe; it begins anew" in capsys.readouterr().out
 
 
 def test_captions_that_others_were_made_from_are_part_of_what_they_are_made_from(results):

@@ -47,9 +47,9 @@ def finished_of(study):
 def inputs_of(outputs, inputs, out_of_date):
     """What some files are made from; if they are out of date, Snakemake makes them again, for no other reason.
 
-    Files that stay need of their inputs nothing that is gone, and times, the words of a rule and Snakemake's notes of the
-    last run, which get lost, say nothing about them. Nor does its note that a job was begun: files are written whole or
-    not at all, and a job may have gone on after its Snakemake was killed.
+    Inputs that no longer exist are not needed for files that stay. Modification times, rule text and Snakemake's notes of
+    the last run, which get lost, are ignored. So is its note that a job was begun: files are written whole or not at all,
+    and a job may have gone on after its Snakemake was killed.
     """
     share_memory()
     FOUND.update((path, written_at(path)) for path in outputs)

@@ -8,7 +8,7 @@ date, and is made again, where
     another product that it is made from is out of date
 
 Where only the code behind it, a library or the kind of device has changed, the user chooses: make it again, or accept
-it as it is. A product of before code was recorded is kept. What is rendered is cheap: see `run.rendered`.
+it as it is. A product made before code was recorded is kept. What is rendered is cheap: see `run.rendered`.
 """
 
 import functools

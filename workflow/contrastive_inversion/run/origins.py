@@ -59,7 +59,7 @@ def began_with(job: Job, code: Fingerprint, inputs: Mapping[str, str | None]) ->
     if has_left_something(job):
         said = files.read_note(job.state / CODE, Beginning) if (job.state / CODE).exists() else {}
         if other := [words for key, words in BEGINNINGS.items() if said.get(key) != now[key]]:
-            how = other[0] if said else "by nobody knows whom"
+            how = other[0] if said else "by an unknown recipe"
             print(f"{job.product}: was begun {how}; it begins anew", flush=True)
             job.forget()
         else:
