@@ -9,6 +9,7 @@ import select
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from filelock import FileLock
@@ -264,8 +265,16 @@ def test_a_job_waits_a_little_for_a_card_that_is_being_emptied(machine, monkeypa
 def test_a_machine_without_gpus_lists_none(machine, tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     assert gpus.installed() == []
-    monkeypatch.setenv("PATH", nvidia_smi(tmp_path / "broken", TWO, status=9) + os.pathsep + "/bin")
+    failed = r"NVIDIA-SMI has failed: no communication with the NVIDIA driver\n"
+    monkeypatch.setenv("PATH", nvidia_smi(tmp_path / "broken", failed, status=9) + os.pathsep + "/bin")
     assert gpus.installed() == []
+
+
+def test_warnings_and_a_lost_card_leave_the_others(machine, tmp_path, monkeypatch):
+    """A damaged infoROM is harmless, and has a line and a status of its own."""
+    warned = TWO + r"WARNING: infoROM is corrupted at gpu 0000:00:1E.0\n"
+    monkeypatch.setenv("PATH", nvidia_smi(tmp_path / "warned", warned, status=14) + os.pathsep + "/bin")
+    assert [card.number for card in gpus.installed()] == ["0", "1"]
 
 
 def test_no_device_is_a_clear_error(machine, monkeypatch):
@@ -316,10 +325,11 @@ def test_a_folder_of_locks_that_another_job_makes_meanwhile_serves(machine, monk
 
 def test_locks_lie_in_a_folder_that_all_users_share(machine, tmp_path, monkeypatch):
     monkeypatch.delenv("GPU_SLOT_FOLDER")
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    assert gpus.lock_folder() == Path("/tmp/gpu-slots")  # whatever TMPDIR each of them has
+    folder = tmp_path / "gpu-slots"
+    monkeypatch.setattr(gpus, "LOCKS", folder)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
     gpus.acquire()
-    folder = tmp_path / "gpu-slots"
     assert folder.stat().st_mode & 0o7777 == 0o1777
     assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o666}
 

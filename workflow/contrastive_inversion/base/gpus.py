@@ -11,7 +11,6 @@ import os
 import re
 import shutil
 import subprocess
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,6 +23,8 @@ from contrastive_inversion.base.errors import UserError
 HELD: dict[str, FileLock] = {}  # by card: a lock that nobody refers to any more is released
 FILLED = 0.5  # of a card's memory, beyond which a program that holds no lock has it for itself
 PATIENCE = 60  # tries
+SECONDS_FOR_AN_ANSWER = 60  # of nvidia-smi, which hangs where a card is lost
+LOCKS = "/tmp/gpu-slots"
 YIELDING = 10  # niceness
 NONE_VISIBLE = "this job needs a GPU, and none is visible; choose a study for CPUs (config.yaml: study: demo)"
 
@@ -40,17 +41,22 @@ class Card:
 
 
 def installed() -> list[Card]:
-    """Every GPU of this machine or container, as nvidia-smi lists it; none where there is no nvidia-smi."""
+    """Every GPU of this machine or container, as nvidia-smi lists it; none where there is no nvidia-smi.
+
+    Between them may stand warnings, of a damaged infoROM or of a card that is lost, which say nothing of the others.
+    """
     query = ["--query-gpu=index,uuid,memory.total,memory.used,name", "--format=csv,noheader,nounits"]
-    rows = [line.split(", ", 4) for line in nvidia_smi(*query)]
+    rows = [fields for line in nvidia_smi(*query) if len(fields := line.split(", ", 4)) == 5]
     return [Card(index, uuid, name, gib(total), gib(used, 0)) for index, uuid, total, used, name in rows]
 
 
 def nvidia_smi(*arguments: str) -> list[str]:
-    """The lines that nvidia-smi answers; none where it fails or is not there."""
+    """The lines that nvidia-smi answers, whatever its status; none where it is not there or hangs."""
     try:
-        answer = subprocess.run(["nvidia-smi", *arguments], capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
+        answer = subprocess.run(
+            ["nvidia-smi", *arguments], capture_output=True, text=True, timeout=SECONDS_FOR_AN_ANSWER
+        )
+    except (OSError, subprocess.TimeoutExpired):
         return []
     return answer.stdout.splitlines()
 
@@ -143,8 +149,8 @@ def lock_name(device: str, cards: Sequence[Card]) -> str:
 
 
 def lock_folder() -> Path:
-    """Where the lock files lie: on this machine's own disk, one folder for all its users."""
-    return Path(os.environ.get("GPU_SLOT_FOLDER", Path(tempfile.gettempdir()) / "gpu-slots"))
+    """Where the lock files lie: on this machine's own disk, one folder for all its users, whose TMPDIRs may differ."""
+    return Path(os.environ.get("GPU_SLOT_FOLDER", LOCKS))
 
 
 def acquire(poll_seconds: float = 1) -> str:

@@ -1,9 +1,9 @@
 """ImageNet-C as released, for frames of 224 px (Hendrycks & Dietterich, 2019; their `make_imagenet_c.py`).
 
-For small pictures `imagenet_c` has formulas of its own for what follows here: defocus, glass, motion and zoom blur, snow,
-fog, elastic transform and spatter. What ImageMagick and OpenCV did for them, NumPy, SciPy and scikit-image do: with the
-same draws, pixels are the released code's to a rounding, but for the edges of spattered water. Frost alone still has drawn
-crystals in place of the released photographs of ice.
+For small pictures `imagenet_c` has formulas of its own for what follows here: defocus, glass, motion and zoom blur,
+snow, fog, elastic transform and spatter. What ImageMagick and OpenCV did for them, NumPy, SciPy and scikit-image do:
+with the same draws, pixels are the released code's to a rounding, but for the edges of spattered water. Frost alone
+still has drawn crystals in place of the released photographs of ice.
 """
 
 import functools
