@@ -115,7 +115,7 @@ def parquet_of_imagenet(root, folders, shards=(3, 2)):
             parquet.write_table(table, root / f"data/{split}-{i:05d}-of-{count:05d}.parquet", row_group_size=10)
 
 
-def imagenet_c(root):
+def imagenet_c(root, wnids=WNIDS):
     """One image of each class, corruption and severity, as released; its colour tells the place."""
     for c, corruption in enumerate(names.IMAGENET_C):
         for severity in range(1, 6):
@@ -123,7 +123,7 @@ def imagenet_c(root):
             folder.mkdir(parents=True)
             picture = folder / "picture"
             Image.new("RGB", (224, 224), (10 * c, 40 * severity, 0)).save(picture, "JPEG", quality=100)
-            for i, wnid in enumerate(WNIDS):
+            for i, wnid in enumerate(wnids):
                 (folder / wnid).mkdir()
                 (folder / wnid / f"ILSVRC2012_val_{i:08d}.JPEG").hardlink_to(picture)
             picture.unlink()

@@ -237,14 +237,33 @@ def test_files_decoded_on_the_fly_give_the_batches_of_a_packed_store(imagenet, t
     assert torch.equal(first, second)
 
 
-def test_the_released_imagenet_c_is_read_in_both_layouts(tmp_path):
-    imagenet_c = tmp_path / "imagenet-c"
-    formats.imagenet_c(imagenet_c)
-    use(imagenet_c=imagenet_c)
-    released = {"source": "imagenet-c", "test": 100, "train": None, "resize": 224}
-    level = store.split(store_of(tmp_path / "upstream", recipe(**released)), "frost/4")
-    assert level.labels.tolist() == list(range(100))
-    colour = batches.test_batch(level, torch.tensor([99]), PICTURES)[0, :, 100, 100] * 255
+@pytest.mark.parametrize("kept", [0, 20, 160])
+def test_files_decoded_on_the_fly_have_headers_from_the_beginning(imagenet, tmp_path, kept):
+    path = next((imagenet / "val" / WNIDS[60]).iterdir())
+    path.write_bytes(path.read_bytes()[:kept])
+    use(store="jpeg", imagenet=imagenet)
+    with pytest.raises(UserError, match=f"{path.name}: .*; fetch this file again") as error:
+        store_of(tmp_path, recipe())
+    assert "\n" not in str(error.value) and not (tmp_path / "images/imagenet100.safetensors").exists()
+
+
+@pytest.fixture
+def imagenet_c(tmp_path, monkeypatch):
+    """The released ImageNet-C of five classes, which are all that the list has."""
+    monkeypatch.setattr(imagenet_classes, "wnids", lambda name: WNIDS[:5])
+    formats.imagenet_c(tmp_path / "imagenet-c", WNIDS[:5])
+    use(imagenet_c=tmp_path / "imagenet-c")
+    return tmp_path / "imagenet-c"
+
+
+RELEASED = {"source": "imagenet-c", "test": 5, "train": None, "resize": 224}
+
+
+def test_the_released_imagenet_c_is_read_in_both_layouts(imagenet_c, tmp_path):
+    level = store.split(store_of(tmp_path / "upstream", recipe(**RELEASED)), "frost/4")
+    assert level.labels.tolist() == list(range(5))
+    assert isinstance(level.pixels, store.Listed), "71 GB of pixels that are read once are stored nowhere"
+    colour = batches.test_batch(level, torch.tensor([4]), PICTURES)[0, :, 100, 100] * 255
     assert (colour - torch.tensor([10.0 * names.IMAGENET_C.index("frost"), 160, 0])).abs().max() < 4
     sliced = tmp_path / "sliced"
     for number, corruption in enumerate(names.IMAGENET_C):
@@ -252,15 +271,18 @@ def test_the_released_imagenet_c_is_read_in_both_layouts(tmp_path):
         (sliced / group).mkdir(parents=True, exist_ok=True)
         (sliced / group / corruption).symlink_to(imagenet_c / corruption)
     use(imagenet_c=sliced)
-    assert len(entries(**released)) == 19 * 5
-    with pytest.raises(UserError, match="data.imagenet_c: .*gaussian_noise/1 has 100 images .*, expected 99"):
-        entries(**released | {"test": 99})
-    (imagenet_c / "fog" / "3" / WNIDS[7]).rename(tmp_path / "away")
-    with pytest.raises(UserError, match=f"data.imagenet_c: .*fog/3 lacks images of 1 of 100 classes .{WNIDS[7]}."):
-        entries(**released)
+    assert len(entries(**RELEASED)) == 19 * 5
+
+
+def test_a_released_imagenet_c_that_is_not_whole_is_one_clear_line(imagenet_c, tmp_path):
+    with pytest.raises(UserError, match="data.imagenet_c: .*gaussian_noise/1 has 5 images .*, expected 4"):
+        entries(**RELEASED | {"test": 4})
+    (imagenet_c / "fog" / "3" / WNIDS[2]).rename(tmp_path / "away")
+    with pytest.raises(UserError, match=f"data.imagenet_c: .*fog/3 lacks images of 1 of 5 classes .{WNIDS[2]}."):
+        entries(**RELEASED)
     (imagenet_c / "fog").rename(tmp_path / "fog")
     with pytest.raises(UserError, match="data.imagenet_c: .* lacks the corruption fog; expected the folder with"):
-        entries(**released)
+        entries(**RELEASED)
 
 
 def test_packing_resumes_after_a_kill_with_the_same_bytes(imagenet, tmp_path, monkeypatch):
@@ -391,10 +413,40 @@ def test_packing_uses_every_core_and_keeps_the_order(imagenet, tmp_path, monkeyp
 
 
 def test_a_full_disk_is_refused_before_anything_is_decoded(imagenet, tmp_path, monkeypatch):
-    monkeypatch.setattr(packing.shutil, "disk_usage", lambda path: SimpleNamespace(free=10**6))
-    monkeypatch.setattr(packing, "decode", lambda path: pytest.fail("decoded"))
-    with pytest.raises(UserError, match="the store needs 0.0 GB and the disk has 0.0 GB free"):
+    """A gibibyte is left to others; half as much is too little."""
+    needed = packing.layout_of(entries()).length
+    free_of = lambda gib: lambda path: SimpleNamespace(free=needed + int(gib * 2**30))  # noqa: E731
+    with monkeypatch.context() as patch:
+        patch.setattr(packing.shutil, "disk_usage", free_of(0.5))
+        patch.setattr(packing, "decode", lambda path: pytest.fail("decoded"))
+        with pytest.raises(UserError, match="the store needs 0.0 GB and the disk has 0.5 GB free"):
+            packed(tmp_path)
+    monkeypatch.setattr(packing.shutil, "disk_usage", free_of(1.5))
+    assert packed(tmp_path).path.exists()
+
+
+@pytest.mark.parametrize("change", [10, -10])
+def test_a_picture_of_another_size_than_its_header_s_is_named_and_its_neighbours_stay(
+    imagenet, tmp_path, monkeypatch, change
+):
+    listed = entries()["train"]
+    wrong = listed[50]
+
+    def decode(entry):
+        height, width, _ = (found := entries_of.decode(entry)).shape
+        return np.resize(found, (height + change, width, 3)) if entry == wrong else found
+
+    monkeypatch.setattr(packing, "decode", decode)
+    late = lambda row: isinstance(row, tuple) and row[0] == wrong  # noqa: E731 - when its neighbours are written
+    monkeypatch.setattr(packing, "on_all_cores", lambda make, items: map(make, sorted(items, key=late)))
+    with pytest.raises(UserError, match=f"{wrong.path.name}: its header promises another size than it holds; fetch"):
         packed(tmp_path)
+    written = (tmp_path / "state/images/imagenet100/store.partial").read_bytes()[packing.HEADER_BYTES :]
+    places = packing.layout_of(entries()).places("train")
+    for entry, (start, digest_at) in zip(listed, places, strict=True):
+        pixels = entries_of.decode(entry)
+        sha256 = hashlib.sha256(written[start : start + pixels.size]).digest()
+        assert entry == wrong or written[digest_at : digest_at + 32] == sha256 == hashlib.sha256(pixels).digest()
 
 
 FORMS = {
