@@ -179,6 +179,7 @@ CODE_EDITS = {
     "the order of pictures": ("learn/loop.py", '"order", epoch)', '"order", 0)', LOOP, []),
     "the optimiser's betas": ("learn/loop.py", "fused=True)", "fused=True, betas=(0.5, 0.9))", LOOP, []),
     "TF32 allowed": ("run/jobs.py", "allow_tf32 = False", "allow_tf32 = True", EVERYTHING, []),
+    "attention of another order": ("run/jobs.py", "enable_flash_sdp(False)", "enable_flash_sdp(True)", EVERYTHING, []),
     "a default that no recipe holds": (
         "learn/settings.py", "warmup: Share = Field(0,", "warmup: Share = Field(0.1,", [*LOOP, "heads/*"], [],
     ),
@@ -272,6 +273,7 @@ def test_another_version_of_a_library(finished, package, monkeypatch, library, c
     forget()
     study, results = papers.study("smoke"), finished / "results"
     assert {change.product for change in fresh.Results(study, results).all_changes()} == among(changed, study)
+    assert fresh.Results(study, results, libraries=False).all_changes() == []  # where jobs run with others than these
     assert asked(study, results) == among(drawn, study)
     forget()
 
