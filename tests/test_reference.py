@@ -1,4 +1,4 @@
-"""The runs of the demos that are kept in git: sound, of the present recipes, and what the README says of them."""
+"""The runs of the demos that are kept in git: sound, of the present recipes, and of models that learned."""
 
 import shutil
 from pathlib import Path
