@@ -91,7 +91,7 @@ def emulate(study_name: str, targets: Sequence[str], count: int, cores: int, hou
     line += ["--cores", str(cores), "--resources", f"gpu={count}", f"mem_mb={RAM_MB}"]
     line += ["--configfile", str(REPOSITORY / "config.yaml"), "--config", f"study={study_name}", "--"]
     line += [f"results/{study_name}/{file_of(product)}" for product in planned]
-    nothing_lacks = mock.patch.object(doctor, "problems", lambda *_: [])
+    nothing_lacks = mock.patch.multiple(doctor, problems=lambda *_: [], gpu_problems=list)
     with contextlib.chdir(folder), mock.patch.dict(os.environ, environment(folder)), nothing_lacks:
         os.environ.pop("CUDA_VISIBLE_DEVICES", None)
         with mock.patch.object(around, "prepare", lambda: None):

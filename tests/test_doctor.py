@@ -1,6 +1,7 @@
 """What is said before anything runs: the doctor's lines, and the workflow's refusal."""
 
 import os
+import subprocess
 import time
 from types import SimpleNamespace
 
@@ -16,7 +17,7 @@ from contrastive_inversion.data import readers
 from contrastive_inversion.ledger import plan
 from contrastive_inversion.run import cli, costs, doctor, fits
 from ledgers import study_but
-from test_workflow import run
+from test_workflow import command, run
 
 
 def images_of(name):
@@ -161,6 +162,43 @@ def test_a_run_without_its_data_stops_before_any_job(tmp_path):
     assert status == 1 and "Traceback" not in output
     assert output.count("✗ config.yaml: data.imagenet: not set") == 1
     assert not (tmp_path / "results/paper").exists() and time.time() - started < 60
+
+
+def test_cards_that_torch_cannot_use_stop_a_run_before_hours_of_packing(tmp_path, monkeypatch):
+    (tmp_path / "nvidia-smi").write_text("#!/bin/sh\necho 0, GPU-a, 81559, 0, NVIDIA A\n")
+    (tmp_path / "nvidia-smi").chmod(0o755)
+    (tmp_path / "own.yaml").write_text("inherits: smoke\ngpu: 1\n")
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    training = "results/own/encoders/teacher.safetensors"
+    asked = [*command(tmp_path, training, "--resources", "gpu=1", study="own"), f"studies={tmp_path}"]
+    found = subprocess.run(asked, capture_output=True, text=True)
+    output = found.stdout + found.stderr
+    assert found.returncode == 1 and "Traceback" not in output and not (tmp_path / "results/own").exists()
+    assert output.count("✗ ") == output.count("✗ GPUs: nvidia-smi lists NVIDIA A, but torch") == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory"), None),
+        (RuntimeError("CUDA error: CUDA-capable device(s) is/are busy or unavailable"), None),
+        (RuntimeError("CUDA error: no kernel image\nis available"), "use NVIDIA A: CUDA error: no kernel image$"),
+    ],
+)
+def test_a_card_that_other_programs_have_is_no_fault_and_one_without_kernels_is(error, said, monkeypatch):
+    def fail(*shape, device):
+        raise error
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda number: "NVIDIA A")
+    monkeypatch.setattr(torch, "ones", fail)
+    if said is None:
+        assert doctor.usable().endswith("computes on 0; other programs have 1 more")
+    else:
+        with pytest.raises(UserError, match=said):
+            doctor.usable()
 
 
 NOTHING_IS_FETCHED = """

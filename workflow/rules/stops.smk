@@ -15,8 +15,14 @@ def stop_unlimited_gpus(needed):
         )
 
 
+def holds_gpus_here(needed):
+    """Whether any of the jobs computes on this machine's GPUs, with the torch that is at work here."""
+    here = workflow.local_exec and not workflow.deployment_settings.deployment_method
+    return here and any(job.resources.get("gpu") for job in needed)
+
+
 def stop_without_means(needed):
-    """Data, weights, disk or memory that this run would need and that are not there stop it before any job."""
+    """Data, weights, disk, memory or GPUs that this run would need and that are not there stop it before any job."""
     recipes = {}
     for job in made(needed):
         study = study_of(job.wildcards)
@@ -26,6 +32,7 @@ def stop_without_means(needed):
         for study, some in recipes.items()
         for problem in or_stop(doctor.problems, some, study, Path(RESULTS), workflow.local_exec)
     ]
+    problems += or_stop(doctor.gpu_problems) if holds_gpus_here(needed) else []
     if problems:
         others = "Tables and figures that need none of this still run by their names; see --list-target-rules."
         sys.exit("\n".join(["Error: nothing was started:", *(f"✗ {p}" for p in problems), others]))

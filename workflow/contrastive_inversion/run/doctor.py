@@ -4,6 +4,8 @@ The workflow asks the same of what a run is about to read, before any job starts
 """
 
 import platform
+import subprocess
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
@@ -19,7 +21,7 @@ from contrastive_inversion.data.settings import Archive, DataSet, ImageNetC, Ima
 from contrastive_inversion.learn.settings import Weights
 from contrastive_inversion.ledger import plan
 from contrastive_inversion.ledger.study import Study
-from contrastive_inversion.run import costs, fits
+from contrastive_inversion.run import costs, fits, jobs
 from contrastive_inversion.run.costs import Cost
 from contrastive_inversion.run.findings import Check, checked
 
@@ -105,21 +107,36 @@ def of_gpus(job_costs: Mapping[str, Cost]) -> list[Check]:
     return [checked("GPUs", usable)]
 
 
+def gpu_problems() -> list[str]:
+    """What is amiss with the GPUs, a line; a process of its own asks torch, which takes seconds and half a GB."""
+    line = [sys.executable, "-m", f"{fingerprint.PACKAGE}.run.doctor"]
+    asked = subprocess.run(line, cwd=Path(__file__).parents[2], capture_output=True, text=True)
+    return asked.stderr.splitlines()[-1:] if asked.returncode else []
+
+
 def usable() -> str:
-    """Let torch compute on every GPU. Raises UserError, with what torch says, for one that it cannot use."""
+    """Let torch compute on every GPU. Raises UserError, with what torch says, for one that it cannot use.
+
+    One that other programs have is no fault: a job waits for it.
+    """
     import torch
 
     if not torch.cuda.is_available():
         raise UserError(f"GPUs: {none_usable()}")
+    taken = 0
     for number in range(torch.cuda.device_count()):
         try:
             torch.ones(8, 8, device=f"cuda:{number}").matmul(torch.ones(8, 8, device=f"cuda:{number}")).sum().item()
         except RuntimeError as error:
+            if jobs.lacks_memory(error) or "busy" in str(error):
+                taken += 1
+                continue
             name = torch.cuda.get_device_name(number)
             raise UserError(
                 f"GPUs: torch {torch.__version__} cannot use {name}: {str(error).splitlines()[0]}"
             ) from None
-    return f"torch {torch.__version__} computes on {torch.cuda.device_count()}"
+    others = f"; other programs have {taken} more" if taken else ""
+    return f"torch {torch.__version__} computes on {torch.cuda.device_count() - taken}{others}"
 
 
 def none_usable() -> str:
@@ -170,3 +187,8 @@ def problems(recipes: Recipes, study: Study[Any], results: Path, here: bool) -> 
     jobs = fits.wanted(recipes, study, costs.machine_of(study, results))
     on_machine = fits.of_machine(jobs, results) if here else [checked("disk", fits.disk, jobs, results)]
     return [check.text for check in [*of_files(recipes, thorough=False), *on_machine] if not check.ok]
+
+
+if __name__ == "__main__":
+    of_torch = checked("GPUs", usable)
+    sys.exit(None if of_torch.ok else of_torch.text)
