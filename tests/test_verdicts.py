@@ -95,14 +95,36 @@ RESTORED = "resnet | probe 100% on clean | imagenet100 | dd-rm50 | top1"
             [("top1@dd", 0.49, 1.25), ("restoration", 1.69, 2)],
         ),
         ("resnet | own | imagenet100 | clean | top1", []),
+        ("baseline-rm50 | own | imagenet100 | rm50 | top1", [("top1", 0.09, 1.25)]),
+        ("baseline100-rm50 | own | imagenet100 | rm50 | top1", [("top1", 0.09, 1.25), ("top1", 0.09, 2)]),
+        ("student-rm50 | beside teacher | imagenet100 | rm50 | cosine", [("cosine", 25e-6, 1.25)]),
+        (
+            "student-rm50 | beside student-rm90 | imagenet100 | rm50 | cosine",
+            [("cosine", 25e-6, 1.25), ("cosine", 25e-6, 2)],
+        ),
     ],
 )
-def test_heads_and_restorations_have_spreads_of_their_own(text, spread):
-    """Of four trainings, a head that is moved and a restoration are one; a head on fixed weights is fitted alone."""
-    ours = Estimate(77, 0.08, 10, trainings=4 if text.startswith("student") else 1)
+def test_all_that_is_drawn_behind_a_number_has_a_spread(text, spread):
+    """Of four trainings, a head that is moved, a restoration, what they start from and what they are beside are one.
+
+    A head on fixed weights is fitted alone.
+    """
+    ours = Estimate(77, 0.08, 10, trainings=4 if text.startswith(("student", "baseline")) else 1)
     parts = spreads.parts(parse(text), ours, STUDY, {}, others=1)
     assert [(p.drawn.kind, pytest.approx(p.variance)) for p in parts] == [(k, v * n) for k, v, n in spread]
     assert all(part.spread.assumed for part in parts)
+
+
+def test_encoders_that_start_from_one_share_its_draw():
+    drawn = [
+        spreads.behind(parse(f"baseline100-{d} | own | imagenet100 | {d} | top1"), STUDY)[1] for d in ("gn10", "gb21")
+    ]
+    assert drawn == [spreads.Drawn("top1", "resnet100", repeated=False)] * 2
+
+
+def test_the_spread_behind_a_number_is_the_root_of_the_sum_of_squares():
+    parts = spreads.parts(parse(MOVED), Estimate(77, 0.08, 10), STUDY, {}, others=1)
+    assert spreads.own_spread([Part(1.0), *parts]) == pytest.approx(math.sqrt(0.3**2 + 0.2**2))
 
 
 def test_what_was_measured_once_and_has_no_spread_is_refused():

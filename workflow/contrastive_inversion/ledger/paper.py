@@ -25,13 +25,15 @@ class Family:
 
     A group `seed` in the pattern says that a training may be repeated with other seeds, a group `distortion` what the
     encoder is trained under. retrained: whether a study trains it, so that its numbers move from training to training;
-    classifies: whether it has a classifier of its own.
+    classifies: whether it has a classifier of its own; starts_from: the one encoder that trainings of all seeds start
+    from, where there is one.
     """
 
     pattern: re.Pattern[str]
     recipe: Callable[["Study[Any]", re.Match[str]], Recipe]
     retrained: bool = True
     classifies: bool = True
+    starts_from: str | None = None
 
 
 @dataclass(frozen=True)

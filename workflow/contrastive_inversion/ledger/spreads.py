@@ -3,6 +3,8 @@
 A quantity has a spread for each thing behind it that a repetition of the study would draw anew:
 
     its encoder         where the study trains it; its own head is fitted with it      kind: the paper's `spread`
+    that one's start    where the study trains it, once for all encoders that start    kind: the same
+                        from it; it is taken to move them as far as their own training
     its head            a probe on an encoder that is not trained, or moved here       kind: `head_` and the former
     what else is drawn  such as a restoration's fits                                   kinds: the paper's `redrawn`
 
@@ -87,15 +89,16 @@ Pooled = Mapping[str, Spread]
 
 def behind(quantity: Quantity, study: Study[Any]) -> list[Drawn]:
     """What behind a quantity a repetition of the study would draw anew."""
-    retrained = study.paper.family(quantity.encoder)[0].retrained
+    family = study.paper.family(quantity.encoder)[0]
+    retrained = family.retrained
     kind, probe = study.paper.spread(quantity), probe_of(quantity, study.paper)
     draws = [Drawn(kind, quantity.encoder)] if retrained else []
     if probe and (not retrained or probe.encoder != quantity.encoder):
         source = f"{probe.encoder} | {probe.key} | {quantity.data}"
         draws.append(Drawn(f"head_{kind}", source, repeated=not retrained))
-    other = beside(quantity)
-    if other and study.paper.family(other)[0].retrained:  # seeds are those of the encoder on the left
-        draws.append(Drawn(kind, other, repeated=False))
+    for other in (family.starts_from, beside(quantity)):
+        if other and study.paper.family(other)[0].retrained:  # seeds are those of the encoder on the left
+            draws.append(Drawn(kind, other, repeated=False))
     return draws + [Drawn(each, str(quantity), repeated=False) for each in study.paper.redrawn(quantity)]
 
 

@@ -13,7 +13,9 @@ from contrastive_inversion.ledger.quantities import Quantity
 from contrastive_inversion.ledger.study import Study
 
 STUDENT = re.compile(r"student(?:-(?P<loss>ss|both|ntxent|mse))?-(?P<distortion>[a-z]\w*)(?:-seed(?P<seed>\d+))?")
-BASELINE = re.compile(r"(?P<family>baseline|baseline100)-(?P<distortion>\w+)(?:-seed(?P<seed>\d+))?")
+BASELINE, BASELINE100 = (
+    re.compile(rf"{name}-(?P<distortion>\w+)(?:-seed(?P<seed>\d+))?") for name in ("baseline", "baseline100")
+)
 TEACHER, RESNET, RESNET100 = map(re.compile, ("teacher", "resnet", "resnet100"))
 EXAMPLES = (
     "teacher", "resnet", "resnet100", "student-rm90", "student-mse-rm50to95", "baseline-rm90", "baseline100-rm90",

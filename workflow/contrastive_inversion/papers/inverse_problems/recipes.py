@@ -253,7 +253,7 @@ def baseline(study: OurStudy, match: re.Match[str]) -> Recipe:
     s, settings = study.settings, study.settings.finetune
     if match["distortion"] == "clean" and s.clean_baseline:
         settings = s.clean_baseline.over(settings)
-    initial = "encoders/resnet" if match["family"] == "baseline" else "encoders/resnet100"
+    initial = f"encoders/{study.paper.family(match[0])[0].starts_from}"
     return SupervisedTraining.of(
         "images/imagenet100", initial, seed=int(match["seed"] or s.seed), network=s.networks.baseline,
         settings=settings, images=pictures(study, s.finetune.flip), train="images/imagenet100",
