@@ -21,7 +21,8 @@ def answer():
 
 
 NOT_RUN = """\
-*Open*: undecided at 5 %. *Depends on the reading*: a sentence was taken as numbers in several ways, which disagree.
+*Open*: undecided at 5 %, in one reading at least. *Depends on the reading*: a sentence was taken as numbers in several
+ways, of which one holds and another fails.
 
 **Not run:** ImageNet itself, OpenAI's CLIP, CIFAR-10, any GPU. Whether the printed numbers come out again is open until
 somebody runs the study `authors` (as their code ran it; it is expected to match the print) or `paper` (as the text has

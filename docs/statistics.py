@@ -410,8 +410,8 @@ With more than one training the spread is the measured one, pooled over the two 
 ## Not known
 
 * A declared spread is an assumption; nothing here tells whether it is right.
-* Where a study trains what its encoders start from (`resnet100` of Tables 11 and 12), it trains it once: how far another
-  one would move them is not measured, and is taken to be as far as their own training does.
+* Where a study trains what its encoders start from (`resnet100` of Tables 11 and 12), it trains it once: how far
+  another one would move them is not measured, and is taken to be as far as their own training does.
 * Verdicts hold for one teacher and one ResNet, from which all students and baselines start. The paper's are published
   weights, which nobody draws anew; the demo trains both, once, and its verdicts do not say what another pair would do.
 * The spread of restorations is declared as the largest that independent fits of the images can have. Fits that share a

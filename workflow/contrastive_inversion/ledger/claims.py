@@ -117,9 +117,11 @@ class JudgedClaim:
 
     @property
     def verdict(self) -> str:
-        """The word that all readings with a number share, else that they differ."""
-        words = {each.verdict for each in self.readings} - {NO_NUMBER}
-        return DIFFER if len(words) > 1 else words.pop() if words else NO_NUMBER
+        """The word that all readings with a number share; open where one is, unless one holds and another fails."""
+        words = {each.verdict for each in self.readings}
+        if words >= {HOLDS, FAILS}:
+            return DIFFER
+        return next((word for word in (OPEN, HOLDS, FAILS) if word in words), NO_NUMBER)
 
 
 # --- what can be decided --------------------------------------------------------------------------------------------
