@@ -562,7 +562,7 @@ def test_the_page_says_what_holds_and_where_a_study_departs(hand_made, tmp_path)
     assert "it would take bounds 0.023 to either side; on 5 test images; 1 training; by the published numbers: " in row
     assert '+0.03 ± 0.04 <span class="badge open">open' in row and '+0.08 ± 0.07 <span class="badge true">true' in row
     assert '<div class="verdicts"><span class="badge open">open</span>' in row
-    assert "a truism, not counted" in text and "<b>1</b> claims<br>" in text and "1 with readings that differ" in text
+    assert "a truism, not counted" in text and "<b>1</b> claims<br>" in text and "0 with readings that differ" in text
     assert '“People would fail.”<br><small class="muted">Nobody asked them.</small>' in text
     both = '<td><span class="long">48</span></td><td><span class="long">224</span></td>'
     assert f"<tr><td><code>image_size</code></td>{both}</tr>" in text

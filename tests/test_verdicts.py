@@ -185,11 +185,15 @@ def several(sd, trainings=3):
 
 
 def test_spreads_are_pooled_by_kind_with_degrees_of_freedom_by_encoder():
-    """(0.01 * 2 + 0.49 * 4) / 6; a second cell of the same encoder adds to the variance, not to its certainty."""
+    """(0.01 * 2 + 0.49 * 4) / 6; a second cell of the same encoder adds to the variance, not to its certainty.
+
+    Welch's degrees of freedom are (0.02 + 1.96)^2 / (0.02^2 / 4 + 1.96^2 / 6) - 2 = 4.12.
+    """
     baseline, ours, tenth = (cell.quantity for cell in TABLE_1[:3])
     assert ours.encoder == tenth.encoder != baseline.encoder
     found = spreads.pooled([(baseline, several(0.1)), (ours, several(0.7, 5)), (tenth, None)], STUDY)
-    assert found == {"top1": Spread(pytest.approx(math.sqrt(0.33)), 6, assumed=False)}
+    df = 1.98**2 / (0.02**2 / 4 + 1.96**2 / 6) - 2
+    assert found == {"top1": Spread(pytest.approx(math.sqrt(0.33)), pytest.approx(df), assumed=False)} and 4 < df < 4.2
     both = spreads.pooled([(ours, several(0.1)), (tenth, several(0.7))], STUDY)
     assert both == {"top1": Spread(pytest.approx(0.5), 2, assumed=False)}
     other = replace(ours, metric="top5")
@@ -203,10 +207,30 @@ def test_spreads_are_pooled_by_kind_with_degrees_of_freedom_by_encoder():
     assert spreads.pooled([(fixed, several(0.3))], STUDY) == {}
 
 
+def test_encoders_that_spread_alike_have_all_their_degrees_of_freedom_and_one_that_stands_out_has_its_own():
+    cells = [replace(CELL.quantity, encoder=f"student-rm{i}") for i in range(10, 90, 10)]
+    alike, apart = (
+        spreads.pooled([(q, several(sd)) for q, sd in zip(cells, sds, strict=True)], STUDY)["top1"]
+        for sds in ([0.5] * 8, [27] + [0.5] * 7)
+    )
+    assert alike == Spread(pytest.approx(0.5), 16, assumed=False)
+    assert apart.df == pytest.approx(2, abs=0.02) and apart.value == pytest.approx(27 / math.sqrt(8), rel=2e-3)
+
+
+def test_welch_s_degrees_of_freedom_are_right_on_average():
+    """Where variances of 1 and 9 are estimated: those of a chi-squared with the pooled variance's own variance."""
+    random = np.random.default_rng(0)
+    true = np.array([1.0] * 6 + [9.0] * 6)
+    squares = true * random.chisquare(4, (4000, 12))  # (worlds, encoders)
+    exact = true.sum() ** 2 / (true**2 / 4).sum()
+    told = [spreads.pooled_spread([[(square, 4)] for square in world]).df for world in squares]
+    assert np.mean(told) == pytest.approx(exact, rel=0.1) and exact == pytest.approx(29.3, abs=0.1)
+
+
 def test_a_table_is_judged_by_its_pooled_spread_and_student_s_t():
     estimates = [replace(several(sd), mean=77.53) for sd in (0.1, 0.7)]
     judged = verdicts.of_table(TABLE_1[:2], estimates, STUDY)[1]
-    parts = [(0.0064, 9), (0.01, 27), (0.25 * 4 / 3, 4), (1e-4 / 12, math.inf)]
+    parts = [(0.0064, 9), (0.01, 27), (0.25 * 4 / 3, 1 / (0.02**2 / 4 + 0.98**2 / 4) - 2), (1e-4 / 12, math.inf)]
     variance = sum(v for v, _ in parts)
     assert judged.z == pytest.approx((77.53 - 85.87) / math.sqrt(variance), rel=1e-12)
     assert judged.df == pytest.approx(variance**2 / sum(v**2 / df for v, df in parts), rel=1e-12)

@@ -12,15 +12,15 @@ A kind is of a metric and, after an `@`, of a level where that spreads otherwise
 was measured on several trainings, pooled over the cells of one table (the comparisons of one reading) that have the
 same kind. Otherwise it is what the study that `spreads` names has measured (`ledger.measured_spreads`), and until that
 has run the study's declared `training_spread`, which is assumed. Pooled, it has n - 1 degrees of freedom for each
-encoder, not for each cell: the cells of one encoder move together. A declared one is taken as known, with infinitely
-many.
+encoder, not for each cell: the cells of one encoder move together; where encoders spread unequally it has fewer. A
+declared one is taken as known, with infinitely many.
 
 Sums of variances have the degrees of freedom of Welch (1947, Biometrika 34) and Satterthwaite (1946, Biometrics
 Bulletin 2): (sum v_i)^2 / sum (v_i^2 / df_i). Imports no torch.
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -118,26 +118,30 @@ def declared(kind: str, quantity: Quantity, study: Study[Any]) -> Spread:
 
 
 def pooled(measured: Iterable[tuple[Quantity, Estimate | None]], study: Study[Any]) -> Pooled:
-    """The spreads that quantities of several trainings show together, by kind; empty where there was one training.
-
-    The variance is the mean of theirs, weighted with their degrees of freedom.
-    """
-    sums: dict[str, list[tuple[float, int]]] = {}
-    sources: dict[str, dict[str, int]] = {}
+    """The spreads that quantities of several trainings show together, by kind; empty where there was one training."""
+    kinds: dict[str, dict[str, list[tuple[float, int]]]] = {}
     for quantity, estimate in measured:
         drawn = [each for each in behind(quantity, study) if each.repeated]
         if estimate is None or estimate.training_sd is None or not drawn:
             continue
-        kind, df = drawn[0].kind, estimate.trainings - 1
-        sums.setdefault(kind, []).append((estimate.training_sd**2 * df, df))
-        sources.setdefault(kind, {})[drawn[0].source] = df
-    return {kind: Spread(mean_sd(each), sum(sources[kind].values()), assumed=False) for kind, each in sums.items()}
+        df = estimate.trainings - 1
+        of_encoder = kinds.setdefault(drawn[0].kind, {}).setdefault(drawn[0].source, [])
+        of_encoder.append((estimate.training_sd**2 * df, df))
+    return {kind: pooled_spread(list(encoders.values())) for kind, encoders in kinds.items()}
 
 
-def mean_sd(sums: Iterable[tuple[float, int]]) -> float:
-    """The standard deviation behind sums of squares and their degrees of freedom."""
-    squares, df = map(sum, zip(*sums, strict=True))
-    return math.sqrt(squares / df)
+def pooled_spread(encoders: Sequence[Sequence[tuple[float, int]]]) -> Spread:
+    """The spread behind the sums of squares, with their degrees of freedom, of the cells of some encoders.
+
+    The variance is the mean of theirs. Its degrees of freedom are Welch's (1947, with those of each variance estimated
+    and so n + 1 in place of n - 1), sum^2 / sum (squares^2 / (n + 1)) - 2, and at most the sum of the encoders': fewer
+    where they spread unequally.
+    """
+    squares = [sum(square for square, _ in cells) for cells in encoders]  # (encoders,)
+    own = [cells[0][1] for cells in encoders]
+    doubt = sum(square**2 / (df + 2) for square, df in zip(squares, own, strict=True))
+    df = min(sum(own), sum(squares) ** 2 / doubt - 2) if doubt else sum(own)
+    return Spread(math.sqrt(sum(squares) / sum(df for cells in encoders for _, df in cells)), df, assumed=False)
 
 
 def parts(quantity: Quantity, ours: Estimate, study: Study[Any], measured: Pooled, others: int) -> list[Part]:

@@ -78,5 +78,6 @@ def counterpart(quantity: Quantity) -> Quantity:
 
 
 def spread(quantity: Quantity) -> str:
-    """Which declared training spread a quantity has: that of its metric."""
-    return quantity.metric.partition("@")[0]
+    """Which training spread a quantity has: its metric's, apart for penalised models, of which some hardly train."""
+    kind = quantity.metric.partition("@")[0]
+    return f"{kind}@penalised" if "-lambda" in quantity.encoder else kind
