@@ -387,10 +387,32 @@ def test_the_margin_is_that_of_the_least_sure_comparison_that_is_needed(at_least
     outcomes = tuple(Outcome(c, value, se) for c, value, se in pairs)
 
     def judged(some):
-        return Judged(reading, "open", some, claims.weakest(some, reading.least), None)
+        return Judged(reading, "open", some, claims.weakest(some, reading.least, "open"), None)
 
     assert judged(outcomes).margin == pytest.approx(margin)
-    assert judged((*outcomes[:2], Outcome(reading.comparisons[2]))).margin is None
+
+
+@pytest.mark.parametrize(
+    ("at_least", "verdict", "margin"),
+    # 4 and 1 inside and -3, which is 2, 5 and -15 standard errors, beside two without a number
+    [(2, "holds", 4), (1, "holds", 1), ("all", "fails", -3), (4, "fails", 4), (4, "no number", None)],
+)
+def test_what_has_no_number_counts_as_true_where_a_reading_fails_all_the_same(at_least, verdict, margin):
+    reading = above(1, 0, 0, 0, 0, at_least=at_least)
+    pairs = zip(reading.comparisons, (5, 1, -3), (2, 0.2, 0.2), strict=False)
+    outcomes = (*(Outcome(c, value, se) for c, value, se in pairs), *map(Outcome, reading.comparisons[3:]))
+    found = Judged(reading, verdict, outcomes, claims.weakest(outcomes, reading.least, verdict), None)
+    assert found.margin == margin
+
+
+def test_where_a_number_lacks_the_comparison_that_decides_is_one_that_is_surely_on_its_side():
+    compared = [{"plus": [STUDENT.replace("rm90", f"rm{i}")], "above": 0} for i in range(60, 63)]
+    for at_least, decided, count in (("all", "fails", 2), (2, "fails", 3), (1, "holds", 2)):
+        reading = reading_of(*compared[:count], at_least=at_least)
+        some = {quantity: Estimate(9.0 if decided == "holds" else -9.0, 0.1, 10) for quantity in reading.quantities[1:]}
+        judged = claims.judge(reading, some.get, STUDY)
+        assert judged.verdict == decided and (judged.margin > 0) == (decided == "holds")
+        assert judged.outcomes[0].word == "no number"
 
 
 def test_an_interval_is_inside_of_its_bound_exactly_where_a_comparison_is_sure():
@@ -424,7 +446,8 @@ def test_a_censored_number_leaves_its_contrast_open_to_the_side_that_is_not_know
         quantities.parse(text): Estimate(value, 0.0, 200, censored=each)
         for text, value, each in zip((first, second), (ours, theirs), censored, strict=True)
     }
-    study = replace(papers.study("simclr-demo"), spreads={"median": Spread(0, assumed=False)})
+    study = papers.study("simclr-demo")
+    study = replace(study, spreads=dict.fromkeys(("median", "median@penalised"), Spread(0, assumed=False)))
     judged = claims.judge(reading_of({"plus": [first], "minus": [second]} | bounds), known.get, study)
     (outcome,) = judged.outcomes
     assert claims.evidence(outcome).endswith(f": {evidence}") and judged.verdict == verdict

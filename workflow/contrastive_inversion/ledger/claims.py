@@ -35,7 +35,9 @@ HOLDS, FAILS, OPEN, NO_NUMBER, DIFFER = "holds", "fails", "open", "no number", "
 
 @dataclass(frozen=True)
 class Outcome:
-    """One contrast of a reading: its value, standard error, and whether it is by itself True, False or None for open.
+    """One contrast of a reading: its value, None without a number, standard error, and whether it is true by itself.
+
+    truth: None where that is open.
 
     df: degrees of freedom; spread: whether what it rests on was measured or assumed, empty where it has none;
     images: the numbers of test images behind its quantities; trainings: the fewest behind one; bound: see `Contrast`.
@@ -53,8 +55,8 @@ class Outcome:
 
     @property
     def word(self) -> str:
-        """What it is by itself: true, false or open."""
-        return {True: "true", False: "false", None: "open"}[self.truth]
+        """What it is by itself: true, false, open or no number."""
+        return NO_NUMBER if self.value is None else {True: "true", False: "false", None: OPEN}[self.truth]
 
     @property
     def interval(self) -> tuple[float, float] | None:
@@ -84,9 +86,9 @@ class Judged:
     """A reading's verdict and what it rests on.
 
     weakest: the place of the comparison that decides, the least sure of those that must be true; margin: how far that
-    lies inside of its bound; both None where a comparison has no number. flip: by how much all spreads must be
-    multiplied for the verdict to change; reach: the half width from which on it could hold, where its own is too small
-    here.
+    lies inside of its bound; both None where the verdict is that there is no number. flip: by how much all spreads must
+    be multiplied for the verdict to change; reach: the half width from which on it could hold, where its own is too
+    small here.
     """
 
     reading: Reading
@@ -189,7 +191,7 @@ def judge(reading: Reading, value: Value, study: Study[Any]) -> Judged:
     outcomes = tuple(outcome(c, each, value) for c, each in zip(reading.comparisons, contrasts, strict=True))
     flip = spreads.flip_factor(lambda factor: decide(reading, contrasts, factor))
     verdict = decide(reading, contrasts)
-    return Judged(reading, verdict, outcomes, weakest(outcomes, reading.least), flip, reach(reading, study))
+    return Judged(reading, verdict, outcomes, weakest(outcomes, reading.least, verdict), flip, reach(reading, study))
 
 
 def judge_claim(claim: Claim, value: Value, study: Study[Any], known: set[Quantity] | None = None) -> JudgedClaim:
@@ -212,14 +214,16 @@ def outcome(comparison: Comparison, contrast: Contrast | None, value: Value) -> 
     )  # fmt: skip
 
 
-def weakest(outcomes: Sequence[Outcome], least: int) -> int | None:
-    """The place of the least sure outcome among the `least` surest; None if one has no number.
+def weakest(outcomes: Sequence[Outcome], least: int, verdict: str) -> int | None:
+    """The place of the least sure outcome among the `least` surest; None where the verdict is that there is no number.
 
-    Where a reading holds, its interval is inside of the bound; where one fails, beyond.
+    What has no number does not help a reading to hold; where one fails, it would not have helped even if it were true.
     """
-    if any(outcome.value is None for outcome in outcomes):
+    if verdict == NO_NUMBER:
         return None
-    return sorted(range(len(outcomes)), key=lambda i: -outcomes[i].sureness)[least - 1]
+    known = [i for i, outcome in enumerate(outcomes) if outcome.value is not None]
+    granted = len(outcomes) - len(known) if verdict == FAILS else 0
+    return sorted(known, key=lambda i: -outcomes[i].sureness)[least - 1 - granted]
 
 
 def relevant(study: Study[Any]) -> list[Claim]:
