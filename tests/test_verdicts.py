@@ -227,6 +227,19 @@ def test_welch_s_degrees_of_freedom_are_right_on_average():
     assert np.mean(told) == pytest.approx(exact, rel=0.1) and exact == pytest.approx(29.3, abs=0.1)
 
 
+def test_a_bound_shows_no_spread_and_trainings_that_agree_leave_the_declared_one():
+    """Three medians at an attack's radius agree because the attack ends there."""
+    baseline, ours = (cell.quantity for cell in TABLE_1[:2])
+    assert spreads.pooled([(baseline, replace(several(0.0), censored=True)), (ours, several(0.7))], STUDY) == (
+        spreads.pooled([(ours, several(0.7))], STUDY)
+    )
+    assert spreads.pooled([(baseline, several(0.0)), (ours, several(0.7))], STUDY)["top1"].value < 0.5
+    assert spreads.pooled([(baseline, several(0.0)), (ours, several(0.0))], STUDY) == {}
+    once = replace(several(0.0), se=None, n=1)
+    (judged,) = verdicts.of_table([replace(CELL, se="")], [once], STUDY)
+    assert judged.spread == "assumed" and judged.df == math.inf
+
+
 def test_a_table_is_judged_by_its_pooled_spread_and_student_s_t():
     estimates = [replace(several(sd), mean=77.53) for sd in (0.1, 0.7)]
     judged = verdicts.of_table(TABLE_1[:2], estimates, STUDY)[1]

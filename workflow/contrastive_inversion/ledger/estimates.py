@@ -27,6 +27,11 @@ class Estimate:
     censored: bool = False
 
     @property
+    def shown_sd(self) -> float | None:
+        """How far its trainings are seen to spread; None where there was one, or only a bound of one is known."""
+        return None if self.censored else self.training_sd
+
+    @property
     def training_se(self) -> float | None:
         """Standard error of the mean over trainings; None where there was one."""
         return None if self.training_sd is None else self.training_sd / math.sqrt(self.trainings)

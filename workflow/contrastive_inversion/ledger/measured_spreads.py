@@ -88,7 +88,7 @@ def of_study(study: Study[Any], results: Path) -> pd.DataFrame:
     """
     measured = Measurements(study, results)
     known = [(quantity, measured.of(quantity)) for quantity in plan.asked(study)]
-    kinds = Counter(spreads.behind(q, study)[0].kind for q, e in known if e and e.training_sd is not None)
+    kinds = Counter(spreads.behind(q, study)[0].kind for q, e in known if e and e.shown_sd is not None)
     rows = []
     for kind, spread in sorted(spreads.pooled(known, study).items()):
         # chi squared's quantiles, without scipy.stats, which takes a second to load

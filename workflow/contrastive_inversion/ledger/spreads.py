@@ -118,16 +118,20 @@ def declared(kind: str, quantity: Quantity, study: Study[Any]) -> Spread:
 
 
 def pooled(measured: Iterable[tuple[Quantity, Estimate | None]], study: Study[Any]) -> Pooled:
-    """The spreads that quantities of several trainings show together, by kind; empty where there was one training."""
+    """The spreads that quantities of several trainings show together, by kind; empty where there was one training.
+
+    Trainings that agree to the last digit show none: what is declared stands for that.
+    """
     kinds: dict[str, dict[str, list[tuple[float, int]]]] = {}
     for quantity, estimate in measured:
         drawn = [each for each in behind(quantity, study) if each.repeated]
-        if estimate is None or estimate.training_sd is None or not drawn:
+        if estimate is None or estimate.shown_sd is None or not drawn:
             continue
         df = estimate.trainings - 1
         of_encoder = kinds.setdefault(drawn[0].kind, {}).setdefault(drawn[0].source, [])
-        of_encoder.append((estimate.training_sd**2 * df, df))
-    return {kind: pooled_spread(list(encoders.values())) for kind, encoders in kinds.items()}
+        of_encoder.append((estimate.shown_sd**2 * df, df))
+    found = {kind: pooled_spread(list(encoders.values())) for kind, encoders in kinds.items()}
+    return {kind: spread for kind, spread in found.items() if spread.value}
 
 
 def pooled_spread(encoders: Sequence[Sequence[tuple[float, int]]]) -> Spread:
