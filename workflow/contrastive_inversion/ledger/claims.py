@@ -170,17 +170,22 @@ def contrasts_of(reading: Reading, value: Value, study: Study[Any]) -> list[Cont
     return [contrast_of(comparison, value, study, measured) for comparison in reading.comparisons]
 
 
-def decide(reading: Reading, contrasts: Sequence[Contrast | None], factor: float = 1.0) -> str:
-    """holds, fails, open or no number, from the contrasts of a reading, spreads being so many times as large."""
+def decide(
+    reading: Reading, contrasts: Sequence[Contrast | None], factor: float = 1.0, repeats: int = joint.REPEATS
+) -> str:
+    """holds, fails, open or no number, from the contrasts of a reading, spreads being so many times as large.
+
+    repeats: of the bootstrap, at most.
+    """
     known = [(c, each.at(factor)) for c, each in zip(reading.comparisons, contrasts, strict=True) if each]
     missing = len(contrasts) - len(known)
     tested = [each for _, each in known]
     sides = [c.nearer(each.value)[0] for c, each in known]  # towards which each contrast is true
     true = [joint.inside(each, c.low, c.high) for c, each in known] + [1.0] * missing
-    if joint.surely(true, reading.least, tested, sides):
+    if joint.surely(true, reading.least, tested, sides, repeats):
         return HOLDS
     false = [joint.outside(each, c.low, c.high) for c, each in known] + [1.0] * missing
-    if joint.surely(false, len(contrasts) - reading.least + 1, tested, [-side for side in sides]):
+    if joint.surely(false, len(contrasts) - reading.least + 1, tested, [-side for side in sides], repeats):
         return FAILS
     return NO_NUMBER if missing else OPEN
 
@@ -189,8 +194,12 @@ def judge(reading: Reading, value: Value, study: Study[Any]) -> Judged:
     """A reading's verdict and what it rests on. value: a function from a Quantity to its Estimate or None."""
     contrasts = contrasts_of(reading, value, study)
     outcomes = tuple(outcome(c, each, value) for c, each in zip(reading.comparisons, contrasts, strict=True))
-    flip = spreads.flip_factor(lambda factor: decide(reading, contrasts, factor))
     verdict = decide(reading, contrasts)
+
+    def at(factor: float) -> str:  # a flip is told to two digits, for which one bootstrap is enough
+        return verdict if factor == 1 else decide(reading, contrasts, factor, repeats=1)
+
+    flip = spreads.flip_factor(at)
     return Judged(reading, verdict, outcomes, weakest(outcomes, reading.least, verdict), flip, reach(reading, study))
 
 
