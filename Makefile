@@ -29,7 +29,7 @@ test: .venv/installed
 	$(BIN)/snakemake --lint
 	$(BIN)/lint-imports
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile --durations=25
 
 test-all: test
 	$(BIN)/python -m pytest -q -m slow -n 2 --dist loadfile

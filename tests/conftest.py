@@ -13,7 +13,10 @@ def no_places(monkeypatch):
     from contrastive_inversion.base import machine
 
     monkeypatch.setenv(machine.VARIABLE, "{}")
-    monkeypatch.delenv(papers.OWN_STUDIES, raising=False)
+    monkeypatch.setenv(papers.OWN_STUDIES, "")
+    yield
+    if os.environ.get(papers.OWN_STUDIES):
+        papers.study.cache_clear()
 
 
 @pytest.fixture
@@ -30,8 +33,7 @@ def study_of(tmp_path, monkeypatch):
         papers.study.cache_clear()
         return papers.study(name)
 
-    yield write
-    papers.study.cache_clear()
+    return write
 
 
 @pytest.fixture

@@ -96,9 +96,3 @@ def test_a_workflow_may_leave_rules_of_ours_out(deployed):
     snakefile.write_text(snakefile.read_text().rstrip() + " exclude cells as other_*\n")
     found = snakemake(deployed, PRODUCT, "--dry-run", "--config", "study=published")
     assert found.returncode == 0, found.stdout + found.stderr
-
-
-def test_snakemake_s_own_lint_finds_nothing(tmp_path):
-    (tmp_path / "config.yaml").write_text((REPOSITORY / ".test" / "config.yaml").read_text())
-    found = snakemake(tmp_path, "--snakefile", str(REPOSITORY / "Snakefile"), "--lint")
-    assert found.returncode == 0, found.stdout + found.stderr

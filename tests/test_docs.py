@@ -46,13 +46,6 @@ def test_the_readme_s_answer_is_that_of_the_kept_runs():
     assert "hold" in script("answer").answer() and script("answer").written(readme) == readme, "make docs"
 
 
-def test_the_rooms_contracts_are_kept():
-    found = subprocess.run(
-        [Path(sys.executable).with_name("lint-imports")], cwd=DOCS.parent, capture_output=True, text=True
-    )
-    assert found.returncode == 0, found.stdout
-
-
 WALKS = ("add-a-study", "add-a-distortion", "add-an-encoder", "add-a-paper")
 STEP = re.compile(
     r"(?:<!-- (?P<what>file|append|apply)(?:: (?P<path>\S+))? -->\n)?```(?P<language>\w+)\n(?P<text>.*?)```\n", re.S

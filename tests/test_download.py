@@ -7,6 +7,7 @@ import http.server
 import io
 import random
 import shutil
+import socket
 import sys
 import tarfile
 import threading
@@ -64,7 +65,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(content)
         if wait:
-            self.server.over.wait(5)
+            self.server.over.wait(60)
         if len(content) != length:
             self.close_connection = True
 
@@ -73,11 +74,14 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def server(monkeypatch):
-    """The server: `files` by name, and what was `asked` of it."""
-    monkeypatch.setattr(download, "PATIENCE", 0.3)
+def server(request, monkeypatch):
+    """The server: `files` by name, what was `asked` of it, and beside it the address of `nobody`."""
+    if hasattr(request.node, "callspec") and request.node.callspec.params.get("way") == "stalled":
+        monkeypatch.setattr(download, "PATIENCE", 1)
     monkeypatch.setattr(download, "PAUSE", 0)
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as served:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as served, socket.socket() as deaf:
+        deaf.bind(("127.0.0.1", 0))  # a port that is taken, and that nobody listens on
+        served.nobody = f"http://127.0.0.1:{deaf.getsockname()[1]}/x"
         served.files, served.asked, served.over = {"weights.pt": CONTENT}, [], threading.Event()
         served.url = f"http://127.0.0.1:{served.server_port}"
         threading.Thread(target=served.serve_forever, args=[0.02], daemon=True).start()
@@ -88,7 +92,7 @@ def server(monkeypatch):
 
 def file_at(server, *ways, name="weights.pt", algorithm="sha256"):
     """A file with an address for each way of serving it."""
-    addresses = tuple(f"{server.url}/{way}/{name}" if way != "nobody" else "http://127.0.0.1:9/x" for way in ways)
+    addresses = tuple(f"{server.url}/{way}/{name}" if way != "nobody" else server.nobody for way in ways)
     return download.File(name, addresses, algorithm, hashlib.new(algorithm, server.files[name]).hexdigest())
 
 

@@ -610,17 +610,17 @@ def test_a_record_that_noted_the_bare_content_of_an_input_is_as_good(results):
     assert "encoders/teacher" not in asked(papers.study("smoke"), results)
 
 
-@pytest.fixture(scope="module")
-def repository(finished, package):
-    """A copy of the workflow beside the finished study."""
+@pytest.fixture
+def repository(results, package, tmp_path):
+    """A copy of the workflow beside one of the finished study."""
     for name in ("Snakefile", "config.yaml", "requirements.lock"):
-        shutil.copy(REPOSITORY / name, finished / name)
+        shutil.copy(REPOSITORY / name, tmp_path / name)
     for name in ("envs", "workflow/rules", "workflow/report", "workflow/profiles"):
-        shutil.copytree(REPOSITORY / name, finished / name)
-    shutil.copytree(package.folder, finished / "workflow/contrastive_inversion")
+        shutil.copytree(REPOSITORY / name, tmp_path / name)
+    shutil.copytree(package.folder, tmp_path / "workflow/contrastive_inversion")
     kept = "results/reference/demo-seeds"  # whose spreads the study's page rests on
-    shutil.copytree(REPOSITORY / kept, finished / kept, ignore=shutil.ignore_patterns("measurements"))
-    return finished
+    shutil.copytree(REPOSITORY / kept, tmp_path / kept, ignore=shutil.ignore_patterns("measurements"))
+    return tmp_path
 
 
 def snakemake(folder, *arguments, config=()):
@@ -643,7 +643,7 @@ def shown_jobs(output):
             for name in names}  # fmt: skip
 
 
-def test_snakemake_shows_the_same_jobs(repository, tmp_path):
+def test_snakemake_shows_the_same_jobs(repository):
     """Without notes of its own, with others' words in a rule, after an edit of the study, and of the code."""
     code = repository / "workflow/contrastive_inversion"
     status, output = snakemake(repository, "--forceall", "--touch", "--quiet")
@@ -695,18 +695,9 @@ def test_snakemake_shows_the_same_jobs(repository, tmp_path):
     assert status == 0 and shown_jobs(output) == among(jobs_of_one, papers.study("smoke"))
 
 
-@pytest.fixture
-def pictures(repository):
-    """Two finished products that are made from nothing, and are as they were when the test is over."""
-    paths = [repository / "results/smoke" / file_of(name) for name in ("images/captions", "images/covid")]
-    before = {path: path.read_bytes() for path in paths}
-    yield paths
-    for path, content in before.items():
-        path.write_bytes(content)
-
-
-def test_what_another_run_has_made_meanwhile_is_not_deleted(repository, pictures):
-    """Both were to be made again; the second is, by another run, while this one makes the first."""
+def test_what_another_run_has_made_meanwhile_is_not_deleted(repository):
+    """Two were to be made again; the second is, by another run, while this one makes the first."""
+    pictures = [repository / "results/smoke" / file_of(name) for name in ("images/captions", "images/covid")]
     before = {path: path.read_bytes() for path in pictures}
     logs = {path: repository / "results/smoke/logs/images" / f"{path.stem}.log" for path in pictures}
     for log in logs.values():

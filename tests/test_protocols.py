@@ -316,18 +316,3 @@ def test_a_further_training_is_one_from_its_own_seed(encoder):
     usual, further = (recipe(f"encoders/{encoder}{suffix}", "demo-seeds") for suffix in ("", "-seed3"))
     assert (usual.seed, further.seed) == (1, 3)
     assert further == usual.model_copy(update={"seed": 3})
-
-
-MEASURED_ON = {
-    "demo": ("imagenet100", "measurements/student-rm90/imagenet100"),
-    "simclr-demo": ("cifar10", "measurements/supervised/cifar10"),
-}
-PICTURES = "{source: glyphs, classes: [0, 100], train: 4, validation: 2, test: 2, stored: 54}"
-
-
-@pytest.mark.parametrize("parent", MEASURED_ON)
-def test_a_study_is_measured_on_the_split_that_it_names(study_of, parent):
-    data, product = MEASURED_ON[parent]
-    for split in ("validation", "test"):
-        study = study_of(f"data: {{{data}: {PICTURES}}}\nevaluate: {{split: {split}}}\n", parent=parent)
-        assert plan.recipe_of(product, study).split == split

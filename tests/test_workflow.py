@@ -5,7 +5,6 @@ import re
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pandas as pd
@@ -96,10 +95,9 @@ def test_named_targets_are_listed_with_a_description(tmp_path):
     ],
 )
 def test_a_mistake_is_one_line_without_a_traceback(tmp_path, study, message):
-    started = time.monotonic()
     status, output = run(tmp_path, study=study)
     assert status != 0 and message in output and "Traceback" not in output
-    assert time.monotonic() - started < 30
+    assert {path.name for path in tmp_path.iterdir()} <= {".snakemake"}, "something was begun"
 
 
 def test_a_target_follows_its_own_study_and_not_that_of_the_configuration(tmp_path):
