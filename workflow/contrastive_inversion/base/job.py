@@ -19,9 +19,14 @@ SECONDS_BETWEEN_REPORTS = 2
 KEPT = ("lock", "progress.json")  # of a finished job's own folder
 
 
+def is_measurement(product: str) -> bool:
+    """Whether a product is numbers to be read, and no tensors."""
+    return product.startswith("measurements/")
+
+
 def file_of(product: str) -> str:
     """A product's file below the study's folder of results: measurements are JSON, all else is safetensors."""
-    return f"{product}.json" if product.startswith("measurements/") else f"{product}.safetensors"
+    return f"{product}.json" if is_measurement(product) else f"{product}.safetensors"
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from typing import Any
 from contrastive_inversion.base import files
 from contrastive_inversion.base.canonical import digest
 from contrastive_inversion.base.errors import UserError, refusals
-from contrastive_inversion.base.job import file_of
+from contrastive_inversion.base.job import file_of, is_measurement
 from contrastive_inversion.base.records import identities, identity
 from contrastive_inversion.ledger import accepted, measurements, plan
 from contrastive_inversion.ledger.accepted import Accepted
@@ -64,7 +64,7 @@ class Results:
     def record(self, product: str) -> Record | None:
         """A product's record; None where its file is missing. Raises UserError where it is damaged or altered."""
         if product not in self.records:
-            self.records[product] = record_in(self.root / file_of(product)) if self.is_there(product) else None
+            self.records[product] = record_of(product, self.root) if self.is_there(product) else None
         return self.records[product]
 
     def content(self, product: str) -> str | None:
@@ -185,9 +185,10 @@ def differing(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
     return [key for key in sorted({**before, **now}) if before.get(key) != now.get(key)]
 
 
-def record_in(path: Path) -> Record:
+def record_of(product: str, root: Path) -> Record:
     """A product's record; a measurement is checked as a whole. Raises UserError where it is damaged or altered."""
-    record: Record = measurements.read(path)["record"] if path.suffix == ".json" else files.record_in(path)
+    path = root / file_of(product)
+    record: Record = measurements.read(path)["record"] if is_measurement(product) else files.record_in(path)
     return record
 
 

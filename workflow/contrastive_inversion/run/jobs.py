@@ -15,7 +15,7 @@ import numpy as np
 from contrastive_inversion.base import files
 from contrastive_inversion.base.canonical import canonical, digest
 from contrastive_inversion.base.errors import UserError
-from contrastive_inversion.base.job import Job, alone, file_of
+from contrastive_inversion.base.job import Job, alone, file_of, is_measurement
 from contrastive_inversion.base.recipe import Recipe
 from contrastive_inversion.base.records import identities
 from contrastive_inversion.ledger import measurements, plan
@@ -62,7 +62,7 @@ def is_made(job: Job) -> bool:
     if not job.path.exists():
         return False
     try:
-        if job.path.suffix == ".json":
+        if is_measurement(job.product):
             record = measurements.read(job.path, job.recipe_hash)["record"]
         else:
             _, record = files.load(job.path, job.recipe_hash)
@@ -146,16 +146,21 @@ def too_large(kind: JobKind, job: Job) -> str:
 
 def check_finite(content: Any, job: Job) -> None:
     """Raise UserError for rows or tensors that hold NaN or an infinity, before any file is written."""
-    if job.path.suffix == ".json":
+    if is_measurement(job.product):
         broken = [f"{row['head']} on {row['distortion']}" for row in content if not is_finite(row)]
     else:
-        tensors = {} if hasattr(content, "finish") else content
+        tensors = {} if is_store(content) else content
         broken = [name for name, tensor in tensors.items() if not np.isfinite(tensor.numpy(force=True)).all()]
     if broken:
         raise UserError(
             f"{job.product}: {broken[0]} holds a value that is no finite number, so nothing was written; look at the "
             "learning rate in the study file, and at what this is made from"
         )
+
+
+def is_store(content: Any) -> bool:
+    """Whether a job's content is a store too large for memory (`data.packing`), which writes itself."""
+    return hasattr(content, "finish")
 
 
 def is_finite(row: Mapping[str, Any]) -> bool:
@@ -192,10 +197,10 @@ def leave_compiler() -> None:
 
 def write(job: Job, content: Any, record: dict[str, Any]) -> None:
     """Write a job's file with its record: rows as JSON, tensors or a store too large for memory as safetensors."""
-    if job.path.suffix == ".json":
+    if is_measurement(job.product):
         record["content_hash"] = measurements.content_hash(content, record)
         files.write_json(job.path, {"record": record, "rows": content})
-    elif hasattr(content, "finish"):  # a store too large for memory
+    elif is_store(content):
         record["content_hash"] = content.content_hash()
         content.finish(job.path, record)
     else:

@@ -15,6 +15,7 @@ from contrastive_inversion import papers
 from contrastive_inversion.base import files, fingerprint
 from contrastive_inversion.base.canonical import canonical, digest
 from contrastive_inversion.base.errors import UserError
+from contrastive_inversion.base.job import is_measurement
 from contrastive_inversion.ledger import layouts, plan, printed
 from contrastive_inversion.ledger.study import Study
 from contrastive_inversion.run.fresh import Results
@@ -132,7 +133,7 @@ class Target:
     def has_other(self, product: str, contents: dict[str, str]) -> bool:
         """Whether a product is another one than the files were made from, or will be; images need not be kept."""
         if not self.finished.is_there(product):
-            return product.startswith("measurements/")
+            return is_measurement(product)
         return self.finished.out_of_date(product) or self.finished.content(product) != contents.get(product)
 
     def shown_on_page(self) -> list["Target"]:

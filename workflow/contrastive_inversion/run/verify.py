@@ -7,7 +7,7 @@ from typing import Any
 from contrastive_inversion import papers
 from contrastive_inversion.base import files
 from contrastive_inversion.base.errors import UserError
-from contrastive_inversion.base.job import file_of
+from contrastive_inversion.base.job import file_of, is_measurement
 from contrastive_inversion.ledger import layouts, measured_spreads, plan
 from contrastive_inversion.ledger.measurements import Measurements
 from contrastive_inversion.ledger.study import Study
@@ -37,7 +37,7 @@ def broken_chain(finished: Results) -> list[str]:
     for product in plan.with_inputs(plan.measurements(finished.study), finished.study):
         path = finished.root / file_of(product)
         try:
-            if path.exists() and path.suffix != ".json":
+            if path.exists() and not is_measurement(product):
                 files.load(path, framework="np")
             if other := finished.other_inputs(product):
                 lines.append(f"{path}: {other}")
