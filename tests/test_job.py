@@ -190,6 +190,12 @@ def test_progress_says_how_far_a_job_is_and_how_long_it_takes(tmp_path, clock):
     assert json.loads(file.read_text()) == expected and progress.bar.disable
 
 
+def test_a_loss_that_overflowed_leaves_the_report_of_progress_whole(tmp_path):
+    job = Job("encoders/a", tmp_path, "")
+    Progress(job, epochs=1, images=1).close([float("inf")])
+    assert '"loss":null' in (job.state / "progress.json").read_text()
+
+
 def test_progress_of_work_that_has_not_begun_and_without_losses(tmp_path, clock):
     progress = Progress(Job("heads/a/b", tmp_path, ""), epochs=2, images=7)
     progress.close()

@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode, flop_registry
 from contrastive_inversion import papers
 from contrastive_inversion.base import files, gpus, machine, rates
 from contrastive_inversion.base.errors import UserError
-from contrastive_inversion.base.job import Job
+from contrastive_inversion.base.job import Job, Report
 from contrastive_inversion.base.rates import Measured, Rehearsed
 from contrastive_inversion.data import characters
 from contrastive_inversion.data.settings import DATA_SET
@@ -344,7 +344,8 @@ def one_job(tmp_path, monkeypatch):
 
         def command(*arguments):
             note = {"seconds": 30, "first_seconds": 3, "first_share": 1 / 32} | record.pop("note", {})
-            files.write_json(job.state / "progress.json", note)
+            report = Report(product=job.product, state="finished", updated=0, **note)
+            files.write_text(job.state / "progress.json", report.model_dump_json())
             files.write_json(job.path, {"gpu_gb": 40.0} | record)
             return 5.0
 

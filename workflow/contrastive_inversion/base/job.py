@@ -3,14 +3,15 @@
 Snakemake knows nothing of this folder, so it survives a failed or killed job. Imports no torch.
 """
 
-import json
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated, Literal
 
 from filelock import FileLock, Timeout
+from pydantic import AllowInfNan, BaseModel, ConfigDict
 from tqdm import tqdm
 
 from contrastive_inversion.base import files
@@ -105,11 +106,32 @@ def is_locked(folder: Path) -> bool:
         return False
 
 
-class Progress:
-    """A progress bar in the log, and `progress.json` in the job's folder.
+class Report(BaseModel):
+    """What a job says of itself in `progress.json`; times in seconds.
 
-    epochs x images is the work to do; an `epoch` may also be a level or an instantiation. The file says how long the
-    first part took, which alone loads a GPU's kernels, and what share of the work that was.
+    epoch: counted from 1; first_seconds, first_share: how long the first part took, which alone loads a GPU's kernels,
+    and what share of the work that was.
+    """
+
+    model_config = ConfigDict(allow_inf_nan=False)
+
+    product: str
+    state: Literal["running", "finished", "report damaged"]
+    updated: float
+    epoch: int = 0
+    epochs: int = 0
+    loss: Annotated[float, AllowInfNan()] | None = None  # null where it overflowed, as in float16 it may
+    images_per_second: float = 0
+    seconds: float = 0
+    first_seconds: float = 0
+    first_share: float = 0
+    eta_seconds: float = 0
+
+
+class Progress:
+    """A progress bar in the log, and a Report in the job's folder.
+
+    epochs x images is the work to do; an `epoch` may also be a level or an instantiation.
     """
 
     def __init__(self, job: Job, epochs: int, images: int, done_epochs: int = 0) -> None:
@@ -132,18 +154,17 @@ class Progress:
             self.bar.set_postfix_str(f"epoch {epoch + 1}/{self.epochs}" + (f", loss {loss:.4f}" if loss else ""))
             self.report("running", epoch + 1, loss)
 
-    def report(self, condition: str, epoch: int, loss: float | None) -> None:
+    def report(self, state: Literal["running", "finished"], epoch: int, loss: float | None) -> None:
         """Write how far the job is."""
         self.reported = time.time()
         rate = (self.done - self.at_start) / max(self.reported - self.started, 1e-6)
-        content = {
-            "product": self.job.product, "state": condition, "epoch": epoch, "epochs": self.epochs, "loss": loss,
-            "images_per_second": round(rate, 1), "updated": self.reported,
-            "seconds": round(self.reported - self.started, 3),
-            "first_seconds": round(self.first_seconds, 3), "first_share": self.first_share,
-            "eta_seconds": round((self.total - self.done) / max(rate, 1e-6)),
-        }  # fmt: skip
-        files.write_text(self.job.state / "progress.json", json.dumps(content))
+        report = Report(
+            product=self.job.product, state=state, epoch=epoch, epochs=self.epochs, loss=loss,
+            images_per_second=round(rate, 1), updated=self.reported, seconds=round(self.reported - self.started, 3),
+            first_seconds=round(self.first_seconds, 3), first_share=self.first_share,
+            eta_seconds=round((self.total - self.done) / max(rate, 1e-6)),
+        )  # fmt: skip
+        files.write_text(self.job.state / "progress.json", report.model_dump_json())
 
     def close(self, history: Sequence[float] = ()) -> None:
         """Report the job as finished, with the last of some losses."""

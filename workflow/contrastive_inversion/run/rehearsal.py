@@ -20,7 +20,7 @@ from typing import Any
 from contrastive_inversion.base import files, gpus, rates
 from contrastive_inversion.base.canonical import digest
 from contrastive_inversion.base.errors import UserError
-from contrastive_inversion.base.job import Job
+from contrastive_inversion.base.job import Job, Report
 from contrastive_inversion.base.rates import Measured, Rehearsed
 from contrastive_inversion.base.work import GB
 from contrastive_inversion.data.settings import Images, Photos
@@ -171,10 +171,10 @@ def clocked(job: Job, on_gpu: bool) -> tuple[float, float]:
     note = job.state / "progress.json"
     if not note.exists():
         return files.record_in(job.path)["seconds"], 1.0
-    said = files.read_json(note)
-    if on_gpu and said["first_share"] < 1:
-        return said["seconds"] - said["first_seconds"], 1 - said["first_share"]
-    return said["seconds"], 1.0
+    report = Report.model_validate_json(note.read_bytes())
+    if on_gpu and report.first_share < 1:
+        return report.seconds - report.first_seconds, 1 - report.first_share
+    return report.seconds, 1.0
 
 
 def command(product: str, study: Study[Any], stage: Stage) -> float:

@@ -2,47 +2,30 @@
 
 import time
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from contrastive_inversion.base import job
 
-Report = dict[str, Any]
 
-
-class Said(BaseModel):
-    """What a job says of itself in `progress.json` (see `base.job.Progress`)."""
-
-    model_config = ConfigDict(allow_inf_nan=False)
-
-    product: str
-    state: Literal["running", "finished", "report damaged"]
-    updated: float
-    epoch: int = 0
-    epochs: int = 0
-    loss: float | None = None
-    images_per_second: float = 0
-    eta_seconds: float = 0
-
-
-def reports(results: Path) -> list[Report]:
+def reports(results: Path) -> list[dict[str, Any]]:
     """What each job that has ever reported progress said last, most recent first, from every study."""
-    listed: list[Report] = []
+    listed: list[dict[str, Any]] = []
     for path in results.glob("*/state/**/progress.json"):
         study, _, *product = path.parent.relative_to(results).parts
         try:
-            said = Said.model_validate_json(path.read_bytes()).model_dump()
+            said = job.Report.model_validate_json(path.read_bytes()).model_dump()
         except FileNotFoundError:
             continue  # removed while we looked
         except (ValidationError, OSError):
-            said = Said(product="/".join(product), state="report damaged", updated=time.time()).model_dump()
+            said = job.Report(product="/".join(product), state="report damaged", updated=time.time()).model_dump()
         listed.append(said | {"study": study, "alive": job.is_locked(path.parent)})
     return sorted(listed, key=lambda report: -report["updated"])
 
 
-def condition(report: Report) -> str:
+def condition(report: dict[str, Any]) -> str:
     """finished, running or stopped; or that its report is damaged, which is no harm to the job."""
     if report["state"] != "running":
         return str(report["state"])
@@ -56,7 +39,7 @@ def duration(seconds: float) -> str:
     return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {seconds:02d} s" if minutes else f"{seconds} s"
 
 
-def line(report: Report) -> dict[str, str]:
+def line(report: dict[str, Any]) -> dict[str, str]:
     """A job's line of the screen."""
     now, loss = condition(report), report["loss"]
     return {
