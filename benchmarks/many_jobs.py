@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
+from tabulate import tabulate
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 DISTORTIONS = [f"haze{number}" for number in range(20)]
@@ -69,8 +70,9 @@ def dry_run(folder: Path, *arguments: str) -> Planned:
 
 def table(rows: dict[str, Planned]) -> str:
     """The dry runs in Markdown."""
-    lines = [f"| {name} | {run.jobs:,} | {run.seconds:.1f} | {run.megabytes:.0f} |" for name, run in rows.items()]
-    return "\n".join(["| graph | jobs | seconds | MB |", "|:--|--:|--:|--:|", *lines])
+    cells = [(name, f"{run.jobs:,}", f"{run.seconds:.1f}", f"{run.megabytes:.0f}") for name, run in rows.items()]
+    aligned = ("left", "right", "right", "right")
+    return tabulate(cells, ("graph", "jobs", "seconds", "MB"), "pipe", colalign=aligned, disable_numparse=True)
 
 
 def main(sizes: list[int]) -> None:

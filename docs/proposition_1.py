@@ -4,13 +4,15 @@
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
 import numpy as np
 from scipy import optimize, special
+from tabulate import tabulate
 
 PAGE = Path(__file__).with_name("proposition-1.md")
+HEADINGS = ("N", "d", "τ", "not stationary by", "slope", "angle", "gain")
 STARTS, SEED = 25, 0
 CASES = [
     (3, 2, 0.5),
@@ -127,12 +129,8 @@ the bound.
 
 def grid(rows: Iterable[tuple[tuple[int, int, float], Check]]) -> str:
     """A Markdown table."""
-    head = "| N | d | τ | not stationary by | slope | angle | gain |\n|---|---|---|---|---|---|---|\n"
-    lines = (
-        f"| {n} | {d} | {tau:g} | {told(c.stationary)} | {told(c.slope)} | {told(c.degrees)} | {told(c.gain)} |"
-        for (n, d, tau), c in rows
-    )
-    return head + "\n".join(lines)
+    cells = [[*case, *map(told, astuple(found))] for case, found in rows]
+    return tabulate(cells, HEADINGS, "github", disable_numparse=True)
 
 
 def told(value: float) -> str:
@@ -143,7 +141,7 @@ def told(value: float) -> str:
 def page() -> str:
     """The whole page."""
     rows = [(case, check(teacher_of(*case), case[2])) for case in CASES]
-    return TEXT.replace("{starts}", str(STARTS)).replace("{grid}", grid(rows))
+    return TEXT.format(starts=STARTS, grid=grid(rows))
 
 
 if __name__ == "__main__":
