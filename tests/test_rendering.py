@@ -69,7 +69,8 @@ def test_what_renders_names_no_paper():
     [
         (0.9175, 3, "0.918"), (85.865, 2, "85.87"), (78.05, 1, "78.1"), (71.9, 1, "71.9"), (100 / 3, 2, "33.33"),
         (7.0, 0, "7"), (12345.678, 2, "12345.68"), (0.00000000004, 2, "0.00"),
-        (2.49999999996, 0, "3"), (2.4999999999, 0, "2"),
+        (2.49999999996, 0, "3"), (2.4999999999, 0, "2"), (-0.004, 2, "0.00"), (-0.005, 2, "-0.01"),
+        (1e-9, 9, "0.000000001"),
     ],
 )  # fmt: skip
 def test_numbers_round_half_up_in_decimal(value, decimals, text):
@@ -140,7 +141,9 @@ def test_a_table_from_hand_made_measurements(small, hand_made):
     assert marked.splitlines()[3].startswith("|:--") and marked.splitlines()[3].endswith("--:|")
     latex = (folder / "table_6.tex").read_text()
     assert r"\toprule" in latex and r"Ours (RM) & \textbf{0.940$\pm$0.0100} \\" in latex
-    assert r"\caption{Area under the ROC curve on COVID X-ray.}" in latex and r"\label{tab:6}" in latex
+    said = "Study demo: other data stand in, not comparable with the print."
+    assert rf"\caption{{Area under the ROC curve on COVID X-ray. {said}}}" in latex and r"\label{tab:6}" in latex
+    assert marked.endswith(f"\n\n{said}\n") and not tables.not_comparable(PUBLISHED)
     assert r"\begin{tabular}{lr}" in latex and r"\centering" in latex
 
 
@@ -170,7 +173,8 @@ def test_a_table_that_is_no_grid_is_its_paper_s(tmp_path, name, heads, row):
     assert list(frame.columns) == heads
     assert row is None or frame.iloc[0].tolist()[:4] == row
     assert "**Table 3: Label shift" in (tmp_path / name / "tables/table_3.md").read_text()
-    assert r"\begin{tabular}{lrrrr}" in (tmp_path / name / "tables/table_3.tex").read_text()
+    assert ":--:" not in (marked := (tmp_path / name / "tables/table_3.md").read_text()) and "--:" not in marked
+    assert r"\begin{tabular}{lllll}" in (tmp_path / name / "tables/table_3.tex").read_text()
 
 
 def test_the_best_along_a_row_or_of_a_pair_of_rows_is_bold(tmp_path):
@@ -221,14 +225,27 @@ def test_notes_stand_below_a_table(tmp_path):
     measure(study, tmp_path, {str(cell.quantity): VALUES[cell.quantity.encoder] for cell in TABLE_6})
     tables.write(6, study, tmp_path)
     markdown = (tmp_path / "demo/tables/table_6.md").read_text()
-    assert markdown.endswith(" |\n\nOne.\n\nTwo.\n") and markdown.startswith("**Table 6: A & B**\n")
+    assert " |\n\nOne.\n\nTwo.\n" in markdown and markdown.startswith("**Table 6: A & B**\n")
     assert "**0" not in markdown  # no rule of what is best
-    assert r"\caption{A \& B. One. Two.}" in (tmp_path / "demo/tables/table_6.tex").read_text()
+    assert r"\caption{A \& B. One. Two. " in (tmp_path / "demo/tables/table_6.tex").read_text()
 
 
 def test_latex_s_own_characters_are_escaped():
     assert tables.tex("5 % ± σ – − _ & #") == r"5 \% $\pm$ $\sigma$ -- $-$ \_ \& \#"
+    assert tables.tex("λ ∞ $ ^ ~") == r"$\lambda$ $\infty$ \$ \textasciicircum{} \textasciitilde{}"
+    assert tables.tex("ÁÇÑŠ") == r"\'{A}\c{C}\~{N}\v{S}"
     assert tables.tex(7) == "7"
+
+
+@pytest.mark.parametrize("name", papers.study_names())
+def test_every_table_s_latex_is_ascii(name):
+    """So that pdflatex reads it; of values beside the print's there are at most ± and ≥."""
+    study = papers.study(name)
+    for number in study.settings.tables:
+        prose = study.paper.tables.get(number)
+        frame = prose(study) if prose else tables.grid(number, study, lambda cell: "≥ 1.00±0.10")
+        caption = " ".join([layouts.tables(study.paper)[number].title, *layouts.notes_of(number, study)])
+        assert tables.as_latex(frame, caption, number, "right").isascii(), (number, caption)
 
 
 def test_a_missing_measurement_is_named(small, tmp_path):

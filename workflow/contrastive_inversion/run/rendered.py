@@ -183,7 +183,8 @@ class Target:
 def of_table(number: int, study: Study[Any]) -> Iterator[Any]:
     """What a table shows besides measurements."""
     layout = layouts.tables(study.paper)[number]
-    yield number, study.settings.measured, layout, layouts.notes_of(number, study), layouts.headings(number, study)
+    yield number, study.settings.measured, study.settings.comparable, layout
+    yield layouts.notes_of(number, study), layouts.headings(number, study)
     listed = printed.cells_of(number, study.paper)
     yield listed, [study.paper.level_label(cell.quantity.distortion, study) for cell in listed if layout.levels]
     if number in study.paper.tables:

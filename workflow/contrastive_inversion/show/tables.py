@@ -1,6 +1,8 @@
 """Tables as people read them: the paper's rows, columns and decimals, as csv, Markdown and LaTeX. Imports no torch."""
 
 import functools
+import re
+import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from decimal import ROUND_HALF_UP, Decimal
@@ -23,9 +25,9 @@ Estimates = dict[Quantity, Estimate | None]
 
 
 def rounded(value: float, decimals: int) -> str:
-    """A number as the paper prints it: half up, in decimal, so that 0.9175 becomes 0.918."""
+    """A number as the paper prints it: half up, in decimal, so that 0.9175 becomes 0.918; zero has no sign."""
     exact = Decimal(repr(round(value, 10)))
-    return str(exact.quantize(Decimal(1).scaleb(-decimals), ROUND_HALF_UP))
+    return f"{exact.quantize(Decimal(1).scaleb(-decimals), ROUND_HALF_UP):zf}"
 
 
 def shown_mean(estimate: Estimate, decimals: int) -> str:
@@ -134,32 +136,39 @@ def write(number: int, study: Study[Any], results: Path) -> None:
     plain, marked, latex = frames(number, study, measured, [("", ""), ("**", "**"), (r"\textbf{", "}")])
     few, heads = few_images(number, study, measured), layouts.headings(number, study)
     notes = [f"{column}: on {count} test images, fewer than the rest." for column, count in few.items()]
-    notes = [*layouts.notes_of(number, study), *notes]
+    notes = [*layouts.notes_of(number, study), *not_comparable(study), *notes]
+    side = "left" if number in study.paper.tables else "right"  # words, or numbers
     path = results / study.name / "tables" / f"table_{number}"
     # a csv has no place for notes
     plain = plain.rename(columns={heads[column]: f"{heads[column]} ({count} images)" for column, count in few.items()})
     files.write_text(path.with_suffix(".csv"), plain.to_csv(index=False, lineterminator="\n"))
-    files.write_text(path.with_suffix(".md"), as_markdown(marked, f"Table {number}: {title}", notes))
-    files.write_text(path.with_suffix(".tex"), as_latex(latex, " ".join([f"{title}.", *notes]), number))
+    files.write_text(path.with_suffix(".md"), as_markdown(marked, f"Table {number}: {title}", notes, side))
+    files.write_text(path.with_suffix(".tex"), as_latex(latex, " ".join([f"{title}.", *notes]), number, side))
 
 
-def as_text(table: pd.DataFrame) -> str:
-    """A table in aligned columns, which Markdown reads."""
-    aligned = ["left"] + ["right"] * (table.shape[1] - 1)
+def not_comparable(study: Study[Any]) -> list[str]:
+    """What a reader of a table's file is told where a caption names the paper's data and the numbers are of others."""
+    said = f"Study {study.name}: other data stand in, not comparable with the print."
+    return [] if study.settings.comparable else [said]
+
+
+def as_text(table: pd.DataFrame, side: str = "right") -> str:
+    """A table in aligned columns, which Markdown reads; side: towards which all but the first are aligned."""
+    aligned = ["left"] + [side] * (table.shape[1] - 1)
     return str(table.to_markdown(index=False, colalign=aligned, disable_numparse=True))
 
 
-def as_markdown(table: pd.DataFrame, caption: str, notes: Sequence[str]) -> str:
+def as_markdown(table: pd.DataFrame, caption: str, notes: Sequence[str], side: str) -> str:
     """A table below its caption, notes below that."""
-    return f"**{caption}**\n\n{as_text(table)}\n" + "".join(f"\n{note}\n" for note in notes)
+    return f"**{caption}**\n\n{as_text(table, side)}\n" + "".join(f"\n{note}\n" for note in notes)
 
 
-def as_latex(table: pd.DataFrame, caption: str, number: int) -> str:
+def as_latex(table: pd.DataFrame, caption: str, number: int, side: str) -> str:
     """A booktabs table; LaTeX itself writes its number before the caption."""
     escaped = table.rename(columns=tex).map(tex)
     return escaped.style.hide(axis="index").to_latex(
         hrules=True, caption=tex(caption), label=f"tab:{number}", position_float="centering",
-        column_format="l" + "r" * (table.shape[1] - 1),
+        column_format="l" + side[0] * (table.shape[1] - 1),
     )  # fmt: skip
 
 
@@ -167,18 +176,26 @@ TEX = {
     "%": r"\%",
     "±": r"$\pm$",
     "≥": r"$\geq$",
+    "∞": r"$\infty$",
+    "λ": r"$\lambda$",
     "σ": r"$\sigma$",
     "–": "--",
     "−": "$-$",
     "_": r"\_",
     "&": r"\&",
     "#": r"\#",
+    "$": r"\$",
+    "^": r"\textasciicircum{}",
+    "~": r"\textasciitilde{}",
 }
+ACCENTS = {"\u0301": r"\'", "\u0303": r"\~", "\u0327": r"\c", "\u030c": r"\v"}  # acute, tilde, cedilla, caron
+ACCENTED = re.compile(rf"(\w)([{''.join(ACCENTS)}])")
 
 
 def tex(text: Any) -> str:
-    """Text with the characters that LaTeX takes for its own replaced."""
-    return "".join(TEX.get(character, character) for character in str(text))
+    """Text in ASCII, with the characters that LaTeX takes for its own replaced and accents as its commands."""
+    escaped = "".join(TEX.get(character, character) for character in unicodedata.normalize("NFD", str(text)))
+    return ACCENTED.sub(lambda found: f"{ACCENTS[found[2]]}{{{found[1]}}}", escaped)
 
 
 def terminal(number: int, study: Study[Any], results: Path) -> str:
