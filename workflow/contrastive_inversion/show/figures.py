@@ -12,6 +12,7 @@ import matplotlib.pyplot as plt
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import FormatStrFormatter, MaxNLocator
 
 from contrastive_inversion.base import files
@@ -27,6 +28,8 @@ from contrastive_inversion.show.curves import Curve, points, published_points
 MARKERS = "osD^v"
 TEXT = 7  # points, of a gallery's labels and guesses
 LINE = 1.3 * TEXT / 72  # inches, of one line of guesses
+BELOW = 4.5  # lines of a legend's text, between it and its panel: room for the axis's numbers and label
+PUBLISHED = "{}, published"
 # Text as text in the pdf; no dates, so that the same measurements give the same bytes.
 STYLE: dict[Any, Any] = {
     "pdf.fonttype": 42,
@@ -79,7 +82,7 @@ def draw_panel(axis: Axes, panel: Panel, metric: str, study: Study[Any], measure
         if study.settings.measured:
             theirs = published_points(template, panel, metric, study)
             dashed = style | {"linestyle": "--", "linewidth": 1.1, "markerfacecolor": "none"}
-            draw(axis, template, theirs, f"{name}, published", dashed)
+            draw(axis, template, theirs, PUBLISHED.format(name), dashed)
 
 
 def draw(axis: Axes, template: str, curve: Curve, name: str, style: dict[str, Any]) -> None:
@@ -108,13 +111,34 @@ def finish(axis: Axes, panel: Panel, metric: str, study: Study[Any]) -> None:
     quantity = layouts.curve_point(next(iter(panel.curves.values())), levels[0], metric)
     axis.set_title(panel.title)
     axis.set_ylabel(study.paper.metric(quantity.metric).label)
+    axis.yaxis.set_major_locator(round_ticks())
     if panel.log:
         axis.set_xscale("log")
-    elif all(study.paper.position(level) % 1 == 0 for level in levels):
-        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    else:
+        axis.xaxis.set_major_locator(round_ticks(all(study.paper.position(level) % 1 == 0 for level in levels)))
     axis.xaxis.set_major_formatter(FormatStrFormatter("%g"))
-    if axis.get_legend_handles_labels()[1]:  # none where nothing of a panel has been measured yet
-        axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.15), ncols=2, frameon=False)
+    legend(axis, list(panel.curves))
+
+
+def round_ticks(integer: bool = False) -> MaxNLocator:
+    """Ticks at a few multiples of 1, 2 or 5 times a power of ten."""
+    return MaxNLocator(6, steps=[1, 2, 5, 10], integer=integer)
+
+
+def legend(axis: Axes, names: Sequence[str]) -> None:
+    """Below a panel its curves, and to the right of each the published one; in two columns without those."""
+    handles, labels = axis.get_legend_handles_labels()
+    drawn, theirs = dict(zip(labels, handles, strict=True)), [PUBLISHED.format(name) for name in names]
+    if not drawn:  # nothing of the panel has been measured yet
+        return
+    entries = dict(zip(labels, labels, strict=True))
+    if drawn.keys() & theirs:
+        entries = dict(zip(names, names, strict=True)) | dict.fromkeys(theirs, "published")
+    blank = Line2D([], [], linestyle="none")
+    axis.legend(
+        [drawn.get(name, blank) for name in entries], [text if name in drawn else "" for name, text in entries.items()],
+        loc="upper center", bbox_to_anchor=(0.5, 0), borderaxespad=BELOW, ncols=2, frameon=False,
+    )  # fmt: skip
 
 
 def gallery(number: int, study: Study[Any], results: Path) -> Figure:
@@ -125,6 +149,7 @@ def gallery(number: int, study: Study[Any], results: Path) -> Figure:
     layout, labels, guesses = layouts.figures(study.paper)[number], record["labels"], record["predictions"]
     levels = ["clean", *layout.distortions]
     heights = [1.9 + LINE * lines_below(guesses.get(level, {})) for level in levels]
+    heights[0] += 3 * LINE  # for the titles: images of all rows are of one size
     size = (1.9 * len(labels), sum(heights))
     drawing, axes = plt.subplots(
         len(levels), len(labels), figsize=size, squeeze=False, layout="constrained", height_ratios=heights

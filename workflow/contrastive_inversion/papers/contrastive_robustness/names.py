@@ -31,7 +31,7 @@ ATTACKS = ("clean", "pgd", "plb", STRONGEST)
 METRICS = {
     "top1": Metric("Top-1 accuracy (%)", share=True),
     "all": Metric("Images misclassified (%)", takes_value=True, share=True),
-    "printed": Metric("Images misclassified (%), of those counted", takes_value=True),
+    "printed": Metric("Counted images misclassified (%)", takes_value=True),
     "median": Metric("Median distance", point=0.01),
     "failed": Metric("Images classified correctly on which the attack failed (%)", share=True),
 }
