@@ -108,7 +108,7 @@ def test_what_was_published_in_the_report_s_own_counting_alone_is_not_called_unp
     """Of the regularised contrastive models PGD's clean errors are not known, so nothing of all images is."""
     nothing, otherwise = curves.unpublished(layouts.figures(PAPER)[2], DEMO)
     names = [
-        f"Contrastive, λ = {x} ({panel} PGD attack, λ = {x})" for panel, x in (("(a)", 0.1), ("(c)", 1), ("(e)", 10))
+        f"Contrastive, λ = {x} in “{panel} PGD attack, λ = {x}”" for panel, x in (("(a)", 0.1), ("(c)", 1), ("(e)", 10))
     ]
     assert (nothing, otherwise) == ([], names)
     assert curves.unpublished(layouts.figures(PAPER)[2], PUBLISHED) == ([], [])

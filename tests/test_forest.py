@@ -6,9 +6,9 @@ from dataclasses import replace
 import pytest
 
 from contrastive_inversion import papers
-from contrastive_inversion.ledger.claims import Judged, Outcome
+from contrastive_inversion.ledger.claims import Outcome
 from contrastive_inversion.ledger.statements import Comparison
-from contrastive_inversion.show import forest, shown_claims
+from contrastive_inversion.show import forest
 
 PAPER = papers.paper("inverse_problems")
 OURS, THEIRS = "student-rm90 | probe 10% | covid | rm90 | auc", "baseline-rm90 | own | covid | rm90 | auc"
@@ -19,7 +19,7 @@ def outcome(value, se, **bounds):
 
 
 def row(**given):
-    facts = {"text": "", "full": "", "word": "open", "value": 1.0, "interval": (0.0, 2.0), "published": None}
+    facts = {"text": "", "word": "open", "value": 1.0, "interval": (0.0, 2.0), "published": None}
     return forest.Row(**facts | {"bounds": (0.0, math.inf)} | given)
 
 
@@ -36,23 +36,28 @@ def test_a_margin_is_in_points_inside_of_the_nearer_bound():
     """A point of an AUC is 0.01, and Student's t with no end of degrees of freedom has its 95 % at 1.645."""
     found = forest.margin("open", outcome(0.05, 0.01, above=0.02), outcome(0.10, None, above=0.02), PAPER)
     assert found.value == pytest.approx(3) and found.published == pytest.approx(8)
-    assert found.interval == pytest.approx((3 - 1.645, 3 + 1.645), abs=1e-3) and found.said == "+3.0 ± 1.6"
+    assert found.interval == pytest.approx((3 - 1.645, 3 + 1.645), abs=1e-3) and found.said == "+3.00 [1.36, 4.64]"
     below = forest.margin("fails", outcome(0.05, 0.01, below=0.02), outcome(None, None, below=0.02), PAPER)
-    assert below.value == pytest.approx(-3) and below.published is None and below.said == "−3.0 ± 1.6"
+    assert below.value == pytest.approx(-3) and below.published is None and below.said == "−3.00 [−4.64, −1.36]"
     within = forest.margin("holds", outcome(-0.015, 0.01, within=0.02), outcome(0.0, 0.0, within=0.02), PAPER)
     assert within.value == pytest.approx(0.5) and within.published == pytest.approx(2)
 
 
 def test_a_bound_is_marked_as_one_towards_the_side_that_is_true():
-    at_least = replace(outcome(0.05, 0.01, above=0.02), bound="≥")
-    assert forest.margin("holds", at_least, outcome(None, None, above=0.02), PAPER).said == "≥ +3.0 ± 1.6"
+    at_least, nothing = replace(outcome(0.05, 0.01, above=0.02), bound="≥"), outcome(None, None, above=0.02)
+    assert forest.margin("holds", at_least, nothing, PAPER).said == "≥ +3.00 [1.36, ∞]"
     below = replace(outcome(0.05, 0.01, below=0.02), bound="≥")
-    assert forest.margin("fails", below, outcome(None, None, below=0.02), PAPER).said == "≤ −3.0 ± 1.6"
+    assert forest.margin("fails", below, nothing, PAPER).said == "≤ −3.00 [−∞, −1.36]"
     neither = replace(outcome(0.05, 0.01, above=0.02), bound="≶")
-    assert forest.margin("open", neither, outcome(None, None, above=0.02), PAPER).said == "≶ +3.0"
-    assert shown_claims.margin_of(Judged(None, "fails", (below,), 0, None)) == "≤ −0.03"
-    (drawn,) = forest.of_reading([at_least], [at_least])["rows"]
-    assert drawn["said"] == "≥ +0.05 ± 0.02" and drawn["interval"][1] == 100 > drawn["interval"][0]
+    assert forest.margin("open", neither, nothing, PAPER).said == "≶ +3.00 [−∞, ∞]"
+    ((drawn,),) = (plot["rows"] for plot in forest.of_reading([at_least], [at_least], PAPER))
+    assert drawn["said"] == "≥ +0.05 [0.03, ∞]" and drawn["interval"][1] == 100 > drawn["interval"][0]
+
+
+def test_zero_has_no_minus():
+    assert forest.signed(-0.004, 2) == forest.signed(0.0, 2) == "+0.00" and forest.signed(-0.006, 2) == "−0.01"
+    assert row(value=-0.001, interval=(-0.004, -0.0)).said == "+0.00 [0.00, 0.00]"
+    assert (50.0, "0") in forest.Axis(-1, 1).ticks
 
 
 def test_what_quantities_share_stands_once():
@@ -66,9 +71,22 @@ def test_what_quantities_share_stands_once():
 
 
 def test_a_reading_is_drawn_beside_the_published_numbers():
-    plot = forest.of_reading(
-        [outcome(2, 1, above=0), Outcome(outcome(0, 1, above=0).comparison)], [outcome(4, 1, above=0)] * 2
+    (plot,) = forest.of_reading(
+        [outcome(2, 1, above=0), Outcome(outcome(0, 1, above=0).comparison)], [outcome(4, 1, above=0)] * 2, PAPER
     )
     known, missing = plot["rows"]
-    assert known["at"] < known["published"] and known["bounds"][1] == 100 and known["said"] == "+2.00 ± 1.64"
+    assert known["at"] < known["published"] and known["bounds"][1] == 100 and known["said"] == "+2.00 [0.36, 3.64]"
     assert missing["at"] is None and missing["interval"] is None and missing["said"] == "no number"
+
+
+def test_contrasts_of_different_units_share_no_axis():
+    """A point of accuracy beside a hundredth of a distance, of which a common axis would show nothing."""
+    share, distance = (
+        Outcome(Comparison(plus=[f"supervised | own | cifar10 | pgd | {metric}"], above=0), value, 0.1)
+        for metric, value in (("all@0.25", 40.0), ("median", 0.3))
+    )
+    plots = forest.of_reading(
+        [share, distance, share], [share, distance, share], papers.paper("contrastive_robustness")
+    )
+    assert [len(plot["rows"]) for plot in plots] == [2, 1]
+    assert plots[1]["rows"][0]["at"] > 50 and max(float(text) for _, text in plots[1]["ticks"]) < 1

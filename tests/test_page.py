@@ -137,10 +137,52 @@ def test_a_search_finds_what_is_named(opened):
     for words, tables in (("STL-10", ["table-2", "table-5"]), ("table 8", ["table-8"]), ("no such words", [])):
         page.fill("#search", words)
         assert shown(page, ".block[id^=table]") == tables
+    assert page.locator("#found").inner_text() == "nothing matches" and not page.locator(".group").first.is_visible()
     page.fill("#search", "")
+    assert page.locator("#found").inner_text() == ""
     page.select_option("#filter", "failures")
     verdicts = {claim.get_attribute("data-verdict") for claim in page.locator(".claim").all() if claim.is_visible()}
     assert verdicts == {"fails"}
+    groups = {group.is_visible(): group.locator(".item").all() for group in page.locator(".group").all()}
+    assert groups.keys() == {True, False}
+    assert all(any(item.is_visible() for item in items) == shown for shown, items in groups.items())
+
+
+def test_a_search_of_claims_is_one_of_the_starts_of_words_in_what_they_say(opened):
+    """`themselves` is no MSE, and stands in what the page says of every reading."""
+    page = opened("published")
+    page.fill("#search", "mse")
+    claims = [claim for claim in page.locator(".claim").all() if claim.is_visible()]
+    assert 0 < len(claims) < 10
+    assert all(re.search(r"\bmse", claim.text_content(), re.IGNORECASE) for claim in claims)
+    page.fill("#search", "student (")  # no regular expression
+    assert page.errors == [] and len(shown(page, ".claim")) > 10
+
+
+@pytest.mark.parametrize("size", [WIDE, NARROW], ids=["wide", "narrow"])
+@pytest.mark.parametrize("name", ["demo", "simclr-demo"])
+def test_the_numbers_of_an_axis_stand_over_its_lines(opened, name, size):
+    group = opened(name, size).locator(".group").first
+    centres = [box["x"] + box["width"] / 2 for box in map(box_of, group.locator(".axis .ticks span").all())]
+    lines = [box_of(line)["x"] for line in group.locator(".claim").first.locator("summary .tick").all()[: len(centres)]]
+    assert len(lines) > 1 and lines == pytest.approx(centres, abs=1)
+
+
+def box_of(locator):
+    return locator.bounding_box()
+
+
+@pytest.mark.parametrize("name", ["demo", "simclr-demo"])
+def test_a_phone_shows_figures_in_a_size_that_can_be_read(opened, name):
+    drawings = opened(name, NARROW).locator("figure svg[role=img]").all()
+    assert drawings and all(drawing.bounding_box()["width"] >= 640 for drawing in drawings)
+
+
+def test_the_first_stop_of_the_keyboard_skips_to_the_claims(opened):
+    page = opened("demo")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    assert page.url.endswith("#claims")
 
 
 def test_a_click_on_a_head_sorts_numbers_as_numbers(opened):

@@ -18,7 +18,7 @@ from contrastive_inversion import papers
 from contrastive_inversion.base import files
 from contrastive_inversion.base.canonical import digest
 from contrastive_inversion.base.errors import UserError
-from contrastive_inversion.ledger import layouts, plan, printed
+from contrastive_inversion.ledger import accepted, layouts, plan, printed
 from contrastive_inversion.ledger.estimates import Estimate
 from contrastive_inversion.ledger.layouts import FigureLayout
 from contrastive_inversion.ledger.measurements import Measurements
@@ -291,6 +291,23 @@ def test_a_panel_has_our_curves_and_behind_them_the_published(one_figure, tmp_pa
     assert masks.get_ylabel() == "Top-1 accuracy (%)"
 
 
+def test_a_legend_has_ours_to_the_left_and_what_was_published_of_each_beside_it(one_figure, tmp_path):
+    """In two columns, filled one after the other; a curve of which nothing was published leaves its place empty."""
+    (axis, *_) = drawn(one_figure, tmp_path)
+    assert texts_of(axis) == ["Ours", "Supervised baseline", "published", "published"]
+    box = axis.get_legend().get_window_extent()
+    assert box.y1 < axis.xaxis.label.get_window_extent().y0
+    axis.lines[1].remove()
+    figures.legend(axis, ["Ours", "Supervised baseline"])
+    assert texts_of(axis) == ["Ours", "Supervised baseline", "", "published"]
+
+
+def texts_of(axis):
+    """The texts of a legend, as drawn."""
+    axis.figure.canvas.draw()
+    return [text.get_text() for text in axis.get_legend().get_texts()]
+
+
 def test_a_cell_on_fewer_images_than_others_of_its_data_set_says_so():
     cells = printed.cells_of(8, PAPER)[:3]
     assert tables.fewer(cells, [Estimate(1, None, 1, images=n) for n in (20, 800, 800)]) == [20, None, None]
@@ -316,7 +333,10 @@ def test_a_band_is_of_trainings_where_there_are_several():
 
 
 def test_an_axis_is_of_whole_numbers_where_all_its_levels_are(one_figure, tmp_path):
-    masks, noises = (axis.xaxis.get_major_locator() for axis in drawn(one_figure, tmp_path))
+    axes = drawn(one_figure, tmp_path)
+    assert axes[1].get_xticks() == pytest.approx([0.3, 0.35, 0.4, 0.45, 0.5, 0.55])
+    assert figures.round_ticks(True).tick_values(50, 99).tolist() == [50, 60, 70, 80, 90, 100]
+    masks, noises = (axis.xaxis.get_major_locator() for axis in axes)
     assert isinstance(masks, MaxNLocator) and masks._integer and not getattr(noises, "_integer", False)
     layout = layouts.figures(PAPER)[4]
     logarithmic = layout.model_copy(update={"panels": [layout.panels[0].model_copy(update={"log": True})], "x": "X"})
@@ -375,6 +395,8 @@ def test_a_gallery_shows_samples_and_what_models_take_them_for(tmp_path, number)
         "",
         "noise σ = 0.5" if number == 1 else "mask 75 %",
     ]
+    axes[0].figure.canvas.draw()
+    assert np.ptp([axis.get_window_extent().width for axis in axes]) < 1  # px: titles and guesses make none smaller
     if number == 1:
         assert axes[0].get_xlabel() == ""
         assert axes[2].get_xlabel() == "Ours:\n✓ A 76 %\nB 20 %\nSupervised baseline:\nB 50 %\nC 12 %"
@@ -419,28 +441,27 @@ def test_the_page_has_every_cell_with_its_verdict_and_its_origin(small, hand_mad
     recipe = digest(plan.recipe(product, small))[:12]
     assert f"{recipe}, 1, 1.5 s" in cell and "n = 2" in cell
     assert "<b>4</b> printed cells" in text and "<b>4</b> jobs" in text and "4 measurements" in text
-    assert "<h3>Table 3: Label shift" in text and '<table class="dataframe">' in text and "A true loss of" not in text
+    assert (
+        "<h3>Table 3: Label shift" in text and '<table class="dataframe left">' in text and "A true loss of" not in text
+    )
 
 
 def test_a_censored_number_is_shown_as_a_bound_beside_the_tables():
     robust = study_but("simclr-demo", also=["supervised | own | cifar10 | pgd | median"])
     for censored, text in ((True, "≥ 0.50"), (False, "0.50")):
         known = SimpleNamespace(of=lambda quantity, censored=censored: Estimate(0.5, 0.0, 200, censored=censored))
-        (part,) = shown_tables.beside_tables(robust, known)
-        assert list(part["rows"].values()) == [{"pgd | median": text}]
+        assert shown_tables.beside_tables(robust, known) == [("supervised", "own", "cifar10", "pgd", "median", text)]
 
 
 def test_the_page_speaks_in_its_paper_s_words(small, hand_made, tmp_path):
     text = page_of(small, hand_made)
-    assert (
-        "In each cell: ours ± standard error over instantiations of the distortions, from one training; the difference"
-        in text
-    )
+    said = "In each cell: what was measured here ± standard error over instantiations of the distortions"
+    assert f"{said}, from one training; the difference" in text
     assert "<td>Instantiations</td><td>10 of each drawn distortion; blur and other" in text
     assert "<h3>On clean images</h3>" not in text
     plain = replace(small, paper=replace(PAPER, sentences={}))
     assert (
-        "In each cell: ours, from one training; the difference" in (bare := page_of(plain, hand_made))
+        "In each cell: what was measured here, from one training; the difference" in (bare := page_of(plain, hand_made))
         and "<td>Instantiations" not in bare
     )
     model = "supervised{} | own | cifar10"
@@ -458,18 +479,26 @@ def test_the_page_speaks_in_its_paper_s_words(small, hand_made, tmp_path):
         lacking = f"<li>{model}: not measured: strongest, pgd-transfer; nothing is said of its gradients</li>"
         assert lacking in text[text.index(heading) :]
     assert "<h3>Behind the claims</h3>" in text and "<summary>5 quantities</summary>" in text
-    heads = "<th>pgd | all@0.5</th><th>plb | all@0.5</th>"
-    assert f"{heads}<th>clean | top1</th></tr>" in text and f"{heads}</tr>" in text  # a table for those known alike
-    rows = {"supervised": "0.00</td><td>1.00</td><td>0.13", "supervised-lambda1": "10.00</td><td>11.00"}
-    assert all(f'<th scope="row">{m} | own | cifar10</th><td>{line}</td></tr>' in text for m, line in rows.items())
+    shown = (("", "pgd | all@0.5", "0.00"), ("-lambda1", "plb | all@0.5", "11.00"), ("", "clean | top1", "0.13"))
+    for model, level, value in shown:
+        fields = [f"supervised{model}", "own", "cifar10", *level.split(" | "), value]
+        assert "".join(f"<td>{field}</td>" for field in fields) in text
+    assert "In contrasts, a model, its head, data, attack and metric." in text
+    assert "The images that Figure 2 counts here" not in text  # no figure is shown
 
 
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
-        ({"training_seeds": [1]}, "In each cell: ours, from one training; the difference"),
-        ({"training_seeds": [1, 2, 3]}, "In each cell: ours, the mean over 3 trainings; the difference"),
-        ({"measured": False}, "In each cell: ours; the difference"),
+        ({"training_seeds": [1]}, "In each cell: what was measured here, from one training; the difference"),
+        (
+            {"training_seeds": [1, 2, 3]},
+            "In each cell: what was measured here, the mean over 3 trainings; the difference",
+        ),
+        (
+            {"measured": False},
+            "In each cell: the authors' own result, or the print itself where none was published; the difference",
+        ),
     ],
 )
 def test_the_page_says_over_how_many_trainings_its_cells_are(changed, said, tmp_path):
@@ -485,7 +514,7 @@ def test_the_page_tells_power_shift_and_assumption(hand_made):
     chances = ", ".join(f"{power:.0f}" for power in powers)
     assert f"A true loss of 1, 2, 3 points of 0.01 in one cell is found with a chance of {chances} %." in text
     assert "of a false alarm in a table at 5 %" in text and "label shift 1.5, head top1 0.9" in text
-    assert "<b>2 of 4</b> cells within, spread assumed<br>" in text
+    assert "<b>2 of 4</b> judged cells within, spread assumed<br>" in text
     assert "with a chance of about 5 %" in text and shown_tables.family(13) == "49" and shown_tables.family(0) is None
     found = shown_tables.shift.of_table(TABLE_6, ours, study)
     assert f"<strong>{found.words.capitalize()}</strong>: mean difference {shown_tables.signed(found.mean, 3)}" in text
@@ -493,7 +522,7 @@ def test_the_page_tells_power_shift_and_assumption(hand_made):
     judged, flips = (of(TABLE_6, ours, study) for of in (shown_tables.verdicts.of_table, shown_tables.verdicts.flips))
     assert all(f"<dd>{each.words} (z = {each.z:.1f}" in text for each in judged)
     assert {each.words for each in judged} > {"not distinguishable, spread assumed"}
-    assert "0 of them equal within 1 point, the others not distinguishable;" in text
+    assert "0 of them shown to be equal within 1 point, the others not distinguishable;" in text
     spreads = [shown_tables.flip_of(*each) for each in zip(flips, judged, strict=True)]
     assert all(f"<dt>Spread</dt><dd>{each}</dd>" in text for each in spreads)
     assert shown_tables.flip_of(shown_tables.Flip(0.3, 0.456), judged[0]) == "0.3, assumed; the verdict flips at 0.46"
@@ -573,11 +602,15 @@ def test_the_page_says_what_holds_and_where_a_study_departs(hand_made, tmp_path)
     assert "<q>The masking models tie and our noise model is behind.</q>" in row
     # 0.94 - 0.91 is 0.02 beyond 0.01 with 0.02 of uncertainty; 0.80 - 0.72 is 0.08 with 0.03
     tie, behind = row.split("Read as: ")[1:]
-    assert tie.startswith("tie: within 0.01</span>") and '−2.0 ± 3.7 <span class="badge open">open</span>' in tie
+    assert (
+        tie.startswith("tie: within 0.01</span>") and '−2.00 [−5.72, 1.72] <span class="badge open">open</span>' in tie
+    )
     assert behind.startswith("behind alone</span>") and '<span class="badge holds">holds</span>' in behind
-    assert "1 of 2 true by themselves; margin −0.02; spread assumed, flips at no spread; cannot hold here" in row
-    assert "it would take bounds 0.023 to either side; on 5 test images; 1 training; by the published numbers: " in row
-    assert '+0.03 ± 0.04 <span class="badge open">open' in row and '+0.08 ± 0.07 <span class="badge true">true' in row
+    assert "1 of 2 true by themselves; spread assumed, flips at no spread; cannot hold here" in row
+    assert "it would take bounds 0.023 to either side; on 5 test images; 1 training; " in row
+    assert [re.search("by the published numbers: ([a-z ]+)<", each)[1] for each in (tie, behind)] == ["open", "holds"]
+    assert '+0.03 [−0.01, 0.07] <span class="badge open">open' in row
+    assert '+0.08 [0.01, 0.15] <span class="badge true">true' in row
     assert '<div class="verdicts"><span class="badge open">open</span>' in row
     assert "a truism, not counted" in text and "<b>1</b> claims<br>" in text and "0 with readings that differ" in text
     assert '“People would fail.”<br><small class="muted">Nobody asked them.</small>' in text
@@ -626,7 +659,7 @@ def test_figures_lie_in_the_page(one_figure, tmp_path):
 def test_the_page_of_published_numbers_says_what_was_not_published():
     (of_masks, of_noise), otherwise = curves.unpublished(layouts.figures(PUBLISHED.paper)[5], PUBLISHED)
     assert otherwise == []
-    assert of_masks.startswith("Supervised baseline (Trained on masks") and "noise" in of_noise
+    assert of_masks.startswith("Supervised baseline in “Trained on masks") and "noise" in of_noise
     path = Path("figure_5.png")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(page.drawings, "inline", lambda path, name: "")
@@ -652,14 +685,55 @@ def test_a_claim_of_which_an_earlier_one_has_every_reading_is_said_before(hand_m
 
 
 def test_a_study_that_need_not_match_the_print_says_which_one_does():
-    counts = {"cell_counts": page.Counter(within=3, worse=1), "tables": []}
+    counts = page.Counter({"within": 3, "worse": 1, "not comparable": 1, "missing": 2})
+    shown = {"cell_counts": counts, "judged": 4, "copied": 1, "equal": 2, "assumed": True}
+    found, rest = (
+        "No difference was found in 3 of the 4 printed numbers that can be judged",
+        "1 is not comparable; 2 are missing.",
+    )
+    halves = "(2 of them shown to be equal within 1 point; spread assumed)"
     for name, words in (
-        ("paper", "3 of the 4 printed numbers are within what chance explains, in a study that need not match them as "
-                  "`authors` is expected to."),
-        ("authors", "3 of the 4 printed numbers are within what chance explains."),
-        ("published", "3 of the 4 printed numbers are within what chance explains."),
-    ):  # fmt: skip
-        assert page.verdict(papers.study(name), {"groups": {}}, counts) == [words]
+        ("paper", f"{found} {halves}, in a study that need not match them as `authors` is expected to; {rest}"),
+        ("authors", f"{found} {halves}; {rest}"),
+        ("published", f"{found}; 1 of them is the print itself; {rest}"),
+    ):
+        told = shown | {"copied": shown["copied"] * (name == "published")}
+        assert page.verdict(papers.study(name), {"groups": {}}, told) == [words]
+    measured = page.of_print(papers.study("authors"), shown | {"assumed": False, "copied": 0})
+    assert measured == f"{found} (2 of them shown to be equal within 1 point); {rest}"
+    assert page.verdict(papers.study("authors"), {"groups": {}}, shown | {"judged": 0}) == []
+
+
+def test_what_is_judged_and_copied_of_the_published_numbers(tmp_path):
+    study = study_but("published", tables=[6, 10], figures=[], also=[])
+    values = {str(cell.quantity): [float(cell.value)] for number in (6, 10) for cell in printed.cells_of(number, PAPER)}
+    measure(study, tmp_path, values)
+    shown, judged = shown_tables.of_study(study, Measurements(study, tmp_path), None), len(TABLE_6)
+    assert shown["judged"] == judged == shown["cell_counts"]["within"]
+    assert shown["cell_counts"]["not comparable"] == len(printed.cells_of(10, PAPER))
+    text = page_of(study, tmp_path)
+    assert f"<b>{judged} of {judged}</b> judged cells within<br>" in text and "shown to be equal" not in text
+
+
+def test_galleries_whose_images_are_not_kept_are_named(one_figure, tmp_path):
+    assert "Not drawn here" not in page_of(one_figure, tmp_path)
+    said = "Not drawn here, as their sample images are not at hand: "
+    assert f"{said}Figure 1." in page_of(study_but("demo", tables=[], figures=[1], also=[]), tmp_path)
+    assert f"{said}Figures 1 and 11." in page_of(study_but("demo", tables=[], figures=[1, 11], also=[]), tmp_path)
+
+
+def test_what_was_kept_for_one_reason_is_said_once(small, hand_made):
+    def kept(product, change, because="alike"):
+        facts = {"before": "a", "now": "b", "when": "2026-01-02"}
+        return accepted.Accepted(products=[product], changes=[change], because=because, **facts)
+
+    accepted.add(hand_made / "demo", [kept("b", "y"), kept("a", "x"), kept("a", "x"), kept("c", "z", "otherwise")])
+    one, other = provenance.kept(hand_made / "demo")
+    assert (one["products"], one["changes"], one["because"]) == (["a", "b"], ["x", "y"], "alike")
+    assert (other["products"], other["because"]) == (["c"], "otherwise")
+    text = page_of(small, hand_made)
+    assert text.index('id="departures"') < text.index("Kept although their code has changed since")
+    assert "<td><details><summary>2</summary><small>x, y</small></details></td><td>alike</td>" in text
 
 
 # --- progress -------------------------------------------------------------------------------------------------------

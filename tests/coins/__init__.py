@@ -88,7 +88,7 @@ PAPER = Paper(
     check_level=check_level,
     spread=lambda quantity: quantity.metric,
     sentences={
-        "cells": "ours ± standard error over repeats",
+        "cells": "what was measured here ± standard error over repeats",
         "also": "Further coins",
         "how": "Tosses: {settings.tosses}",
     },

@@ -31,9 +31,9 @@ def metrics_of(layout: FigureLayout, study: Study[Any]) -> tuple[str, str]:
 
 
 def published_curves(layout: FigureLayout, metric: str, study: Study[Any]) -> dict[str, Curve]:
-    """What was published of each curve of a figure by a metric, by the curve's name and panel."""
+    """What was published of each curve of a figure by a metric, by the curve's name and its panel's title."""
     return {
-        f"{name} ({panel.title})": published_points(template, panel, metric, study)
+        f"{name} in “{panel.title}”": published_points(template, panel, metric, study)
         for panel in layout.panels
         for name, template in panel.curves.items()
     }

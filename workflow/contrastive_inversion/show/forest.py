@@ -20,8 +20,13 @@ FIELDS = ("encoder", "head", "data", "distortion", "metric")
 
 
 def signed(value: float, decimals: int) -> str:
-    """A number with its sign, a true minus."""
-    return f"{value:+.{decimals}f}".replace("-", "−")
+    """A number with its sign, a true minus; zero is `+0.00`."""
+    return f"{value:+z.{decimals}f}".replace("-", "−")
+
+
+def ends(interval: tuple[float, float]) -> str:
+    """An interval in figures, `[−2.18, 1.08]`, with two decimals; an open end is `∞`."""
+    return "[{:z.2f}, {:z.2f}]".format(*interval).replace("-", "−").replace("inf", "∞")
 
 
 @dataclass(frozen=True)
@@ -32,13 +37,11 @@ class Row:
     """
 
     text: str
-    full: str
     word: str
     value: float | None
     interval: tuple[float, float] | None
     bounds: tuple[float, float]
     published: float | None
-    decimals: int = 2
     mark: str = ""
 
     @property
@@ -49,12 +52,10 @@ class Row:
 
     @property
     def said(self) -> str:
-        """Estimate and half its interval in figures."""
+        """Estimate and interval in figures."""
         if self.value is None or self.interval is None:
             return "no number"
-        said = " ".join(filter(None, (self.mark, signed(self.value, self.decimals))))
-        halves = [abs(end - self.value) for end in self.interval if math.isfinite(end)]
-        return f"{said} ± {halves[0]:.{self.decimals}f}" if halves else said
+        return f"{self.mark} {signed(self.value, 2)} {ends(self.interval)}".strip()
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ class Axis:
     def ticks(self) -> list[tuple[float, str]]:
         """A few round values, their places and their texts."""
         inside = [tick for tick in MaxNLocator(4).tick_values(self.low, self.high) if self.low <= tick <= self.high]
-        return [(self.at(tick), f"{tick:g}".replace("-", "−")) for tick in inside]
+        return [(self.at(tick), f"{tick:zg}".replace("-", "−")) for tick in inside]
 
 
 def axis(rows: Sequence[Row]) -> Axis:
@@ -91,7 +92,7 @@ def plot(rows: Sequence[Row]) -> dict[str, Any]:
 def placed(row: Row, common: Axis) -> dict[str, Any]:
     """A row's places on an axis."""
     return {
-        "text": row.text, "full": row.full, "word": row.word, "said": row.said,
+        "text": row.text, "word": row.word, "said": row.said,
         "at": None if row.value is None else common.at(row.value),
         "interval": row.interval and tuple(map(common.at, row.interval)),
         "bounds": tuple(map(common.at, row.bounds)),
@@ -99,22 +100,24 @@ def placed(row: Row, common: Axis) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def of_reading(outcomes: Sequence[Outcome], published: Sequence[Outcome]) -> dict[str, Any]:
-    """A plot of a reading's contrasts, each in its own unit, beside those of the published numbers of that metric."""
-    rows = [
-        Row(
-            brief(o.comparison),
-            str(o.comparison),
-            o.word,
-            o.value,
-            o.interval,
-            (o.comparison.low, o.comparison.high),
-            p.value if alike(o, p) else None,
-            mark=o.bound,
-        )
-        for o, p in zip(outcomes, published, strict=True)
-    ]
-    return plot(rows)
+def of_reading(outcomes: Sequence[Outcome], published: Sequence[Outcome], paper: Paper) -> list[dict[str, Any]]:
+    """Plots of a reading's contrasts, each in its own unit and one for every unit, beside those of the published ones.
+
+    Those are left out where they are of another metric.
+    """
+    rows: dict[float, list[Row]] = {}
+    for ours, theirs in zip(outcomes, published, strict=True):
+        rows.setdefault(point(ours.comparison, paper), []).append(row_of(ours, theirs))
+    return [plot(of_unit) for of_unit in rows.values()]
+
+
+def row_of(outcome: Outcome, published: Outcome) -> Row:
+    """A contrast in its own unit beside that of the published numbers."""
+    comparison = outcome.comparison
+    return Row(
+        brief(comparison), outcome.word, outcome.value, outcome.interval, (comparison.low, comparison.high),
+        published.value if alike(outcome, published) else None, outcome.bound,
+    )  # fmt: skip
 
 
 def alike(ours: Outcome, published: Outcome) -> bool:
@@ -135,8 +138,7 @@ def margin(word: str, outcome: Outcome, published: Outcome, paper: Paper) -> Row
     low, high = sorted(map(inside, outcome.interval)) if outcome.interval else (inside(value), inside(value))
     theirs = inside(published.value) if published.value is not None and alike(outcome, published) else None
     return Row(
-        brief(comparison), str(comparison), word, inside(value), (low, high), (0.0, math.inf), theirs, decimals=1,
-        mark=mark_inside(outcome),
+        brief(comparison), word, inside(value), (low, high), (0.0, math.inf), theirs, mark_inside(outcome),
     )  # fmt: skip
 
 

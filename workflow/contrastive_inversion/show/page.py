@@ -16,12 +16,10 @@ from contrastive_inversion.show import curves, drawings, provenance, shown_claim
 
 Part = dict[str, Any]  # of what the template shows
 TEMPLATE = Path(__file__).with_name("page.html.j2")
-SENTENCES = {
-    "cells": "ours",
-    "also": "Also measured",
-    "remarks": "Remarks",
-    "how": "",
-}  # where a paper has no word of its own
+SENTENCES = {  # where a paper has no word of its own
+    "cells": "what was measured here", "also": "Also measured", "remarks": "Remarks", "how": "", "key": "",
+    "figures": "",
+}  # fmt: skip
 WORDS = {  # of one claim, and of several
     claims.HOLDS: ("holds", "hold"), claims.FAILS: ("fails", "fail"), claims.OPEN: ("is open", "are open"),
     claims.DIFFER: ("depends on the reading", "depend on the reading"),
@@ -41,7 +39,8 @@ def write(study: Study[Any], results: Path, figures: Path, compare: Path | None 
     judged, shown = shown_claims.of_study(study, results), shown_tables.of_study(study, measured, compare)
     content = template.render(
         name=study.name, study=study.settings, paper=study.paper, compare=compare and str(compare),
-        absent=measured.absent, figures=drawn_figures(study, results, figures), spreads_said=spreads_said(study),
+        absent=measured.absent, figures=drawn_figures(study, results, figures), undrawn=undrawn(study, figures),
+        spreads_said=spreads_said(study),
         provenance=provenance.shown(study, measured), sentences=sentences(study), expected=expected(study),
         differences=differences(study, papers.study(study.settings.root)), verdict=verdict(study, judged, shown),
         alpha=verdicts.FALSE_ALARM_RATE, level=claims.LEVEL, **judged, **shown,
@@ -69,14 +68,29 @@ def verdict(study: Study[Any], judged: Part, shown: Part) -> list[str]:
         here, theirs = (in_words(Counter(claim[key] for claim in headline)) for key in ("verdict", "published_verdict"))
         outcome = f"{here} here; by the authors' own published numbers {theirs}" if study.settings.measured else here
         said.append(f"Of the paper's {len(headline)} headline claims, {outcome}.")
-    if study.settings.comparable and (counts := shown["cell_counts"]):
-        copied = sum(cell["copied"] for cell in shown_tables.cells_in(shown["tables"]))
-        inside = f"{counts['within']} of the {sum(counts.values())} printed numbers are within what chance explains"
-        inside += (
-            f", in a study that need not match them as `{other}` is expected to" if (other := expected(study)) else ""
-        )
-        said.append(f"{inside}; {copied} of them are the print itself." if copied else f"{inside}.")
-    return said
+    return [*said, of_print(study, shown)] if study.settings.comparable and shown["judged"] else said
+
+
+def of_print(study: Study[Any], shown: Part) -> str:
+    """How the printed numbers came out that can be judged, and how many cannot be."""
+    counts, other = shown["cell_counts"], expected(study)
+    said = [
+        f"No difference was found in {counts['within']} of the {shown['judged']} printed numbers that can be judged"
+    ]
+    if study.settings.measured:
+        equal = f"{shown['equal']} of them shown to be equal within {verdicts.EQUAL:g} point"
+        said[0] += f" ({equal}{'; spread assumed' if shown['assumed'] else ''})"
+    if other:
+        said[0] += f", in a study that need not match them as `{other}` is expected to"
+    if shown["copied"]:
+        said.append(f"{shown['copied']} of them {be(shown['copied'])} the print itself")
+    said += [f"{counts[word]} {be(counts[word])} {word}" for word in ("not comparable", "missing") if counts[word]]
+    return "; ".join(said) + "."
+
+
+def be(count: int) -> str:
+    """The verb of one or of several."""
+    return "is" if count == 1 else "are"
 
 
 def expected(study: Study[Any]) -> str | None:
@@ -97,10 +111,22 @@ def sentences(study: Study[Any]) -> dict[str, str]:
 
 
 def drawn_figures(study: Study[Any], results: Path, folder: Path) -> list[Part]:
-    """The study's figures that have been drawn; `verify` leaves out galleries without their images."""
-    drawn = {number: folder / study.name / f"figure_{number}.png" for number in study.settings.figures}
+    """The study's figures that have been drawn."""
+    drawn = {number: file_of(number, study, folder) for number in study.settings.figures}
     here = results / study.name
     return [figure_of(number, study, path, here) for number, path in drawn.items() if path.exists()]
+
+
+def undrawn(study: Study[Any], folder: Path) -> list[int]:
+    """The galleries that have not been drawn, as of a kept run, which has no images."""
+    layout = layouts.figures(study.paper)
+    galleries = [number for number in study.settings.figures if layout[number].gallery]
+    return [number for number in galleries if not file_of(number, study, folder).exists()]
+
+
+def file_of(number: int, study: Study[Any], folder: Path) -> Path:
+    """A figure's file; folder: of all studies' figures."""
+    return folder / study.name / f"figure_{number}.png"
 
 
 def figure_of(number: int, study: Study[Any], path: Path, here: Path) -> Part:

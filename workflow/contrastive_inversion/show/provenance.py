@@ -8,6 +8,7 @@ from contrastive_inversion.base import files
 from contrastive_inversion.base.job import file_of
 from contrastive_inversion.base.records import Origin
 from contrastive_inversion.ledger import accepted, plan
+from contrastive_inversion.ledger.accepted import Accepted
 from contrastive_inversion.ledger.measurements import Measurements, Record
 from contrastive_inversion.ledger.study import Study
 
@@ -30,9 +31,24 @@ def shown(study: Study[Any], measured: Measurements) -> dict[str, Any]:
         "lock": lock_hash()[:16],
         "data": [(r["product"], said[r["product"].split("/")[1]], r["content_hash"][:16]) for r in data],
         "encoders": [encoder_of(record, study) for record in encoders],
-        "accepted": accepted.read(measured.root),
+        "accepted": kept(measured.root),
         "unknown": sum("made_by" not in record for record in records),
     }
+
+
+def kept(root: Path) -> list[dict[str, Any]]:
+    """What was kept through changes of code, once for each date and reason."""
+    merged: dict[tuple[str, str], list[Accepted]] = {}
+    for each in accepted.read(root):
+        merged.setdefault((each.when, each.because), []).append(each)
+    return [
+        {
+            "when": when, "because": because,
+            "products": sorted({product for each in alike for product in each.products}),
+            "changes": sorted({change for each in alike for change in each.changes}),
+        }
+        for (when, because), alike in merged.items()
+    ]  # fmt: skip
 
 
 def lock_hash() -> str:

@@ -12,7 +12,6 @@ from contrastive_inversion.ledger import claims, printed
 from contrastive_inversion.ledger.claims import Judged, JudgedClaim
 from contrastive_inversion.ledger.study import Study
 from contrastive_inversion.show import forest
-from contrastive_inversion.show.forest import signed
 
 Part = dict[str, Any]  # of what the template shows
 HEADLINE = "The headline claims"
@@ -91,31 +90,24 @@ def claim_of(judged: JudgedClaim, study: Study[Any], bars: Sequence[Part | None]
     return {
         "id": claim.id, "section": claim.section, "quote": claim.quote, "truism": claim.truism,
         "verdict": judged.verdict, "published_verdict": published.verdict,
-        "readings": [reading_of(*pair) | {"bar": bar} for pair, bar in readings],
+        "readings": [reading_of(*pair, study) | {"bar": bar} for pair, bar in readings],
     }  # fmt: skip
 
 
-def reading_of(judged: Judged, published: Judged) -> Part:
-    """A reading, a forest plot of its contrasts, what they rest on, and the verdict of the published numbers on it."""
+def reading_of(judged: Judged, published: Judged, study: Study[Any]) -> Part:
+    """A reading, forest plots of its contrasts, what they rest on, and the verdict of the published numbers on it."""
     outcomes = judged.outcomes
     return {
         "reading": judged.reading.reading, "verdict": judged.verdict, "needed": judged.reading.least,
-        "forest": forest.of_reading(outcomes, published.outcomes),
+        "forests": forest.of_reading(outcomes, published.outcomes, study.paper),
+        "contrasts": [str(each.comparison) for each in outcomes],
         "true": sum(each.truth is True for each in outcomes),
-        "margin": margin_of(judged),
         "assumed": judged.spread == "assumed", "flip": None if judged.flip is None else f"{judged.flip:.2g}",
         "reach": None if judged.reach is None else f"{judged.reach:.2g}",
         "images": sorted({count for each in outcomes for count in each.images}),
         "trainings": min((each.trainings for each in outcomes), default=1),
         "published_verdict": published.verdict,
     }  # fmt: skip
-
-
-def margin_of(judged: Judged) -> str:
-    """How far the weakest contrast of a reading lies inside of its bound, in the unit of its quantities."""
-    if judged.weakest is None or judged.margin is None:
-        return "–"
-    return f"{forest.mark_inside(judged.outcomes[judged.weakest])} {signed(judged.margin, 2)}".strip()
 
 
 @functools.cache

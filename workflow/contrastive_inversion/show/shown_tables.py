@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
@@ -23,29 +24,27 @@ LOSSES = (1, 2, 3)  # points: the page says how likely losses of these sizes are
 
 
 def of_study(study: Study[Any], measured: Measurements, compare: Path | None) -> Part:
-    """Every table, how many cells have which verdict, whether all are shifted, and what is measured besides."""
+    """Every table, how many cells have which verdict, whether all are shifted, and what is measured besides.
+
+    judged: how many cells are; copied: how many of these are the print itself.
+    """
     other = Measurements(papers.study(compare.name), compare.parent) if compare else None
     shown = [table_of(number, study, measured, other) for number in study.settings.tables]
+    cells = cells_in(shown)
+    judged = [cell for cell in cells if cell["z"] is not None]
     return {
-        "tables": shown, "cell_counts": Counter(cell["verdict"] for cell in cells_in(shown)),
-        "assumed": any(cell["assumed"] for cell in cells_in(shown)),
-        "equal": sum(cell["equal"] for cell in cells_in(shown) if cell["verdict"] == "within"),
+        "tables": shown, "cell_counts": Counter(cell["verdict"] for cell in cells), "judged": len(judged),
+        "copied": sum(cell["copied"] for cell in judged), "assumed": any(cell["assumed"] for cell in cells),
+        "equal": sum(cell["equal"] for cell in cells if cell["verdict"] == "within"),
         "overall": overall(study, measured), "family": family(sum(bool(table["shift"]) for table in shown)),
         "also": beside_tables(study, measured),
     }  # fmt: skip
 
 
-def beside_tables(study: Study[Any], measured: Measurements) -> list[Part]:
-    """What is measured besides, with a row for each model; models of which the same is known share a table."""
-    models: dict[str, dict[str, str]] = {}
-    for quantity in map(quantities.parse, study.settings.also):
-        if estimate := measured.of(quantity):
-            model = " | ".join((quantity.encoder, quantity.head, quantity.data))
-            models.setdefault(model, {})[f"{quantity.distortion} | {quantity.metric}"] = tables.shown_mean(estimate, 2)
-    alike: dict[tuple[str, ...], dict[str, dict[str, str]]] = {}
-    for model, values in models.items():
-        alike.setdefault(tuple(values), {})[model] = values
-    return [{"columns": each, "rows": rows, "count": len(each) * len(rows)} for each, rows in alike.items()]
+def beside_tables(study: Study[Any], measured: Measurements) -> list[tuple[str, ...]]:
+    """What is measured besides: of each quantity its fields and its value."""
+    known = [(quantity, measured.of(quantity)) for quantity in map(quantities.parse, study.settings.also)]
+    return [(*astuple(quantity), tables.shown_mean(estimate, 2)) for quantity, estimate in known if estimate]
 
 
 def cells_in(shown: Sequence[Part]) -> list[Part]:
@@ -80,7 +79,7 @@ def table_of(number: int, study: Study[Any], measured: Measurements, other: Meas
     table: Part = {"number": number, "title": layout.title, "heading": heading, "notes": notes, "shift": None}
     if number in study.paper.tables:
         frame = study.paper.tables[number](study)
-        return table | {"columns": [], "rows": [], "plain": frame.to_html(index=False, border=0)}
+        return table | {"columns": [], "rows": [], "plain": frame.to_html(index=False, border=0, classes="left")}
     listed = printed.cells_of(number, study.paper)
     estimates = [measured.of(cell.quantity) for cell in listed]
     shown = shown_cells(listed, estimates, measured, other)

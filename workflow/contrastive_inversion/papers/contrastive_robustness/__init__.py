@@ -57,6 +57,16 @@ PAPER = Paper(
     rehearsal=rehearsal.changes,
     remarks=masking.lines,
     sentences={
+        "key": "In contrasts, a model, its head, data, attack and metric. contrastive: SimCLR; supervised: trained end "
+        "to end; finetuned: the former as the latter's start; -lambda0.1: with the gradient penalty of that weight; "
+        "-labels10: on 10 % of the labels. probe 10%: a linear classifier, fit on 10 % of the labels; own: the model's "
+        "own classifier. pgd: projected gradient descent; plb: the proximal log-barrier attack; strongest: of all "
+        "attacks on a model. top1: accuracy in %; all@0.25: % of all images misclassified within a distance of 0.25, "
+        "clean errors counted; printed@0.25: the same of those that the report's Figure 2 counts, without clean errors "
+        "and failed attacks; median: the median distance of images classified correctly; failed: % of these on which "
+        "the attack failed.",
+        "figures": "The images that Figure 2 counts here: {settings.counted}. By the report's own count (printed) "
+        "clean errors and failed attacks are left out; by the other (all) a clean error is at distance 0.",
         "also": "Behind the claims",
         "remarks": "Does PGD fail because it is weak? Images misclassified within {settings.attacks.pgd.epsilon:g}",
         "how": "Attacked images: {settings.attacks.images}, the same for every model; distances are of L2 in [0, 1] "
