@@ -15,7 +15,7 @@ from contrastive_inversion.ledger.claims import Judged, JudgedClaim, Outcome
 from contrastive_inversion.ledger.estimates import Estimate
 from contrastive_inversion.ledger.joint import Contrast
 from contrastive_inversion.ledger.spreads import Part, Spread
-from contrastive_inversion.ledger.statements import Comparison, Reading
+from contrastive_inversion.ledger.statements import Claim, Comparison, Reading
 from ledgers import measure, study_but, write_rows
 
 STUDY = papers.study("paper")
@@ -441,15 +441,15 @@ def test_an_interval_is_inside_of_its_bound_exactly_where_a_comparison_is_sure()
 @pytest.mark.parametrize(
     ("values", "bounds", "evidence", "verdict"),
     [
-        ((9, 2, True, False), {"above": 0}, "≥ 7.00 ± 0.00, true", "holds"),
-        ((2, 9, True, False), {"above": 0}, "≥ -7.00 ± 0.00, open", "open"),
-        ((9, 2, False, True), {"above": 0}, "≤ 7.00 ± 0.00, open", "open"),
-        ((2, 9, False, True), {"above": 0}, "≤ -7.00 ± 0.00, false", "fails"),
-        ((9, 9, True, True), {"above": -5}, "≶ 0.00 ± 0.00, open", "open"),
-        ((9, 2, True, False), {"below": 3}, "≥ 7.00 ± 0.00, false", "fails"),
-        ((9, 2, True, False), {"below": 30}, "≥ 7.00 ± 0.00, open", "open"),
-        ((9, 2, True, False), {"above": 0, "below": 30}, "≥ 7.00 ± 0.00, open", "open"),
-        ((9, 2, False, False), {"above": 0, "below": 30}, "7.00 ± 0.00, true", "holds"),
+        ((9, 2, True, False), {"above": 0}, "≥ 7.00 (standard error 0.00), true", "holds"),
+        ((2, 9, True, False), {"above": 0}, "≥ −7.00 (standard error 0.00), open", "open"),
+        ((9, 2, False, True), {"above": 0}, "≤ 7.00 (standard error 0.00), open", "open"),
+        ((2, 9, False, True), {"above": 0}, "≤ −7.00 (standard error 0.00), false", "fails"),
+        ((9, 9, True, True), {"above": -5}, "≶ 0.00 (standard error 0.00), open", "open"),
+        ((9, 2, True, False), {"below": 3}, "≥ 7.00 (standard error 0.00), false", "fails"),
+        ((9, 2, True, False), {"below": 30}, "≥ 7.00 (standard error 0.00), open", "open"),
+        ((9, 2, True, False), {"above": 0, "below": 30}, "≥ 7.00 (standard error 0.00), open", "open"),
+        ((9, 2, False, False), {"above": 0, "below": 30}, "7.00 (standard error 0.00), true", "holds"),
     ],
 )
 def test_a_censored_number_leaves_its_contrast_open_to_the_side_that_is_not_known(values, bounds, evidence, verdict):
@@ -475,7 +475,7 @@ def test_a_censored_number_leaves_its_contrast_open_to_the_side_that_is_not_know
 def test_evidence_in_a_few_words():
     (comparison,) = reading_of({"plus": ["a"], "above": 0}).comparisons
     for truth, word in ((True, "true"), (False, "false"), (None, "open")):
-        assert claims.evidence(Outcome(comparison, 1.234, 0.567, truth)) == f"a > 0: 1.23 ± 0.57, {word}"
+        assert claims.evidence(Outcome(comparison, 1.234, 0.567, truth)) == f"a > 0: 1.23 (standard error 0.57), {word}"
     assert claims.evidence(Outcome(comparison)) == "a > 0: no number"
 
 
@@ -536,7 +536,8 @@ def test_a_study_judges_the_readings_whose_quantities_it_measures(tmp_path):
     claims.write(study, tmp_path)
     written = pd.read_csv(tmp_path / "demo" / "claims.csv")
     assert list(written.columns) == list(claims.COLUMNS)
-    row, _ = written.to_dict("records")
+    row, exactly = written.to_dict("records")
+    assert row["counted"] == exactly["counted"] == "yes"
     assert (row["claim"], row["section"], row["quote"]) == ("ahead", 4, "Ours is ahead.")
     assert (row["reading"], row["claim_verdict"]) == ("by more than 0.05 in one of two", "holds")
     # 0.3 and 0.2 above 0.05 with a declared spread of 0.01 on either side
@@ -545,9 +546,28 @@ def test_a_study_judges_the_readings_whose_quantities_it_measures(tmp_path):
     one, two = (0.25006 / z / math.sqrt(2) / 0.01 for z in (1.644854, 1.959964))
     assert two < row["flips_at"] < one
     assert [text.rpartition(": ")[2] for text in row["evidence"].split("; ")] == [
-        "0.30 ± 0.01, true",
-        "0.20 ± 0.01, true",
+        "0.30 (standard error 0.01), true",
+        "0.20 (standard error 0.01), true",
     ]
+
+
+def test_a_truism_and_what_is_said_before_do_not_count():
+    """A headline claim is first wherever it stands; one with a further reading says something of its own."""
+    ahead, other = above(0), above(1)
+
+    def claim(identity, *readings, **keys):
+        judged = (Judged(reading, "holds", (), None, None) for reading in readings)
+        keys = {"id": identity, "section": "1", "quote": "q", "readings": list(readings)} | keys
+        return JudgedClaim(Claim.model_construct(**keys), tuple(judged))
+
+    known = [
+        claim("first", ahead, headline=False), claim("main", ahead, other, headline=True), claim("twice", other),
+        claim("plain", above(2), truism=True), claim("more", ahead, above(3)),
+    ]  # fmt: skip
+    before = claims.said_before(known)
+    assert [claims.counted(each, before) for each in known] == [
+        "said before by main", "yes", "said before by main", "a truism", "yes",
+    ]  # fmt: skip
 
 
 def test_a_claim_without_a_number_says_so_and_no_claims_are_an_empty_table(tmp_path):

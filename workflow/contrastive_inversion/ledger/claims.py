@@ -11,7 +11,7 @@ What is uncertain of a contrast: `ledger.contrasts`. Imports no torch.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -249,11 +249,36 @@ def of_study(study: Study[Any], results: Path) -> list[JudgedClaim]:
     return [judge_claim(claim, value, study, known) for claim in relevant(study)]
 
 
+# --- which claims count ---------------------------------------------------------------------------------------------
+
+COUNTED = "yes"
+
+
+def counted(judged: JudgedClaim, before: Mapping[str, str]) -> str:
+    """Whether a claim counts in a tally, or why not; before: see `said_before`."""
+    if judged.claim.truism:
+        return "a truism"
+    earlier = before.get(judged.claim.id)
+    return f"said before by {earlier}" if earlier else COUNTED
+
+
+def said_before(judged: Iterable[JudgedClaim]) -> dict[str, str]:
+    """The claims of which an earlier one has every reading, by other words, and that one; headline claims are first."""
+    known: dict[str, set[tuple[str, int]]] = {}
+    before: dict[str, str] = {}
+    for each in sorted(judged, key=lambda each: not each.claim.headline):
+        own = {(" ".join(map(str, r.reading.comparisons)), r.reading.least) for r in each.readings}
+        if earlier := next((name for name, readings in known.items() if own <= readings), None):
+            before[each.claim.id] = earlier
+        known[each.claim.id] = own
+    return before
+
+
 # --- claims.csv -----------------------------------------------------------------------------------------------------
 
 COLUMNS = (
-    "claim", "section", "quote", "claim_verdict", "reading", "verdict", "margin", "evidence", "spread", "flips_at",
-    "images",
+    "claim", "section", "quote", "claim_verdict", "counted", "reading", "verdict", "margin", "evidence", "spread",
+    "flips_at", "images",
 )  # fmt: skip
 
 
@@ -262,16 +287,17 @@ def evidence(outcome: Outcome) -> str:
     if outcome.value is None:
         return f"{outcome.comparison}: no number"
     bound = f"{outcome.bound} " if outcome.bound else ""
-    return f"{outcome.comparison}: {bound}{outcome.value:.2f} ± {outcome.se:.2f}, {outcome.word}"
+    value = f"{outcome.value:.2f}".replace("-", "−")
+    return f"{outcome.comparison}: {bound}{value} (standard error {outcome.se:.2f}), {outcome.word}"
 
 
-def rows(judged: JudgedClaim) -> list[dict[str, Any]]:
-    """The lines of claims.csv about one claim, one for each reading."""
+def rows(judged: JudgedClaim, before: Mapping[str, str]) -> list[dict[str, Any]]:
+    """The lines of claims.csv about one claim, one for each reading; before: see `said_before`."""
     claim = judged.claim
     return [
         {
             "claim": claim.id, "section": claim.section, "quote": claim.quote, "claim_verdict": judged.verdict,
-            "reading": each.reading.reading, "verdict": each.verdict,
+            "counted": counted(judged, before), "reading": each.reading.reading, "verdict": each.verdict,
             "margin": None if each.margin is None else round(each.margin, 4),
             "evidence": "; ".join(evidence(outcome) for outcome in each.outcomes), "spread": each.spread,
             "flips_at": None if each.flip is None else round(each.flip, 2),
@@ -283,5 +309,7 @@ def rows(judged: JudgedClaim) -> list[dict[str, Any]]:
 
 def write(study: Study[Any], results: Path) -> None:
     """Write claims.csv of a study. Raises UserError if a measurement is missing or unsound."""
-    table = pd.DataFrame([row for each in of_study(study, results) for row in rows(each)], columns=COLUMNS)
+    judged = of_study(study, results)
+    before = said_before(judged)
+    table = pd.DataFrame([row for each in judged for row in rows(each, before)], columns=COLUMNS)
     files.write_text(results / study.name / "claims.csv", table.to_csv(index=False, lineterminator="\n"))

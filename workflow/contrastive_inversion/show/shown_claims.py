@@ -24,23 +24,11 @@ def of_study(study: Study[Any], results: Path) -> Part:
     for each in judged:
         if not each.claim.headline:
             groups.setdefault(part_of(each.claim.section), []).append(each)
-    before = said_before([each for group in groups.values() for each in group])
-    counted = Counter(each.verdict for each in judged if not each.claim.truism and each.claim.id not in before)
+    before = claims.said_before(judged)
+    counted = Counter(each.verdict for each in judged if claims.counted(each, before) == claims.COUNTED)
     untested = [claim for claim in claims.of_paper(study.paper) if claim.untested]
     shown = {title: group_of(group, study) for title, group in groups.items() if group}
     return {"groups": shown, "claim_counts": counted, "untested": untested, "said_before": before}
-
-
-def said_before(judged: Sequence[JudgedClaim]) -> dict[str, str]:
-    """The claims of which an earlier one has every reading, by other words, and that one; so none counts twice."""
-    known: dict[str, set[tuple[str, int]]] = {}
-    before: dict[str, str] = {}
-    for each in judged:
-        own = {(" ".join(map(str, r.reading.comparisons)), r.reading.least) for r in each.readings}
-        if earlier := next((name for name, readings in known.items() if own <= readings), None):
-            before[each.claim.id] = earlier
-        known[each.claim.id] = own
-    return before
 
 
 def part_of(section: str) -> str:
