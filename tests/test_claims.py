@@ -298,6 +298,27 @@ def test_a_comparison_of_an_error_is_tested_as_a_chi_squared():
     assert contrasts.contrast_of(comparison, lambda q: Estimate(80, None, 1), STUDY) is None
 
 
+@pytest.mark.parametrize(
+    ("data", "images", "of"),
+    [("imagenet100", 800, 5000), ("imagenet100", 20000, 5000), ("imagenet100", None, 800), ("label_shift", 250, 250)],
+)
+def test_a_standard_error_is_brought_to_the_print_s_number_of_images(data, images, of):
+    """A binomial's of ten draws: 100 √(p (1 - p) / 10 m) on m images; m is the print's, where that is known."""
+    error = {m: 100 * math.sqrt(0.8 * 0.2 / 10 / m) for m in (250, 800, 5000, 20000)}
+    comparison = Comparison(plus=[STUDENT.replace("imagenet100", data)], of="error", below=0.2)
+    ours = Estimate(80, error[images or 800] / math.sqrt(3), 10, images=images, trainings=3, training_sd=1.0)
+    found = contrasts.contrast_of(comparison, lambda q: ours, STUDY)
+    assert found.value == pytest.approx(error[of]) and found.se == pytest.approx(0.2 / math.sqrt(2 * 27))
+
+
+def test_readings_of_standard_errors_say_the_images_that_these_are_brought_to():
+    for name, claim in CLAIMS:
+        known = papers.paper(name).images
+        for reading in claim.readings:
+            for data in {q.data for c in reading.comparisons if c.of == "error" for q in c.weights}:
+                assert (f"on {known.get(data, 0):,} images" in reading.reading) == (data in known), claim.id
+
+
 def test_the_error_of_an_error_is_that_at_its_finite_bound():
     for bounds in ({"above": 0.2}, {"below": 0.2}):
         comparison = Comparison(plus=[STUDENT], of="error", **bounds)

@@ -7,8 +7,9 @@ The variance of a contrast is the sum, over its quantities, of
                                 pooled over the reading's quantities of a kind
     p (1 - p) (1/m - 1/M)       the draw of the test images, where others in the contrast are measured on M > m of them
 
-and its degrees of freedom are those of Welch and Satterthwaite. Of a censored quantity a bound is known; a contrast
-with one is open towards the other side. Imports no torch.
+and its degrees of freedom are those of Welch and Satterthwaite. A standard error that is compared itself is told of as
+many test images as the print's. Of a censored quantity a bound is known; a contrast with one is open towards the other
+side. Imports no torch.
 """
 
 import math
@@ -33,7 +34,7 @@ def contrast_of(
 ) -> Contrast | None:
     """The contrast of a comparison, None where a value lacks; measured: the spreads by kind that trainings showed."""
     weights = comparison.weights
-    known = {quantity: each for quantity in weights if (each := taken(comparison, value(quantity))) is not None}
+    known = {q: each for q in weights if (each := taken(comparison, q, value(q), study)) is not None}
     if len(known) < len(weights):
         return None
     draws = list(drawn(comparison, known, study, measured or {}))
@@ -47,13 +48,19 @@ def contrast_of(
     )  # fmt: skip
 
 
-def taken(comparison: Comparison, estimate: Estimate | None) -> Estimate | None:
-    """What a comparison is of: an Estimate, or one training's standard error in the place of its mean."""
+def taken(comparison: Comparison, quantity: Quantity, estimate: Estimate | None, study: Study[Any]) -> Estimate | None:
+    """What a comparison is of: an Estimate, or one training's standard error in the place of its mean.
+
+    A draw of the distortions makes each image right or wrong by itself, so the error of their share falls with the root
+    of their number: it is told of as many as the print's, where that number is known.
+    """
     if comparison.of == "mean" or estimate is None:
         return estimate
     if estimate.se is None:
         return None
-    return replace(estimate, mean=estimate.se * math.sqrt(estimate.trainings), censored=False)
+    ours, theirs = estimate.images, study.paper.images.get(quantity.data)
+    ratio = ours / theirs if ours and theirs else 1.0
+    return replace(estimate, mean=estimate.se * math.sqrt(estimate.trainings * ratio), censored=False)
 
 
 def drawn(
