@@ -2,6 +2,7 @@
 
 import gc
 import json
+import re
 import subprocess
 import sys
 import threading
@@ -194,6 +195,13 @@ def test_a_loss_that_overflowed_leaves_the_report_of_progress_whole(tmp_path):
     job = Job("encoders/a", tmp_path, "")
     Progress(job, epochs=1, images=1).close([float("inf")])
     assert '"loss":null' in (job.state / "progress.json").read_text()
+
+
+def test_a_report_of_progress_that_cannot_be_written_ends_no_job(tmp_path, capsys):
+    progress = Progress(Job("encoders/a", tmp_path, ""), epochs=1, images=1)
+    (tmp_path / "state").write_text("no folder")
+    progress.close([0.5])
+    assert re.fullmatch(r"Warning: .*progress.json: cannot be written .*\n", capsys.readouterr().out)
 
 
 def test_progress_of_work_that_has_not_begun_and_without_losses(tmp_path, clock):

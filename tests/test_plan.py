@@ -382,6 +382,19 @@ def test_a_job_of_moments_says_nothing_of_a_kind_s_time():
     assert rehearsal.by_kind([moments] * 100, papers.study("paper")) == {}
 
 
+def test_of_ram_a_rehearsal_raises_the_plan_and_never_lowers_it():
+    """The teacher's embeddings of all images are most of what `targets` holds, and a rehearsal has few images."""
+    found = [rehearsal.together([rehearsal.Trial("targets", 5, 5, ram)]).ram for ram in (0.5, 1.2)]
+    assert found == [1, 1.2]
+
+
+def test_a_job_that_fills_its_card_is_not_taken_to_need_all_of_it():
+    """Deep Decoders are fitted as many at once as there is room for: on 80 GB more of them than on 40."""
+    study = rehearsal.lowered(papers.study("paper"), on_gpu=True)
+    filling = {product.split("/")[0] for product in plan.everything(study) if rehearsal.fills_card(product, study)}
+    assert filling == {"inpainted"}
+
+
 def test_of_a_gpu_s_memory_the_largest_job_speaks():
     """A small one may reserve much more than the plan has, and a large one, which then fitted, would be refused."""
     small, large = (rehearsal.Trial("supervised", 5, 5, 1, gpu, gb) for gpu, gb in ((1.3, 11.0), (1.02, 38.0)))

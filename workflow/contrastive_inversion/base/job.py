@@ -15,6 +15,7 @@ from pydantic import AllowInfNan, BaseModel, ConfigDict
 from tqdm import tqdm
 
 from contrastive_inversion.base import files
+from contrastive_inversion.base.errors import UserError
 
 SECONDS_BETWEEN_REPORTS = 2
 KEPT = ("lock", "progress.json")  # of a finished job's own folder
@@ -164,7 +165,10 @@ class Progress:
             first_seconds=round(self.first_seconds, 3), first_share=self.first_share,
             eta_seconds=round((self.total - self.done) / max(rate, 1e-6)),
         )  # fmt: skip
-        files.write_text(self.job.state / "progress.json", report.model_dump_json())
+        try:
+            files.write_text(self.job.state / "progress.json", report.model_dump_json())
+        except UserError as error:  # a disk that fails for a moment is no reason to end a training
+            print(f"Warning: {error}", flush=True)
 
     def close(self, history: Sequence[float] = ()) -> None:
         """Report the job as finished, with the last of some losses."""

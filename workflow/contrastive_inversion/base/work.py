@@ -13,8 +13,9 @@ class Work:
 
     device: amounts that a GPU or, where the job has none, a core does; feed: what the picture threads do at the same
     time; host: what one core does while nothing else goes on. Memory in GB (1e9 bytes): gpu_gb and ram_gb at the peak,
-    image_gb what each image of a batch adds to gpu_gb, batch how many there are. Disk: kept_gb is the product's file,
-    state_gb the checkpoint, which is written `saves` times and goes when the product is there.
+    image_gb what each image of a batch adds to gpu_gb, batch how many there are (0: as many as there is room for).
+    Disk: kept_gb is the product's file, state_gb the checkpoint, which is written `saves` times and goes when the
+    product is there.
     """
 
     device: Amounts = field(default_factory=dict)

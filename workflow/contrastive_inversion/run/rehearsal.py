@@ -150,8 +150,15 @@ def made(product: str, study: Study[Any], stage: Stage) -> Iterator[Trial]:
     planned = costs.cost(product, study, costs.Machine(stage.card, {}))
     ram_gb = command(product, study, stage)
     record, (seconds, share) = files.record_in(job.path), clocked(job, bool(planned.gpu_gb))
-    gpu = taken_gb(record["gpu_gb"], stage) / planned.gpu_gb if planned.gpu_gb else 1.0
+    tells = planned.gpu_gb and not fills_card(product, study)
+    gpu = taken_gb(record["gpu_gb"], stage) / planned.gpu_gb if tells else 1.0
     yield Trial(planned.kind, seconds, share * planned.busy_seconds, ram_gb / planned.ram_gb, gpu, planned.gpu_gb)
+
+
+def fills_card(product: str, study: Study[Any]) -> bool:
+    """Whether a job takes as many images at once as its card has room for, and so fits into a smaller one."""
+    work = costs.work_of(product, study)
+    return bool(work.image_gb) and not work.batch
 
 
 def taken_gb(reserved_gb: float, stage: Stage) -> float:
@@ -269,12 +276,15 @@ def why_not(kind: str, planned: dict[str, float], study: Study[Any]) -> str:
 
 
 def together(trials: list[Trial]) -> Measured:
-    """What the jobs of one kind say together, those of moments of their memory alone; of a GPU's the largest job."""
+    """What the jobs of one kind say together, those of moments of their memory alone; of a GPU's the largest job.
+
+    Of RAM no less than the plan says: what is held of a study's data is hardly there yet.
+    """
     long = [each for each in trials if each.planned > WORTH]
     seconds = sum(each.seconds for each in long)
     return Measured(
         ratio=max(seconds / sum(each.planned for each in long), 1e-3),
-        ram=max(each.ram for each in trials),
+        ram=max(1.0, *(each.ram for each in trials)),
         gpu=max(trials, key=attrgetter("planned_gb")).gpu,
         work=f"{len(long)} job{'s' * (len(long) > 1)}, {seconds:.1f} s",
     )
