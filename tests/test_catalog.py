@@ -1,15 +1,14 @@
 """Snakemake's catalog of workflows, and snakedeploy: what they look for is there and runs."""
 
-import os
+import functools
 import re
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import yaml
 
-REPOSITORY = Path(__file__).resolve().parents[1]
+import flow
+from flow import REPOSITORY
+
 ENTRY = REPOSITORY / "workflow" / "Snakefile"
 PRODUCT = "results/published/measurements/teacher/imagenet100.json"
 DEPLOYED = """
@@ -21,12 +20,7 @@ module contrastive_inversion:
 
 use rule * from contrastive_inversion
 """
-
-
-def snakemake(folder, *arguments):
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    command = [sys.executable, "-m", "snakemake", "--cores", "1", *arguments]
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+snakemake = functools.partial(flow.snakemake, cores=1, PYTHONPATH=None)  # the package is not installed
 
 
 def test_the_catalog_finds_what_it_asks_for():
@@ -47,9 +41,8 @@ def test_every_key_of_the_configuration_is_in_its_readme():
 def test_the_catalog_can_draw_the_rules(tmp_path):
     """Its own command, but for the folder, where nothing is left."""
     (tmp_path / "config.yaml").write_text((REPOSITORY / ".test" / "config.yaml").read_text())
-    found = snakemake(REPOSITORY, "-s", "workflow/Snakefile", "-d", str(tmp_path), "--forceall", "--rulegraph")
-    assert found.returncode == 0, found.stderr
-    assert all(f'label = "{rule}"' in found.stdout for rule in ("all", "encoders", "measurements", "table", "report"))
+    found = snakemake(REPOSITORY, "-s", "workflow/Snakefile", "-d", tmp_path, "--forceall", "--rulegraph").check()
+    assert all(f'label = "{rule}"' in found.out for rule in ("all", "encoders", "measurements", "table", "report"))
 
 
 @pytest.fixture
@@ -65,10 +58,10 @@ def deployed(tmp_path):
 
 
 def test_a_deployed_workflow_runs(deployed):
-    found = snakemake(deployed, PRODUCT, "--config", "study=published")
-    assert found.returncode == 0 and (deployed / PRODUCT).exists(), found.stderr
-    found = snakemake(deployed, "--dry-run", "--config", "study=published")
-    assert found.returncode == 0 and re.search(r"^all +1$", found.stdout, re.M), found.stdout + found.stderr
+    snakemake(deployed, PRODUCT, study="published").check()
+    assert (deployed / PRODUCT).exists()
+    found = snakemake(deployed, "--dry-run", study="published").check()
+    assert re.search(r"^all +1$", found.out, re.M), found.text
 
 
 RENAMED = """ as other_*
@@ -81,18 +74,16 @@ def test_a_workflow_that_renames_our_rules_keeps_them(deployed):
     """Those that only render stay on a login node; `localrules:` would name rules that are there no more."""
     snakefile = deployed / "workflow" / "Snakefile"
     snakefile.write_text(snakefile.read_text().rstrip() + RENAMED)
-    found = snakemake(deployed, "other_all", "--dry-run", "--config", "study=published")
-    assert found.returncode == 0, found.stdout + found.stderr
-    assert re.search(r"^other_measurements +62$", found.stdout, re.M) and "not present" not in found.stderr
-    local = set(re.search(r"^local: (.+)$", found.stdout, re.M)[1].split())
+    found = snakemake(deployed, "other_all", "--dry-run", study="published").check()
+    assert re.search(r"^other_measurements +62$", found.out, re.M) and "not present" not in found.err
+    local = set(re.search(r"^local: (.+)$", found.out, re.M)[1].split())
     assert {f"other_{name}" for name in ("all", "table", "figure", "cells", "claims", "report", "verify")} <= local
     assert "other_measurements" not in local
-    found = snakemake(deployed, PRODUCT, "--config", "study=published")
-    assert found.returncode == 0 and (deployed / PRODUCT).exists(), found.stdout + found.stderr
+    snakemake(deployed, PRODUCT, study="published").check()
+    assert (deployed / PRODUCT).exists()
 
 
 def test_a_workflow_may_leave_rules_of_ours_out(deployed):
     snakefile = deployed / "workflow" / "Snakefile"
     snakefile.write_text(snakefile.read_text().rstrip() + " exclude cells as other_*\n")
-    found = snakemake(deployed, PRODUCT, "--dry-run", "--config", "study=published")
-    assert found.returncode == 0, found.stdout + found.stderr
+    snakemake(deployed, PRODUCT, "--dry-run", study="published").check()

@@ -6,17 +6,17 @@ is tested with real dry runs of a few. docs/reliability.md has the table.
 
 import dataclasses
 import fnmatch
+import functools
 import os
 import re
 import shutil
-import subprocess
-import sys
 import time
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
+import flow
 from contrastive_inversion import papers
 from contrastive_inversion.base import files, fingerprint
 from contrastive_inversion.base.canonical import digest
@@ -26,8 +26,8 @@ from contrastive_inversion.ledger import accepted, layouts, plan
 from contrastive_inversion.run import fresh, jobs, origins, rendered, verify
 from contrastive_inversion.run.cli import main
 from finished import Sources, asked, copied, finish, forget, make, products_of, targets_of
+from flow import REPOSITORY
 
-REPOSITORY = Path(__file__).resolve().parent.parent
 LEDGER = "papers/inverse_problems/printed/"
 NUMBERS = ["table_[146789]", "table_14", "cells", "claims", "report"]  # what shows measurements
 READ = [*NUMBERS, "figure_1", "figure_3"]
@@ -623,14 +623,6 @@ def repository(results, package, tmp_path):
     return tmp_path
 
 
-def snakemake(folder, *arguments, config=()):
-    """What Snakemake says with the code that lies in a folder."""
-    command = [str(Path(sys.executable).with_name("snakemake")), *arguments, "--config", "study=smoke", *config]
-    environment = os.environ | {"PYTHONPATH": str(folder / "workflow")}
-    found = subprocess.run(command, cwd=folder, capture_output=True, text=True, env=environment)
-    return found.returncode, found.stdout + found.stderr
-
-
 def shown_jobs(output):
     """The jobs that a dry run shows, by the names of this file."""
     names = set()
@@ -646,36 +638,36 @@ def shown_jobs(output):
 def test_snakemake_shows_the_same_jobs(repository):
     """Without notes of its own, with others' words in a rule, after an edit of the study, and of the code."""
     code = repository / "workflow/contrastive_inversion"
-    status, output = snakemake(repository, "--forceall", "--touch", "--quiet")
-    assert status == 0, output
+    snakemake = functools.partial(flow.snakemake, repository, study="smoke", PYTHONPATH=repository / "workflow")
+    snakemake("--forceall", "--touch", "--quiet").check()
     rule = repository / "workflow/rules/measure.smk"
     rule.write_text(rule.read_text().replace('" --gpus ', '"  --gpus '))
-    assert "Nothing to be done" in snakemake(repository, "-n")[1]
-    status, output = snakemake(repository, "-n", "-R", "restored")
+    assert "Nothing to be done" in snakemake("-n").check().text
+    said = snakemake("-n", "-R", "restored")
     restored = among(["measurements/*/*/*"], papers.study("smoke"))
-    assert status == 0 and shown_jobs(output) == downstream(restored, papers.study("smoke")), output
+    assert shown_jobs(said.check().text) == downstream(restored, papers.study("smoke"))
     shutil.rmtree(repository / ".snakemake")
     study = code / "papers/inverse_problems/studies/smoke.yaml"
     study.write_text(study.read_text().replace("distill: {epochs: 2", "distill: {epochs: 3"))
-    status, output = snakemake(repository, "-n")
-    assert status == 0 and shown_jobs(output) == among(STUDENTS, papers.study("smoke")), output
-    assert "encoders/student-rm90 is made again: its recipe has another settings.epochs" in output
+    said = snakemake("-n")
+    assert shown_jobs(said.check().text) == among(STUDENTS, papers.study("smoke"))
+    assert "encoders/student-rm90 is made again: its recipe has another settings.epochs" in said.text
     study.write_text(study.read_text().replace("distill: {epochs: 3", "distill: {epochs: 2"))
     losses = code / "papers/inverse_problems/students.py"
     losses.write_text(losses.read_text().replace("criterion(embedded, target,", "criterion(target, embedded,"))
-    status, output = snakemake(repository, "-n")
-    assert status != 0 and "Traceback" not in output and "code of `distill` changed since encoders/student-" in output
-    assert "snakemake --config changed=rerun" in output and "contrastive-inversion accept --study smoke" in output
-    status, output = snakemake(repository, "-n", "table_3", "figure_11")
-    assert status == 0 and "Nothing to be done" in output
-    status, output = snakemake(repository, "-n", config=["changed=rerun"])
-    assert status == 0 and shown_jobs(output) == among(STUDENTS, papers.study("smoke"))
+    said = snakemake("-n")
+    assert said.status != 0 and "Traceback" not in said.text
+    assert "code of `distill` changed since encoders/student-" in said.text
+    assert "snakemake --config changed=rerun" in said.text and "contrastive-inversion accept --study smoke" in said.text
+    assert "Nothing to be done" in snakemake("-n", "table_3", "figure_11").check().text
+    said = snakemake("-n", config=["changed=rerun"])
+    assert shown_jobs(said.check().text) == among(STUDENTS, papers.study("smoke"))
     losses.write_text(losses.read_text().replace("criterion(target, embedded,", "criterion(embedded, target,"))
     damaged = repository / "results/smoke" / file_of("encoders/student-rm90")
     whole = damaged.read_bytes()
     damaged.write_bytes(whole[:50])
-    status, output = snakemake(repository, "-n")
-    assert status == 0 and re.search("encoders/student-rm90 is made again: .*damaged or incomplete", output), output
+    said = snakemake("-n").check()
+    assert re.search("encoders/student-rm90 is made again: .*damaged or incomplete", said.text)
     damaged.write_bytes(whole)
     for path, old, new, drawn in (
         ("papers/inverse_problems/studies/smoke.yaml", "tables:", "comparable: true\ntables:", ["cells", "report"]),
@@ -685,14 +677,14 @@ def test_snakemake_shows_the_same_jobs(repository):
         text = (code / path).read_text()
         assert text.count(old) == 1, path
         (code / path).write_text(text.replace(old, new))
-        status, output = snakemake(repository, "-n")
-        assert status == 0 and shown_jobs(output) == among(drawn, papers.study("smoke")), output
+        said = snakemake("-n")
+        assert shown_jobs(said.check().text) == among(drawn, papers.study("smoke"))
         (code / path).write_text(text)
     for gone in ("images/imagenet100", "heads/student-rm90/imagenet100", "measurements/student-rm90/imagenet100"):
         (repository / "results/smoke" / file_of(gone)).unlink()
-    status, output = snakemake(repository, "-n")  # the store is made again for one, all others stay
+    said = snakemake("-n")  # the store is made again for one, all others stay
     jobs_of_one = ["images/imagenet100", "*/student-rm90/imagenet100", "table_[1489]", "figure_3", *VERDICTS]
-    assert status == 0 and shown_jobs(output) == among(jobs_of_one, papers.study("smoke"))
+    assert shown_jobs(said.check().text) == among(jobs_of_one, papers.study("smoke"))
 
 
 def test_what_another_run_has_made_meanwhile_is_not_deleted(repository):
@@ -702,18 +694,9 @@ def test_what_another_run_has_made_meanwhile_is_not_deleted(repository):
     logs = {path: repository / "results/smoke/logs/images" / f"{path.stem}.log" for path in pictures}
     for log in logs.values():
         log.unlink(missing_ok=True)
-    targets = [str(path.relative_to(repository)) for path in pictures]
-    command = [
-        str(Path(sys.executable).with_name("snakemake")),
-        "--cores",
-        "1",
-        "-R",
-        "images",
-        "--config",
-        "study=smoke",
-    ]
-    environment = os.environ | {"PYTHONPATH": str(repository / "workflow")}
-    with subprocess.Popen([*command, "--", *targets], cwd=repository, env=environment) as process:
+    targets = [path.relative_to(repository) for path in pictures]
+    how = {"study": "smoke", "cores": 1, "PYTHONPATH": repository / "workflow"}
+    with flow.begun(repository, *targets, "-R", "images", **how) as process:
         while not any(log.exists() for log in logs.values()) and process.poll() is None:
             time.sleep(0.05)
         (first,) = (path for path, log in logs.items() if log.exists())

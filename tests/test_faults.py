@@ -16,12 +16,12 @@ import psutil
 import pytest
 
 from contrastive_inversion import papers
-from contrastive_inversion.base import files, machine
+from contrastive_inversion.base import files
 from contrastive_inversion.base.errors import UserError
 from contrastive_inversion.base.job import file_of
 from contrastive_inversion.ledger import plan
 from contrastive_inversion.run import jobs
-from test_workflow import SNAKEMAKE
+from flow import begun, environment, make
 
 NAME = "short"
 MEASURED = "measurements/student-rm90/imagenet100"
@@ -64,30 +64,15 @@ def calm(the_study, tmp_path_factory):
     return root
 
 
-def make(product, study, root):
-    """A product and before it all that it is made from."""
-    for needed in plan.inputs(product, study):
-        make(needed, study, root)
-    jobs.run(product, study.paper, root, plan.recipe(product, study))
-
-
 @pytest.fixture
 def runs(studies, tmp_path):
-    """A function that starts Snakemake, or another command, in a folder and a process group of its own."""
+    """A function that starts Snakemake in a folder and a process group of its own."""
 
-    def start(folder="run", command=SNAKEMAKE, arguments=("--cores", "2", TARGET)):
+    def start(*targets, folder="run", cores=2):
         place = tmp_path / folder
         place.mkdir(exist_ok=True)
         (place / "config.yaml").write_text(f"study: {NAME}\nstudies: {studies}\n")
-        with (place / "log").open("a") as log:
-            return subprocess.Popen(
-                [*command, *arguments],
-                cwd=place,
-                env={name: value for name, value in os.environ.items() if name != machine.VARIABLE},
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+        return begun(place, *(targets or [TARGET]), cores=cores)
 
     return start
 
@@ -154,11 +139,11 @@ def run_struck(start, folder, kills, random_, log):
     """Run the study to its end, struck a few times on the way. Returns the strikes."""
     strikes = []
     while len(strikes) < kills:
-        process = start(folder)
+        process = start(folder=folder)
         strikes.append(strike(process, random_))
         if process.returncode == 0:
             break
-    assert start(folder).wait(timeout=900) == 0, (strikes, log.read_text(errors="replace")[-5000:])
+    assert start(folder=folder).wait(timeout=900) == 0, (strikes, log.read_text(errors="replace")[-5000:])
     return strikes
 
 
@@ -197,7 +182,7 @@ def test_a_job_whose_snakemake_was_killed_is_neither_trained_beside_nor_lost(run
 def test_what_another_one_makes_meanwhile_is_not_deleted(runs, the_study, tmp_path):
     """Snakemake deletes the output of a job before it starts; here another Snakemake may be at work with it."""
     root = tmp_path / f"run/results/{NAME}"
-    process = runs(arguments=("--cores", "1", *(f"results/{NAME}/{file_of(block)}" for block in BLOCKS)))
+    process = runs(*(f"results/{NAME}/{file_of(block)}" for block in BLOCKS), cores=1)
     job = wait_for(lambda: held(process, *BLOCKS), process)
     (other,) = [block for block in BLOCKS if block not in job.cmdline()]
     jobs.run(other, the_study.paper, root, plan.recipe(other, the_study))
@@ -210,8 +195,8 @@ def test_what_another_one_makes_meanwhile_is_not_deleted(runs, the_study, tmp_pa
 
 def test_restored_blocks_that_were_killed_are_made_and_those_that_were_not_stay(runs, the_study, tmp_path):
     root = tmp_path / "run/results" / NAME
-    targets = ("--cores", "1", *(f"results/{NAME}/{file_of(block)}" for block in BLOCKS))
-    killed = runs(arguments=targets)
+    targets = [f"results/{NAME}/{file_of(block)}" for block in BLOCKS]
+    killed = runs(*targets, cores=1)
 
     def halfway():
         """The job of one block, held, where the other block is made; a job that is looked at too soon goes on."""
@@ -226,7 +211,7 @@ def test_restored_blocks_that_were_killed_are_made_and_those_that_were_not_stay(
     killed.wait()
     kept = root / file_of(made)
     written = kept.stat().st_mtime_ns
-    assert runs(arguments=targets).wait(timeout=300) == 0
+    assert runs(*targets, cores=1).wait(timeout=300) == 0
     assert kept.stat().st_mtime_ns == written and left_behind(tmp_path / "run/results") == []
     for block in BLOCKS:
         make(block, the_study, tmp_path / "calm")
@@ -240,11 +225,11 @@ OTHER = "results/published/cells.csv"
 @pytest.mark.parametrize("third", [OTHER, TARGET], ids=["of two studies", "of one study"])
 def test_several_invocations_at_once_end_like_one(runs, calm, tmp_path, third):
     """Two of one study, one of that or another, and `verify` beside them again and again."""
-    invocations = [runs(), runs(), runs(arguments=("--cores", "1", third))]
+    invocations = [runs(), runs(), runs(third, cores=1)]
     verified = []
     while any(process.poll() is None for process in invocations):
         command = [str(Path(sys.executable).with_name("contrastive-inversion")), "verify", "--study", NAME]
-        verified.append(runs(command=command, arguments=()).wait(timeout=300))
+        verified.append(subprocess.run(command, cwd=tmp_path / "run", env=environment(), timeout=300).returncode)
         time.sleep(1)
     output = (tmp_path / "run/log").read_text(errors="replace")
     assert [process.returncode for process in invocations] == [0, 0, 0], output[-5000:]

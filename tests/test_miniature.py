@@ -10,8 +10,6 @@ import hashlib
 import http.server
 import json
 import os
-import subprocess
-import sys
 import tarfile
 import threading
 from pathlib import Path
@@ -19,13 +17,13 @@ from pathlib import Path
 import pytest
 import yaml
 
+import flow
 import formats
 from contrastive_inversion import papers
 from contrastive_inversion.base import files
 from contrastive_inversion.data import imagenet_classes, readers, sources
 from contrastive_inversion.ledger import printed, quantities
 
-REPOSITORY = Path(__file__).resolve().parent.parent
 PAPER = papers.paper("inverse_problems")
 OFFICIAL = """
 import sys
@@ -191,24 +189,16 @@ def laboratory(tmp_path_factory):
 
 
 def snakemake(folder, *arguments, parent="paper"):
-    command = [
-        str(Path(sys.executable).with_name("snakemake")), "--snakefile", str(REPOSITORY / "Snakefile"), "--directory",
-        str(folder), "--configfile", str(folder / "config.yaml"), "--cores", "2", *arguments,
-        "--config", f"study={parent}-miniature",
-    ]  # fmt: skip
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(folder / "site"), os.environ.get("PYTHONPATH", "")])}
-    found = subprocess.run(command, capture_output=True, text=True, env=environment)
-    return found.returncode, found.stdout + found.stderr
+    beside = os.pathsep.join([str(folder / "site"), os.environ.get("PYTHONPATH", "")])
+    return flow.snakemake(folder, *arguments, study=f"{parent}-miniature", PYTHONPATH=beside).check()
 
 
 def test_the_study_without_registration_begins_with_nothing(bare):
     """The README's commands: data and weights are fetched to their places, and every data set is packed."""
-    status, output = snakemake(bare, "download", "weights", parent="imagenette")
-    assert status == 0, output[-5000:]
+    snakemake(bare, "download", "weights", parent="imagenette")
     assert (bare / "data/imagenette/imagenette2/val").is_dir() and (bare / "weights/RN101.pt").is_file()
     found = [f"results/imagenette-miniature/images/{name}.safetensors" for name in SETS if name != "imagenet100c"]
-    status, output = snakemake(bare, *found, parent="imagenette")
-    assert status == 0, output[-5000:]
+    snakemake(bare, *found, parent="imagenette")
     tensors, record = files.load(bare / found[0])
     assert record["classes"][:2] == ["tench", "English springer"] and len(tensors["test/labels"]) == 40
     tensors, _ = files.load(bare / "results/imagenette-miniature/images/label_shift.safetensors")
@@ -217,7 +207,7 @@ def test_the_study_without_registration_begins_with_nothing(bare):
 
 @pytest.mark.slow
 def test_the_whole_study_without_registration_runs(bare):
-    assert snakemake(bare, "download", "weights", parent="imagenette")[0] == 0
+    snakemake(bare, "download", "weights", parent="imagenette")
     check_whole_study(bare, "imagenette")
     table = (bare / "results/imagenette-miniature/tables/table_3.csv").read_text().splitlines()
     assert len(table) == 11 and table[1] == "Shih-Tzu,n02086240,English springer,n02102040,1"
@@ -233,8 +223,7 @@ def test_every_data_set_and_both_weights_are_read(laboratory):
     results = "results/paper-miniature"
     targets = [f"{results}/images/{name}.safetensors" for name in SETS]
     targets += [f"{results}/encoders/{name}.safetensors" for name in ("teacher", "resnet")]
-    status, output = snakemake(laboratory, *targets)
-    assert status == 0, output[-5000:]
+    snakemake(laboratory, *targets)
     for name in ("imagenet100", "imagenet100b"):
         tensors, record = files.load(laboratory / f"{results}/images/{name}.safetensors")
         assert len(record["classes"]) == tensors["train/labels"].max() + 1 == 100
@@ -247,8 +236,7 @@ def test_the_whole_study_runs(laboratory, parent):
 
 
 def check_whole_study(folder, parent):
-    status, output = snakemake(folder, parent=parent)
-    assert status == 0, output[-8000:]
+    snakemake(folder, parent=parent)
     found = list((folder / f"results/{parent}-miniature/measurements").rglob("*.json"))
     rows = [row for path in found for row in files.read_json(path)["rows"]]
     assert len(rows) >= len(MEASURED)

@@ -14,9 +14,9 @@ from torchvision.datasets import cifar
 import formats
 from contrastive_inversion import papers
 from contrastive_inversion.base import files, machine
-from contrastive_inversion.base.job import file_of
 from contrastive_inversion.ledger import plan
-from contrastive_inversion.run import jobs, verify
+from contrastive_inversion.run import verify
+from flow import make
 
 IMAGES = 8  # in each of CIFAR-10's five training batches and its test batch
 
@@ -75,11 +75,3 @@ def test_the_whole_study_runs(parent, archive, tmp_path, monkeypatch):
     verify.verify(study, tmp_path, tmp_path / "figures")
     assert 'title="missing"' not in (tmp_path / name / "report.html").read_text()
     assert (tmp_path / "figures" / name / "figure_2.png").stat().st_size > 10_000
-
-
-def make(product, study, folder):
-    """Make a product with all that it needs, as the rules do one job after the other."""
-    for needed in plan.inputs(product, study):
-        make(needed, study, folder)
-    if not (folder / file_of(product)).exists():
-        jobs.run(product, study.paper, folder, plan.recipe(product, study))

@@ -14,8 +14,8 @@ import pytest
 from contrastive_inversion import papers
 from contrastive_inversion.base.errors import UserError
 from contrastive_inversion.run import costs, slurm
+from flow import REPOSITORY, snakemake
 
-REPOSITORY = Path(__file__).resolve().parents[1]
 WITHOUT_PLUGIN = """
 import importlib.util, sys
 find = importlib.util.find_spec
@@ -58,14 +58,12 @@ def test_without_slurm_the_profile_says_so(tmp_path):
     assert status == 1 and "sbatch is not on the path" in output and "Traceback" not in output
 
 
-def planned(folder, *options):
+def planned(folder):
     """The resources of every job that makes a product, as a dry run prints them."""
     (folder / "own.yaml").write_text("inherits: smoke\ngpu: 1\n")
     (folder / "config.yaml").write_text("study: own\nstudies: .\n")
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(REPOSITORY / "Snakefile"), "--dry-run", *options]
-    found = subprocess.run([*command, "--workflow-profile", "profile"], cwd=folder, capture_output=True, text=True)
-    assert found.returncode == 0, found.stderr
-    blocks = re.findall(r"^rule (\w+):\n.*?^    resources: (.*?)$", found.stdout, re.M | re.S)
+    said = snakemake(folder, "--dry-run", "--workflow-profile", "profile").check()
+    blocks = re.findall(r"^rule (\w+):\n.*?^    resources: (.*?)$", said.out, re.M | re.S)
     jobs = [dict(pair.split("=", 1) for pair in f"rule={rule}, {line}".split(", ")) for rule, line in blocks]
     return [job for job in jobs if "devices" in job]
 
@@ -188,16 +186,10 @@ def test_a_scheduler_binds_a_job_that_packs_image_files_to_the_cores_that_do():
 
 def test_under_slurm_a_job_asks_for_the_snakemakes_beside_it(tmp_path):
     pytest.importorskip("snakemake_executor_plugin_slurm")
-    environment = os.environ | refusing(tmp_path, "no")
     (tmp_path / "own.yaml").write_text(STUDY)
     (tmp_path / "config.yaml").write_text("study: own\nstudies: .\n")
-    profile = str(REPOSITORY / "profiles" / "slurm")
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(REPOSITORY / "Snakefile")]
-    target = "results/own/images/imagenet.safetensors"
-    run = [*command, "--workflow-profile", profile, target]
-    found = subprocess.run(run, cwd=tmp_path, env=environment, capture_output=True, text=True)
-    assert found.returncode == 1 and "asking Slurm about 1 jobs" in found.stderr, found.stderr
-    local = [*command, "--dry-run", "--cores", "1", target]
-    found_here = subprocess.run(local, cwd=tmp_path, capture_output=True, text=True)
-    memory = int(re.search(r"mem_mb=(\d+)", found_here.stdout)[1])
-    assert f"--mem={memory + 500} --cpus-per-task=1" in found.stderr and memory < 2000
+    profile, target = REPOSITORY / "profiles" / "slurm", "results/own/images/imagenet.safetensors"
+    said = snakemake(tmp_path, "--workflow-profile", profile, target, **refusing(tmp_path, "no"))
+    assert said.status == 1 and "asking Slurm about 1 jobs" in said.err, said.text
+    memory = int(re.search(r"mem_mb=(\d+)", snakemake(tmp_path, "--dry-run", target, cores=1).out)[1])
+    assert f"--mem={memory + 500} --cpus-per-task=1" in said.err and memory < 2000

@@ -5,10 +5,10 @@ import torch
 
 from contrastive_inversion import papers
 from contrastive_inversion.base import files
-from contrastive_inversion.base.job import file_of
 from contrastive_inversion.ledger import plan
 from contrastive_inversion.papers.inverse_problems import students
 from contrastive_inversion.run import jobs
+from flow import make
 
 STUDENT = "encoders/student-rm90"
 BASE = "distill: {epochs: 2, batch: 32, shards: 2}\n"
@@ -23,15 +23,6 @@ def kept(study_of):
 @pytest.fixture
 def computed(study_of):
     return study_of(BASE, name="computed", parent="smoke")
-
-
-def make(product, study, root):
-    """A product and all that its job waits for."""
-    for needed in plan.inputs(product, study):
-        if not (root / file_of(needed)).exists():
-            make(needed, study, root)
-    jobs.run(product, study.paper, root, plan.recipe(product, study))
-    return root / file_of(product)
 
 
 def test_recipes_do_not_know_of_targets_and_jobs_wait_for_them(kept, computed):

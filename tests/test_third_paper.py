@@ -1,18 +1,15 @@
 """A third paper is a folder: nothing that exists is edited, and tables, verdicts, page and workflow are its own."""
 
-import os
 import shutil
-import subprocess
-import sys
-from pathlib import Path
 
 import pandas as pd
 import pytest
 
+import flow
 from contrastive_inversion import papers
 from contrastive_inversion.ledger import printed, quantities
+from flow import REPOSITORY
 
-REPOSITORY = Path(__file__).resolve().parent.parent
 SUPERVISED = "supervised | own | cifar10 | plb | median"
 
 
@@ -29,18 +26,7 @@ def house(tmp_path_factory):
 
 
 def snakemake(house, *arguments, study="coins"):
-    environment = os.environ | {"PYTHONPATH": str(house / "workflow")}
-    command = [
-        str(Path(sys.executable).with_name("snakemake")),
-        "--cores",
-        "2",
-        *arguments,
-        "--config",
-        f"study={study}",
-    ]
-    found = subprocess.run(command, cwd=house, env=environment, capture_output=True, text=True)
-    assert found.returncode == 0, found.stdout + found.stderr
-    return found.stdout + found.stderr
+    return flow.snakemake(house, *arguments, study=study, PYTHONPATH=house / "workflow").check().text
 
 
 @pytest.fixture(scope="module")

@@ -31,6 +31,7 @@ from contrastive_inversion.ledger import plan
 from contrastive_inversion.papers.inverse_problems import baselines, clip_training, students
 from contrastive_inversion.papers.inverse_problems.recipes import ClipTraining, Distillation, SupervisedTraining
 from contrastive_inversion.run import jobs
+from flow import make
 
 STUDY = papers.study("smoke")
 STUDENT = "encoders/student-rm90"
@@ -280,20 +281,11 @@ def test_a_step_of_an_optimiser_on_a_gpu_is_one_call_that_reads_nothing_back(opt
 # --- jobs of the smoke study ----------------------------------------------------------------------------------------
 
 
-def make(product, root):
-    """A product and all that it needs."""
-    for needed in plan.inputs(product, STUDY):
-        if not (root / file_of(needed)).exists():
-            make(needed, root)
-    jobs.run(product, STUDY.paper, root, plan.recipe(product, STUDY))
-    return root / file_of(product)
-
-
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
     root = tmp_path_factory.mktemp("results") / STUDY.name
-    make("encoders/teacher", root)
-    make("images/imagenet100", root)
+    make("encoders/teacher", STUDY, root)
+    make("images/imagenet100", STUDY, root)
     return root
 
 
@@ -374,7 +366,7 @@ def test_an_input_of_another_recipe_is_refused(folder):
 
 def test_distillation_lowers_its_loss_and_leaves_the_teacher_alone(root):
     before = files.load(root / "encoders/teacher.safetensors")[1]["content_hash"]
-    path = make("encoders/student-gn30", root)
+    path = make("encoders/student-gn30", STUDY, root)
     losses = files.load(path)[1]["losses"]
     assert len(losses) == 2 and losses[-1] < losses[0]
     assert files.content_hash(files.load(root / "encoders/teacher.safetensors")[0]) == before
@@ -395,7 +387,8 @@ def test_a_finished_job_keeps_nothing_to_go_on_from(root):
 
 def test_products_are_the_same_when_made_again(root, tmp_path):
     first, again = (
-        files.load(path)[1] for path in (root / "images/imagenet100.safetensors", make("images/imagenet100", tmp_path))
+        files.load(path)[1]
+        for path in (root / "images/imagenet100.safetensors", make("images/imagenet100", STUDY, tmp_path))
     )
     assert first["content_hash"] == again["content_hash"]
 

@@ -1,30 +1,14 @@
 """The workflow as a user meets it: the smoke study end to end, single targets, and what a mistake looks like."""
 
-import os
 import re
 import shutil
-import subprocess
-import sys
-from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from contrastive_inversion import papers
 from contrastive_inversion.ledger import printed
-
-REPOSITORY = Path(__file__).resolve().parent.parent
-SNAKEMAKE = [str(Path(sys.executable).with_name("snakemake")), "--snakefile", str(REPOSITORY / "Snakefile")]
-
-
-def command(folder, *arguments, study="smoke"):
-    configuration = ["--configfile", str(REPOSITORY / "config.yaml"), "--config", f"study={study}"]
-    return [*SNAKEMAKE, "--directory", str(folder), "--cores", "2", *arguments, *configuration]
-
-
-def run(folder, *arguments, study="smoke"):
-    found = subprocess.run(command(folder, *arguments, study=study), capture_output=True, text=True)
-    return found.returncode, found.stdout + found.stderr
+from flow import snakemake
 
 
 def rules_of(dry_run):
@@ -36,9 +20,8 @@ def rules_of(dry_run):
 def finished(tmp_path_factory):
     """The smoke study."""
     folder = tmp_path_factory.mktemp("smoke")
-    status, output = run(folder)
-    assert status == 0, output[-5000:]
-    assert "Provided resources: mem_mb=" in output, "jobs share the machine's RAM"
+    said = snakemake(folder, study="smoke").check()
+    assert "Provided resources: mem_mb=" in said.text, "jobs share the machine's RAM"
     return folder
 
 
@@ -60,9 +43,8 @@ def test_the_smoke_study_makes_every_target(finished):
 
 
 def test_a_second_run_has_nothing_to_do(finished):
-    status, output = run(finished)
-    assert status == 0 and "Nothing to be done" in output
-    assert rules_of(run(finished, "--dry-run")[1]) == set()
+    assert "Nothing to be done" in snakemake(finished, study="smoke").check().text
+    assert rules_of(snakemake(finished, "--dry-run", study="smoke").check().text) == set()
 
 
 def test_rules_leave_logs_and_benchmarks(finished):
@@ -73,8 +55,8 @@ def test_rules_leave_logs_and_benchmarks(finished):
 
 
 def test_one_figure_runs_only_its_own_jobs(tmp_path):
-    status, output = run(tmp_path, "--dry-run", "figures/smoke/figure_11.pdf")
-    assert status == 0 and rules_of(output) == {"images", "galleries", "figure"}
+    output = snakemake(tmp_path, "--dry-run", "figures/smoke/figure_11.pdf", study="smoke").check().text
+    assert rules_of(output) == {"images", "galleries", "figure"}
     assert "encoders" not in output
     asked = next(line for line in output.splitlines() if "devices=0" in line)
     assert all(f"{name}=" in asked for name in ("mem_mb", "runtime", "disk_mb", "picture_threads")), asked
@@ -83,7 +65,7 @@ def test_one_figure_runs_only_its_own_jobs(tmp_path):
 
 
 def test_named_targets_are_listed_with_a_description(tmp_path):
-    _, output = run(tmp_path, "--list-target-rules")
+    output = snakemake(tmp_path, "--list-target-rules", study="smoke").check().text
     assert "table_1 (Top-1 accuracy (%) on ImageNet-100)" in output and "figure_3 (Top-1 accuracy" in output
 
 
@@ -95,22 +77,20 @@ def test_named_targets_are_listed_with_a_description(tmp_path):
     ],
 )
 def test_a_mistake_is_one_line_without_a_traceback(tmp_path, study, message):
-    status, output = run(tmp_path, study=study)
-    assert status != 0 and message in output and "Traceback" not in output
+    said = snakemake(tmp_path, study=study)
+    assert said.status != 0 and message in said.text and "Traceback" not in said.text
     assert {path.name for path in tmp_path.iterdir()} <= {".snakemake"}, "something was begun"
 
 
 def test_a_target_follows_its_own_study_and_not_that_of_the_configuration(tmp_path):
-    status, output = run(tmp_path, "results/paper/encoders/resnet100.safetensors", study="demo")
-    assert status != 0 and "Error: study 'paper' trains on GPUs" in output
-    status, output = run(tmp_path, "--dry-run", "figures/simclr-published/figure_2.pdf", study="demo")
-    assert status == 0 and rules_of(output) == {"measurements", "figure"}
+    said = snakemake(tmp_path, "results/paper/encoders/resnet100.safetensors", study="demo")
+    assert said.status != 0 and "Error: study 'paper' trains on GPUs" in said.text
+    said = snakemake(tmp_path, "--dry-run", "figures/simclr-published/figure_2.pdf", study="demo").check()
+    assert rules_of(said.text) == {"measurements", "figure"}
 
 
 def test_results_and_figures_move_where_the_configuration_says(tmp_path):
-    moved = ["results=made here", "figures=drawn"]
-    found = subprocess.run([*command(tmp_path, "figure_6", study="published"), *moved], capture_output=True, text=True)
-    assert found.returncode == 0, found.stdout + found.stderr
+    snakemake(tmp_path, "figure_6", study="published", config=["results=made here", "figures=drawn"]).check()
     assert (tmp_path / "drawn/published/figure_6.png").exists()
     assert (tmp_path / "made here/published/measurements/student-mse-rm50to95/imagenet100.json").exists()
     assert not (tmp_path / "results").exists() and not (tmp_path / "figures").exists()
@@ -125,10 +105,9 @@ def test_what_is_out_of_date_in_the_folder_of_the_run_itself_is_made_again(tmp_p
 
 def test_an_unknown_key_of_the_configuration_is_named(tmp_path):
     (tmp_path / "config.yaml").write_text("studdy: demo\n")
-    found = subprocess.run([*SNAKEMAKE, "-n", "--directory", str(tmp_path)], capture_output=True, text=True)
-    output = found.stdout + found.stderr
-    assert found.returncode != 0 and "unknown key 'studdy'; did you mean 'study'?" in output
-    assert "Traceback" not in output
+    said = snakemake(tmp_path, "-n")
+    assert said.status != 0 and "unknown key 'studdy'; did you mean 'study'?" in said.text
+    assert "Traceback" not in said.text
 
 
 NO_TORCH = """
@@ -148,9 +127,7 @@ def published(tmp_path_factory):
     """The published study, made where importing torch fails."""
     folder = tmp_path_factory.mktemp("published")
     (folder / "sitecustomize.py").write_text(NO_TORCH)
-    environment = os.environ | {"PYTHONPATH": str(folder)}
-    found = subprocess.run(command(folder, study="published"), capture_output=True, text=True, env=environment)
-    assert found.returncode == 0, found.stdout + found.stderr
+    snakemake(folder, study="published", PYTHONPATH=folder).check()
     return folder
 
 
@@ -167,16 +144,15 @@ def test_the_published_study_prints_what_the_paper_prints(published):
 def test_snakemake_looks_for_jobs_when_one_ends_and_not_every_second(tmp_path):
     """While one job runs, the other waits for its core; a limit that the user sets is kept."""
     pair = [f"results/smoke/images/{name}.safetensors" for name in ("cifar10", "stl10")]
-    status, output = run(tmp_path, "--cores", "1", "--verbose", *pair)
-    assert status == 0 and re.findall(r"Ready jobs: \d", output) == ["Ready jobs: 2", "Ready jobs: 1"], output[-5000:]
+    said = snakemake(tmp_path, "--verbose", *pair, study="smoke", cores=1).check()
+    assert re.findall(r"Ready jobs: \d", said.text) == ["Ready jobs: 2", "Ready jobs: 1"], said.text[-5000:]
     shutil.rmtree(tmp_path / "results")
-    status, output = run(tmp_path, "--cores", "1", "--max-jobs-per-timespan", "9/1s", "--verbose", *pair)
-    assert status == 0 and len(re.findall(r"Ready jobs: \d", output)) > 2
+    said = snakemake(tmp_path, "--max-jobs-per-timespan", "9/1s", "--verbose", *pair, study="smoke", cores=1).check()
+    assert len(re.findall(r"Ready jobs: \d", said.text)) > 2
 
 
 def test_snakemake_s_own_report_has_captions_and_categories(published):
-    status, output = run(published, "--report", "report.html", study="published")
-    assert status == 0, output
+    snakemake(published, "--report", "report.html", study="published").check()
     page = (published / "report.html").read_text()
     assert all(text in page for text in ("Tables", "Figures", "Verdicts", "of the paper in study published"))
 

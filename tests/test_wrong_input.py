@@ -5,7 +5,6 @@ import copy
 import csv
 import io
 import json
-import subprocess
 
 import pytest
 import yaml
@@ -23,8 +22,8 @@ from contrastive_inversion.papers.contrastive_robustness import raw as distances
 from contrastive_inversion.papers.inverse_problems import raw
 from contrastive_inversion.run import cli, ready
 from contrastive_inversion.show import page
+from flow import snakemake
 from ledgers import study_but, write_rows
-from test_workflow import SNAKEMAKE
 
 LESS = "tables: [1]\nfigures: []\n"  # of the smoke study: quick to read
 GLYPHS = "data: {cifar10: {source: glyphs, stored: 54, test: 8, %s}}\n"
@@ -838,11 +837,6 @@ def test_html_comes_out_escaped(tmp_path):
 # --- through Snakemake ----------------------------------------------------------------------------------------------
 
 
-def snakemake(folder, *arguments):
-    found = subprocess.run([*SNAKEMAKE, "--directory", str(folder), *arguments], capture_output=True, text=True)
-    return found.returncode, found.stdout + found.stderr
-
-
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -855,8 +849,8 @@ def test_snakemake_says_it_too_and_writes_nothing(tmp_path, text, message):
     (tmp_path / "config.yaml").write_bytes(text)
     (tmp_path / "own").mkdir()
     (tmp_path / "own/mine.yaml").write_text("inherits: smoke\ndistill: {lr: 1e10}\n")
-    status, output = snakemake(tmp_path, "--cores", "1")
-    assert status != 0 and message in output and "Traceback" not in output
+    said = snakemake(tmp_path)
+    assert said.status != 0 and message in said.text and "Traceback" not in said.text
     assert {path.name for path in tmp_path.iterdir()} <= {"config.yaml", "own", ".snakemake"}
 
 
@@ -868,6 +862,6 @@ def test_paths_with_blanks_and_semicolons_are_only_paths(tmp_path):
         f"compare: {json.dumps(folder + '/published')}\n"
     )
     target = f"{folder}/published/tables/table_6.csv"
-    status, output = snakemake(tmp_path, "--cores", "1", target)
-    assert status == 0 and (tmp_path / target).exists(), output
+    snakemake(tmp_path, target).check()
+    assert (tmp_path / target).exists()
     assert not list(tmp_path.rglob("HACK")) and not (tmp_path / "a").exists()
