@@ -98,9 +98,8 @@ def test_results_and_figures_move_where_the_configuration_says(tmp_path):
 
 
 def test_what_is_out_of_date_in_the_folder_of_the_run_itself_is_made_again(tmp_path):
-    here = [*command(tmp_path, "--dry-run", "table_6", study="published"), "results=."]
-    found = subprocess.run(here, capture_output=True, text=True)
-    assert found.returncode == 0 and "forced:\n        table\n" in found.stdout + found.stderr
+    said = snakemake(tmp_path, "--dry-run", "table_6", study="published", config=["results=."]).check()
+    assert "forced:\n        table\n" in said.text
 
 
 def test_an_unknown_key_of_the_configuration_is_named(tmp_path):
