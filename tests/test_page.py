@@ -149,12 +149,15 @@ def test_a_search_finds_what_is_named(opened):
 
 
 def test_a_search_of_claims_is_one_of_the_starts_of_words_in_what_they_say(opened):
-    """`themselves` is no MSE, and stands in what the page says of every reading."""
+    """`themselves`, which the page says of every reading, is no MSE."""
     page = opened("published")
     page.fill("#search", "mse")
     claims = [claim for claim in page.locator(".claim").all() if claim.is_visible()]
     assert 0 < len(claims) < 10
     assert all(re.search(r"\bmse", claim.text_content(), re.IGNORECASE) for claim in claims)
+    for words in ("oise", "flips at"):  # within noise, and in what the page says below every reading
+        page.fill("#search", words)
+        assert shown(page, ".claim") == []
     page.fill("#search", "student (")  # no regular expression
     assert page.errors == [] and len(shown(page, ".claim")) > 10
 

@@ -73,7 +73,7 @@ class Axis:
     def ticks(self) -> list[tuple[float, str]]:
         """A few round values, their places and their texts."""
         inside = [tick for tick in MaxNLocator(4).tick_values(self.low, self.high) if self.low <= tick <= self.high]
-        return [(self.at(tick), f"{tick:zg}".replace("-", "−")) for tick in inside]
+        return [(self.at(tick), f"{tick:g}".replace("-", "−")) for tick in inside]
 
 
 def axis(rows: Sequence[Row]) -> Axis:
