@@ -9,16 +9,16 @@ A cell is judged by z = delta / s, with s^2 the sum of
     p (1 - p) |1/m - 1/M|                         the draw of the test images, where ours are not the print's
     step^2 / 12                                   the rounding of the print, to the decimals that carry information
 
-The evaluation's standard error alone would reject most faithful retrainings (at a training spread of 0.3 points,
-84 % of them). The draw of the test images is common to both sides, and cancels, only where the very same images were
-used: that is taken to be so where their numbers agree or the print's is not known. What was measured once on both
-sides is never taken as exact: it has a spread, or it is not judged.
+The evaluation's standard error alone would reject most faithful retrainings (at a training spread of 0.3 points, 60 %
+of Table 1's cells that have one). The draw of the test images is common to both sides, and cancels, only where the very
+same images were used: that is taken to be so where their numbers agree or the print's is not known. What was measured
+once on both sides is never taken as exact: it has a spread, or it is not judged.
 
 z has Student's t with the degrees of freedom of Welch and Satterthwaite, so a spread measured on two or three
 trainings counts for what it is worth. *Within* is not the same: it is *equal within 1 point* where two one-sided tests
 at 5 % each say so of that cell by itself, and *not distinguishable* otherwise. Within a table, Holm's method (1979,
-Scand. J. Statist. 6) keeps the chance of any false alarm at 5 % whatever the dependence between cells; over k tables
-together it is at most 1 - 0.95^k where the tables are independent, and is not controlled. A verdict that rests on a
+Scand. J. Statist. 6) keeps the chance of any false alarm at 5 % whatever the dependence between cells; over all tables
+together it is not controlled. A verdict that rests on a
 declared spread says that it is assumed, and each tells the spread at which it would flip, all spreads of its table
 being scaled together.
 docs/statistics.md has the measured rates. Imports no torch.
