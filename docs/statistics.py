@@ -215,9 +215,7 @@ def all_cells(random: Generator, **truth: Any) -> dict[Quantity, tuple[Cell, Est
 def page_coloured(random: Generator) -> bool:
     """Whether any table of a faithful page has a cell outside."""
     drawn_cells = all_cells(random)
-    return any(
-        coloured(*zip(*(drawn_cells[cell.quantity] for cell in table(n)), strict=True), STUDY) for n in tables()
-    )
+    return any(coloured(*zip(*(drawn_cells[cell.quantity] for cell in table(n)), strict=True), STUDY) for n in tables())
 
 
 def page_shifted(random: Generator, **truth: Any) -> bool:
@@ -306,8 +304,8 @@ def grid(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 def alarms_part() -> str:
     """False alarms per table, with one, two, three and five trainings, and with other true spreads."""
     truths: list[dict[str, Any]] = [
-        {}, {"trainings": 2}, {"trainings": 3}, {"trainings": 5}, {"read": of_seeds()}, {"together": 1.0}, {"spread": 1.5},
-        {"spread": 2.0},
+        {}, {"trainings": 2}, {"trainings": 3}, {"trainings": 5}, {"read": of_seeds()}, {"together": 1.0},
+        {"spread": 1.5}, {"spread": 2.0},
     ]  # fmt: skip
     head = [
         "table", "1 training", "2", "3", "5", "1, spread read", "1, cells of an encoder alike", "1, spread 1.5 ×",
@@ -454,6 +452,12 @@ verdict is only just wrong: of *holds*, as many comparisons as may be true lie 1
 and the others at them; of *fails*, as many as must be true lie at their bounds and the others 10 points beyond. Nominal
 at most 5. *By counting* is what a count of comparisons that are true or false by themselves would say.
 
+The 5 % are of one reading. A tally of claims is not controlled as a family: of a hundred that are all only just wrong
+five would be said to hold, and readings of one table share its trainings.
+
+A claim that a standard error is insignificant is tested on the error that as many test images as the print's would
+have, where the paper says how many these are: it falls with the root of their number.
+
 {joint}
 
 One comparison: that one encoder is ahead of another, where the two are equal, in percent of 2000 worlds; nominal 5.
@@ -463,6 +467,8 @@ With more than one training the spread is the measured one, pooled over the two 
 
 ## Not known
 
+* Verdicts on claims hold for the test images that a study has: how an accuracy would move with other images of the same
+  kind is added only where quantities of one comparison are measured on different numbers of them.
 * A declared spread is an assumption; nothing here tells whether it is right.
 * Where a study trains what its encoders start from (`resnet100` of Tables 11 and 12), it trains it once: how far
   another one would move them is not measured, and is taken to be as far as their own training does.
@@ -478,9 +484,9 @@ With more than one training the spread is the measured one, pooled over the two 
   trainings do not mend that. Encoders can differ so: over the three trainings of `simclr-demo-seeds` the accuracy of
   one penalised model spreads by 27 points, that of others by 1 to 11. Therefore penalised models have spreads of their
   own, and what is pooled has the fewer degrees of freedom the more its encoders differ; neither mends it all.
-* A spread that another study tells with two or three degrees of freedom is now and then far too small, and then Welch and
-  Satterthwaite's degrees of freedom are too many: of two, Table 6 has a false alarm in {read2} % of worlds, of four in
-  {read4} %. `paper-seeds` tells its spreads with eight and more, `simclr-demo-seeds` some with two.
+* A spread that another study tells with two or three degrees of freedom is now and then far too small, and then Welch
+  and Satterthwaite's degrees of freedom are too many: of two, Table 6 has a false alarm in {read2} % of worlds, of four
+  in {read4} %. `paper-seeds` tells its spreads with eight and more, `simclr-demo-seeds` some with two.
 * Of a metric that is no share of images the draw of the images is not known: it is left out.
 """
 

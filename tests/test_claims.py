@@ -232,6 +232,15 @@ def test_a_reading_is_judged_from_estimates_of_its_quantities():
     assert {o.images for o in judged.outcomes} == {(50,)}
 
 
+def test_a_contrast_tells_the_fewest_trainings_and_all_numbers_of_images_behind_it():
+    comparison = Comparison(plus=[STUDENT], minus=[TEACHER], above=0)
+    value = {"student-rm90": Estimate(80, 0.1, 10, images=50, trainings=3, training_sd=1.0)}
+    value["teacher"] = Estimate(70, 0.1, 10, images=20)
+    contrast = contrasts.contrast_of(comparison, lambda q: value[q.encoder], STUDY)
+    found = claims.outcome(comparison, contrast, lambda q: value[q.encoder])
+    assert (found.trainings, found.images) == (1, (50, 20))
+
+
 def test_a_claim_has_the_word_that_its_readings_share():
     def word(*verdicts):
         judged = (Judged(above(0), verdict, (), None, None) for verdict in verdicts)

@@ -89,11 +89,15 @@ def test_a_study_takes_the_spreads_of_the_one_that_it_names_once_that_has_run(tr
 
 
 def test_cells_and_claims_read_the_file(trained):
-    study = study_but("paper", tables=[6], figures=[], also=[])
-    measure(study, trained, {str(q): [0.9] for q in plan.asked(study)})
+    study = study_but("paper", tables=[11], figures=[], also=[])
+    measure(study, trained, {str(q): [80, 81] for q in plan.asked(study)})
     table = cells.of_study(study, trained)
     assert set(table["spread_is"]) == {"measured"}
-    assert all(judged.spread == "measured" for each in claims.of_study(study, trained) for judged in each.readings)
+    judged = {each.claim.id: each for each in claims.of_study(study, trained)}
+    assert "first-choice-better" in judged
+    assert {reading.spread for each in judged.values() for reading in each.readings} == {"measured"}
+    assumed = claims.of_study(replace(study, settings=study.settings.model_copy(update={"spreads": None})), trained)
+    assert {reading.spread for each in assumed for reading in each.readings} == {"assumed"}
 
 
 @pytest.mark.parametrize(
