@@ -40,13 +40,14 @@ def environment(**changed):
 
 def command(folder, *arguments, study=None, config=(), cores=2):
     """Snakemake's words to run a folder's own Snakefile and config.yaml, or the repository's where it has none."""
-    words = [str(Path(sys.executable).with_name("snakemake")), "--cores", str(cores)]
+    words, last = [str(Path(sys.executable).with_name("snakemake")), "--cores", str(cores)], []
     if not any((folder / place).exists() for place in ("Snakefile", "workflow/Snakefile")):
         words += ["--snakefile", str(REPOSITORY / "Snakefile")]
         if not (folder / "config.yaml").exists():
-            words += ["--configfile", str(REPOSITORY / "config.yaml")]
-    config = [*([f"study={study}"] if study else []), *config]
-    return [*words, *map(str, arguments), *(["--config", *config] if config else [])]
+            last += ["--configfile", str(REPOSITORY / "config.yaml")]
+    if config := [*([f"study={study}"] if study else []), *config]:
+        last += ["--config", *config]
+    return [*words, *map(str, arguments), *last]  # the last ones would take targets that follow for their own
 
 
 def snakemake(folder, *arguments, study=None, config=(), cores=2, **changed):
