@@ -144,7 +144,8 @@ class Target:
     def shows(self) -> Iterator[Any]:
         """What the files say besides measurements: settings, and rows of the ledger."""
         paper = self.study.paper
-        yield paper.title, paper.metrics, paper.images, [(f.pattern, f.retrained) for f in paper.encoders.values()]
+        yield paper.title, paper.metrics, paper.images
+        yield [(f.pattern, f.retrained, f.starts_from) for f in paper.encoders.values()]
         if self.kind == "table":
             yield from of_table(self.number, self.study)
         elif self.kind == "figure":
