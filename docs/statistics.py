@@ -452,18 +452,18 @@ verdict is only just wrong: of *holds*, as many comparisons as may be true lie 1
 and the others at them; of *fails*, as many as must be true lie at their bounds and the others 10 points beyond. Nominal
 at most 5. *By counting* is what a count of comparisons that are true or false by themselves would say.
 
-The 5 % are of one reading. A tally of claims is not controlled as a family: of a hundred that are all only just wrong
-five would be said to hold, and readings of one table share its trainings.
-
-A claim that a standard error is insignificant is tested on the error that as many test images as the print's would
-have, where the paper says how many these are: it falls with the root of their number.
-
 {joint}
 
 One comparison: that one encoder is ahead of another, where the two are equal, in percent of 2000 worlds; nominal 5.
 With more than one training the spread is the measured one, pooled over the two encoders.
 
 {ties}
+
+The 5 % are of one reading. A tally of claims is not controlled as a family: of a hundred that are all only just wrong
+five would be said to hold, and readings of one table share its trainings.
+
+A claim that a standard error is insignificant is tested on the error that as many test images as the print's would
+have, where the paper says how many these are: it falls with the root of their number.
 
 ## Not known
 
