@@ -46,6 +46,28 @@ def test_the_readme_s_answer_is_that_of_the_kept_runs():
     assert "hold" in script("answer").answer() and script("answer").written(readme) == readme, "make docs"
 
 
+def documented():
+    """What a page, a script or a message tells to type after --config: the text up to the end of the command."""
+    root = DOCS.parent
+    pages = [*root.glob("*.md"), *root.glob("*/*.md"), *map(root.joinpath, ("Makefile", "reproduce.sh", "config.yaml"))]
+    code = [path for ending in ("py", "smk", "j2") for path in root.glob(f"workflow/**/*.{ending}")]
+    for path in pages + code:
+        for command in re.finditer(r"--config (\w+=[^`\n]*)", path.read_text(encoding="utf-8")):
+            yield path, command[1]
+
+
+def pairs(text):
+    """The words that --config takes for its own: up to the next option, a comment, or the end of a text in the code."""
+    return re.split(r" -|\s#|[\"';,)]", text)[0].split()
+
+
+def test_after_config_a_documented_command_names_no_target():
+    """Which --config would take for one more pair."""
+    found = list(documented())
+    assert len({path for path, _ in found}) > 5
+    assert [(path, text) for path, text in found if not all("=" in word for word in pairs(text))] == []
+
+
 WALKS = ("add-a-study", "add-a-distortion", "add-an-encoder", "add-a-paper")
 STEP = re.compile(
     r"(?:<!-- (?P<what>file|append|apply)(?:: (?P<path>\S+))? -->\n)?```(?P<language>\w+)\n(?P<text>.*?)```\n", re.S
