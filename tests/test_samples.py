@@ -82,3 +82,8 @@ def test_a_baseline_without_a_classifier_of_its_own_is_named(job):
     tiny.encoder(job.root, "baseline-rm90")
     with pytest.raises(UserError, match="galleries/figure_1: encoders/baseline-rm90 has no classifier of its own"):
         samples.make(recipe("predictions"), job)
+
+
+def test_of_two_classes_both_are_told():
+    found = samples.top_three(torch.tensor([0.25, 0.75]), ["cat", "dog"])
+    assert found == [["dog", 0.75], ["cat", 0.25]]

@@ -55,6 +55,6 @@ def predicted(
 
 
 def top_three(probabilities: torch.Tensor, captions: Sequence[str]) -> list[list[Any]]:
-    """The three likeliest classes of an image, float (classes,), each with its probability."""
-    values, classes = probabilities.topk(3)
+    """The three likeliest classes of an image, float (classes,), each with its probability; of two classes both."""
+    values, classes = probabilities.topk(min(3, len(captions)))
     return [[captions[c], round(p, 4)] for c, p in zip(classes.tolist(), values.tolist(), strict=True)]
