@@ -1,6 +1,7 @@
 """What a user accepts is written beside the products, and covers no other change of no other product."""
 
 import datetime
+import threading
 
 import pytest
 
@@ -31,6 +32,23 @@ def test_what_is_accepted_is_kept_in_order(tmp_path):
     accepted.add(tmp_path, [CHANGE])
     accepted.add(tmp_path, [other])
     assert accepted.read(tmp_path) == [CHANGE, other]
+
+
+def test_of_two_who_accept_at_once_neither_is_lost(tmp_path, monkeypatch):
+    other = CHANGE.model_copy(update={"because": "meanwhile"})
+    second, read = threading.Thread(target=accepted.add, args=(tmp_path, [other])), accepted.read
+
+    def read_slowly(root):
+        found = read(root)
+        if second.ident is None:
+            second.start()
+            second.join(0.5)
+        return found
+
+    monkeypatch.setattr(accepted, "read", read_slowly)
+    accepted.add(tmp_path, [CHANGE])
+    second.join()
+    assert read(tmp_path) == [CHANGE, other]
 
 
 def test_a_file_that_says_nonsense_is_named(tmp_path):

@@ -7,6 +7,7 @@ import datetime
 from collections.abc import Sequence
 from pathlib import Path
 
+from filelock import FileLock
 from pydantic import RootModel
 
 from contrastive_inversion.base import files
@@ -46,7 +47,8 @@ def read(root: Path) -> list[Accepted]:
 
 def add(root: Path, new: Sequence[Accepted]) -> None:
     """Write down more that was accepted."""
-    files.write_json(root / NAME, [each.model_dump() for each in [*read(root), *new]])
+    with FileLock(root / f".{NAME}.lock"):  # what another one writes between reading and writing would be lost
+        files.write_json(root / NAME, [each.model_dump() for each in [*read(root), *new]])
 
 
 def today() -> str:
