@@ -1,10 +1,13 @@
 """What a person types, and what comes back for a slip."""
 
 import json
+import subprocess
+import sys
 import time
 
 import pytest
 
+import flow
 from contrastive_inversion import papers
 from contrastive_inversion.base import machine
 from contrastive_inversion.base.job import Job, Progress, alone
@@ -111,6 +114,14 @@ def test_status_tells_running_from_stopped_and_finished(tmp_path, capsys):
 
 def test_status_of_nothing(tmp_path):
     assert "No job has run yet" in progress.screen(tmp_path, None)
+
+
+def test_a_figure_is_drawn_whatever_the_user_s_matplotlib_shows_windows_with(tmp_path):
+    transcribe(papers.study("published"), tmp_path)
+    words = ["figure", "6", "--study", "published", "--results", tmp_path, "--figures", tmp_path / "figures"]
+    command = [sys.executable, "-m", "contrastive_inversion", *map(str, words)]
+    subprocess.run(command, cwd=tmp_path, env=flow.environment(MPLBACKEND="nonsense"), check=True)
+    assert (tmp_path / "figures/published/figure_6.pdf").exists()
 
 
 def test_summary_shows_ours_and_the_published(tmp_path, capsys):

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib import pyplot as plt
 from matplotlib.ticker import FormatStrFormatter, MaxNLocator
 
 from contrastive_inversion import papers
@@ -373,6 +374,22 @@ def test_a_figure_is_the_same_bytes_each_time(one_figure, tmp_path):
     for ending, start in (("pdf", b"%PDF"), ("png", b"\x89PNG")):
         content = (tmp_path / f"a/demo/figure_4.{ending}").read_bytes()
         assert content.startswith(start) and content == (tmp_path / f"b/demo/figure_4.{ending}").read_bytes()
+
+
+def test_a_figure_is_the_same_bytes_whatever_the_user_s_matplotlibrc_says(one_figure, tmp_path):
+    figures.write(4, one_figure, tmp_path, tmp_path / "a")
+    with plt.rc_context({"font.size": 40, "svg.fonttype": "path", "lines.linewidth": 9, "figure.dpi": 20}):
+        figures.write(4, one_figure, tmp_path, tmp_path / "b")
+    for ending in figures.METADATA:
+        drawn = [(tmp_path / f"{name}/demo/figure_4.{ending}").read_bytes() for name in ("a", "b")]
+        assert drawn[0] == drawn[1], ending
+
+
+def test_a_full_disk_while_a_figure_is_drawn_is_one_line(one_figure, tmp_path, small_disk):
+    folder, _ = small_disk
+    (folder / "filling").write_bytes(bytes(98_000))
+    with pytest.raises(UserError, match=r"figure_4.pdf: the disk is full"):
+        figures.write(4, one_figure, tmp_path, folder)
 
 
 @pytest.mark.parametrize("number", [1, 11])

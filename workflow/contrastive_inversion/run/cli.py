@@ -26,6 +26,7 @@ CONFIG = Path("config.yaml")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit status. A user's mistake ends with one line on stderr and a status of 1."""
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` is no error
+    os.environ["MPLBACKEND"] = "agg"  # files are drawn, no windows; matplotlib fails on a name that it does not know
     try:
         with refusals():
             return commands.main(arguments, "contrastive-inversion", standalone_mode=False) or 0

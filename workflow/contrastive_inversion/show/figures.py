@@ -1,5 +1,6 @@
 """Figures from finished measurements, as pdf and svg and as png. Imports no torch."""
 
+import io
 import itertools
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -48,11 +49,14 @@ METADATA: dict[str, dict[str, Any]] = {
 def write(number: int, study: Study[Any], results: Path, figures: Path) -> None:
     """Draw figure_<number>.{pdf,svg,png} of a study. Raises UserError if a measurement is missing or unsound."""
     layout = layouts.figures(study.paper)[number]
-    with sns.axes_style("whitegrid"), plt.rc_context(STYLE):
+    # nothing of the user's matplotlibrc: of the same measurements everybody has the same bytes
+    with plt.style.context("default"), sns.axes_style("whitegrid"), plt.rc_context(STYLE):
         drawing = gallery(number, study, results) if layout.gallery else curves(layout, study, results)
         for ending, metadata in METADATA.items():
+            drawn = io.BytesIO()  # matplotlib does not tell a full disk
+            drawing.savefig(drawn, format=ending, dpi=150, bbox_inches="tight", metadata=metadata)
             with files.atomic(figures / study.name / f"figure_{number}.{ending}") as path:
-                drawing.savefig(path, format=ending, dpi=150, bbox_inches="tight", metadata=metadata)
+                path.write_bytes(drawn.getvalue())
         plt.close(drawing)
 
 
