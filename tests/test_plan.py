@@ -1,16 +1,20 @@
 """What a study costs: work from recipes, rates from one file, the schedule, what rules ask for, and the rehearsal."""
 
 import json
+import os
 import re
+import signal
 import subprocess
 import sys
 import time
 
 import pytest
 import torch
+from filelock import FileLock
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
+import flow
 from contrastive_inversion import papers
 from contrastive_inversion.base import files, gpus, machine, rates
 from contrastive_inversion.base.errors import UserError
@@ -490,6 +494,36 @@ def test_a_rehearsal_that_is_interrupted_or_fails_leaves_the_old_rates(study_of,
         with pytest.raises(type(error)):
             rehearsal.rehearse(study, tmp_path)
         assert rates.rehearsed(tmp_path) == old and not list(tmp_path.glob(".rehearsal*"))
+
+
+@pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_rehearsal_that_is_ended_ends_its_job_and_leaves_nothing(tmp_path, ending):
+    code = (  # that tells its job's process as soon as it waits for it
+        "import pathlib, sys; from contrastive_inversion.run import cli, rehearsal; sys.executable = sys.argv[1];"
+        "told = pathlib.Path('told'); rehearsal.own_gb = lambda job: told.exists() or told.write_text(str(job));"
+        "sys.exit(cli.main(['rehearse', '--study', 'smoke', '--results', 'results']))"
+    )
+    job, told = tmp_path / "python", tmp_path / "told"
+    job.write_text("#!/bin/sh\nexec sleep 1000\n")
+    job.chmod(0o755)
+    killed = tmp_path / "results/.rehearsal-killed"
+    (killed / "smoke").mkdir(parents=True)
+    with subprocess.Popen([sys.executable, "-c", code, str(job)], cwd=tmp_path, env=flow.environment()) as process:
+        while not (told.exists() and told.read_text()) and process.poll() is None:
+            time.sleep(0.05)
+        assert [path.name for path in (tmp_path / "results").iterdir()] != [killed.name] and not killed.exists()
+        process.send_signal(ending)
+    assert process.returncode == 130 and list((tmp_path / "results").iterdir()) == []
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(told.read_text()), 0)
+
+
+def test_the_folder_of_a_living_rehearsal_stays(tmp_path):
+    living, killed = (tmp_path / f".rehearsal-{name}" for name in ("living", "killed"))
+    killed.mkdir()
+    with FileLock(living / "lock"):
+        rehearsal.clear_up(tmp_path)
+        assert living.exists() and not killed.exists()
 
 
 def test_a_job_that_is_not_done_in_time_is_ended_and_said_not_to_be_measured(study_of, tmp_path, monkeypatch, capsys):

@@ -163,6 +163,9 @@ def rehearse(run: Run) -> int:
     """Run a little of every kind of job at its real shape, minutes in all: measures the rates that `plan` reads."""
     from contrastive_inversion.run import budget, costs, fits, rehearsal
 
+    for ending in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(ending) == signal.SIG_DFL:  # not under nohup
+            signal.signal(ending, signal.default_int_handler)  # clears up, as Ctrl-C does
     rehearsed = rehearsal.rehearse(run.study, run.results)
     here = costs.machine_of(run.study, run.results, rehearsed.device or "CPU")
     print(budget.page([], run.study, run.results, rehearsed.device or "CPU"))

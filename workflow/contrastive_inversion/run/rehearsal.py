@@ -6,6 +6,7 @@ pictures and published weights need not be there: pictures of their size and wei
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,10 +18,12 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
+
 from contrastive_inversion.base import files, gpus, rates
 from contrastive_inversion.base.canonical import digest
 from contrastive_inversion.base.errors import UserError
-from contrastive_inversion.base.job import Job, Report
+from contrastive_inversion.base.job import Job, Report, is_locked
 from contrastive_inversion.base.rates import Measured, Rehearsed
 from contrastive_inversion.base.work import GB
 from contrastive_inversion.data.settings import Images, Photos
@@ -30,6 +33,7 @@ from contrastive_inversion.ledger import plan
 from contrastive_inversion.ledger.study import Study, changed
 from contrastive_inversion.run import costs, stand_ins
 
+PREFIX = ".rehearsal-"  # of the folder of one
 MINUTES = 10  # in all; a job that is not done by then is ended
 # images, epochs and batch (None: its own), on a GPU and on a CPU; few epochs, for each ends with a checkpoint
 LARGE, SMALL = (4096, 2, None), (16, 1, 8)
@@ -93,7 +97,8 @@ def rehearse(study: Study[Any], results: Path, minutes: float = MINUTES) -> Rehe
     small, ends = lowered(study, bool(cards)), time.monotonic() + 60 * minutes
     results.mkdir(parents=True, exist_ok=True)
     trials: list[Trial] = []
-    with tempfile.TemporaryDirectory(prefix=".rehearsal-", dir=results) as folder:
+    clear_up(results)
+    with tempfile.TemporaryDirectory(prefix=PREFIX, dir=results) as folder, FileLock(Path(folder, "lock")):
         stage = Stage(Path(folder), cards, ends)
         try:
             for product in in_order(small):
@@ -105,6 +110,13 @@ def rehearse(study: Study[Any], results: Path, minutes: float = MINUTES) -> Rehe
     content = Rehearsed(device=stage.card, kinds=earlier(results, stage.card) | by_kind(trials, study))
     files.write_json(results / rates.REHEARSED, content.model_dump())
     return content
+
+
+def clear_up(results: Path) -> None:
+    """Remove the folders of rehearsals that were killed: a living one holds the lock of its own."""
+    for folder in results.glob(f"{PREFIX}*"):
+        if not is_locked(folder):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def lowered(study: Study[Any], on_gpu: bool) -> Study[Any]:
@@ -194,7 +206,11 @@ def command(product: str, study: Study[Any], stage: Stage) -> float:
     line += ["--gpus", str(costs.gpus(product, study)), "--threads", str(costs.picture_threads(product, study))]
     with tempfile.TemporaryFile("w+") as log:
         process = subprocess.Popen(line, stdout=log, stderr=subprocess.STDOUT, env=stage.environment)
-        ram_gb = awaited(process, stage.seconds_left)
+        try:
+            ram_gb = awaited(process, stage.seconds_left)
+        finally:  # should the rehearsal be ended meanwhile
+            process.kill()
+            process.wait()
         log.seek(0)
         lines = log.read().splitlines()
     if process.returncode == -9 and not stage.seconds_left:
