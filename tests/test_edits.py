@@ -7,6 +7,7 @@ is tested with real dry runs of a few. docs/reliability.md has the table.
 import dataclasses
 import fnmatch
 import functools
+import json
 import os
 import re
 import shutil
@@ -354,6 +355,13 @@ def test_a_file_altered_by_hand(results, name):
             file.write_text("[]")
     study = papers.study("smoke")
     assert asked(study, results) == among(patterns, study)
+
+
+@pytest.mark.parametrize("contents", [5, "abc", [1], None, {"measurements/x": 1}])
+def test_what_a_damaged_note_is_of_is_drawn_again(results, contents):
+    note, study = results / "smoke/rendered/table_1.json", papers.study("smoke")
+    note.write_text(json.dumps(files.read_json(note) | {"contents": contents}))
+    assert targets_of(study, results)["table_1"].is_out_of_date()
 
 
 def test_a_product_of_another_recipe_is_made_again_with_all_that_comes_of_it(results):

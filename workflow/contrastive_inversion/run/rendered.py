@@ -16,6 +16,7 @@ from contrastive_inversion.base import files, fingerprint
 from contrastive_inversion.base.canonical import canonical, digest
 from contrastive_inversion.base.errors import UserError
 from contrastive_inversion.base.job import is_measurement
+from contrastive_inversion.base.records import Said
 from contrastive_inversion.ledger import layouts, plan, printed
 from contrastive_inversion.ledger.study import Study
 from contrastive_inversion.run.fresh import Results
@@ -29,6 +30,14 @@ ENDINGS = {  # of the files of each kind
     "table": ("csv", "md", "tex"), "figure": ("pdf", "svg", "png"), "cells": ("csv",), "claims": ("csv",),
     "spreads": ("csv",), "report": ("html",),
 }  # fmt: skip
+
+
+class Note(Said):
+    """What is kept of how files were written: the digest and the hashes; contents: of the products, by name."""
+
+    made_from: str
+    contents: dict[str, str | None]
+    files: dict[str, str]
 
 
 def names(study: Study[Any]) -> list[str]:
@@ -117,20 +126,19 @@ class Target:
         if not all(path.exists() for path in [self.note, *self.files]):
             return True
         try:
-            said = files.read_json(self.note)
+            said = files.read_note(self.note, Note)
         except UserError:
             return True
-        now = {"made_from": self.made_from(), "files": self.written()}
-        if not isinstance(said, dict) or not now.items() <= said.items():
+        if (said["made_from"], said["files"]) != (self.made_from(), self.written()):
             return True
-        contents = dict(said.get("contents", {}))
+        contents = said["contents"]
         return (
             contents.keys() != set(self.products)
             or any(self.has_other(product, contents) for product in self.products)
             or any(figure.is_out_of_date() for figure in self.shown_on_page())
         )
 
-    def has_other(self, product: str, contents: dict[str, str]) -> bool:
+    def has_other(self, product: str, contents: dict[str, str | None]) -> bool:
         """Whether a product is another one than the files were made from, or will be; images need not be kept."""
         if not self.finished.is_there(product):
             return is_measurement(product)
