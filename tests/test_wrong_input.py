@@ -865,3 +865,35 @@ def test_paths_with_blanks_and_semicolons_are_only_paths(tmp_path):
     snakemake(tmp_path, target).check()
     assert (tmp_path / target).exists()
     assert not list(tmp_path.rglob("HACK")) and not (tmp_path / "a").exists()
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        ("figures/demo/figure_2.pdf", "Error: study demo has no figure 2; it has 1, 3, 4"),
+        ("results/demo/tables/table_99.csv", "Error: study demo has no table 99; it has 1, 2, 3"),
+    ],
+)
+def test_a_file_of_no_table_or_figure_is_one_line(tmp_path, target, message):
+    said = snakemake(tmp_path, "-n", target)
+    assert said.status != 0 and message in said.text and "Traceback" not in said.text
+
+
+def a_file(folder):
+    folder.parent.mkdir(parents=True)
+    folder.write_text("")
+
+
+def a_link_to_itself(folder):
+    folder.parent.mkdir(parents=True)
+    folder.symlink_to(folder)
+
+
+@pytest.mark.parametrize(
+    ("instead", "message"), [(a_file, "Not a directory"), (a_link_to_itself, "Too many levels of symbolic links")]
+)
+def test_what_is_no_folder_of_results_is_one_line(tmp_path, instead, message):
+    target = "results/published/tables/table_6.csv"
+    instead((tmp_path / target).parent)
+    said = snakemake(tmp_path, "-n", target, study="published")
+    assert said.status != 0 and f"Error: {target}: {message}" in said.text and "Traceback" not in said.text

@@ -52,7 +52,7 @@ def inputs_of(outputs, inputs, out_of_date):
     and a job may have gone on after its Snakemake was killed.
     """
     share_memory()
-    FOUND.update((path, written_at(path)) for path in outputs)
+    FOUND.update((path, or_stop(written_at, path)) for path in outputs)
     workflow.dag_settings.rerun_triggers = frozenset()
     workflow.dag.ignore_incomplete = True
     if out_of_date:
@@ -113,7 +113,7 @@ def rendered_inputs(name, others=lambda study: []):
     @signed
     def function(wildcards):
         study, compare = study_of(wildcards), CONFIG.compare and Path(CONFIG.compare)
-        target = rendered.Target(name.format(**wildcards), finished_of(study), Path(FIGURES), compare)
+        target = or_stop(rendered.Target, name.format(**wildcards), finished_of(study), Path(FIGURES), compare)
         needed = [*files(study, or_stop(lambda: target.products)), *others(study)]
         if not workflow.is_main_process:
             return needed

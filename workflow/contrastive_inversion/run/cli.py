@@ -197,11 +197,12 @@ def fetch(run: Run, what: str) -> None:
 @of_study
 def summary(run: Run, number: int | None) -> None:
     """Print a table beside the published one, and where the report page is."""
+    from contrastive_inversion.run.rendered import check_number
     from contrastive_inversion.show import tables
 
     shown = [n for n in run.study.settings.tables if printed.cells_of(n, run.study.paper)]
     number = next(iter(shown), 0) if number is None else number
-    check_number("table", number, shown, run)
+    check_number("table", number, shown, run.study)
     title = layouts.tables(run.study.paper)[number].title
     print(f"Table {number}: {title}. Study {run.study.name}; in brackets what the paper prints.\n")
     print(tables.terminal(number, run.study, run.results))
@@ -225,7 +226,6 @@ def recipe(run: Run, product: str) -> None:
 @of_study
 def table(run: Run, number: int) -> None:
     """Write table NUMBER (csv, md, tex) from finished measurements."""
-    check_number("table", number, layouts.tables(run.study.paper), run)
     render(f"table_{number}", run)
 
 
@@ -234,7 +234,6 @@ def table(run: Run, number: int) -> None:
 @of_study
 def figure(run: Run, number: int) -> None:
     """Draw figure NUMBER (pdf, svg, png) from finished measurements."""
-    check_number("figure", number, layouts.figures(run.study.paper), run)
     render(f"figure_{number}", run)
 
 

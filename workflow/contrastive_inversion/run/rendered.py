@@ -7,7 +7,7 @@ not asked. It is cheap and asks nobody.
 """
 
 import importlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -56,11 +56,17 @@ def paths(name: str, study: Study[Any], results: Path | str, figures: Path | str
     return [f"{folder}/{name}.{ending}" for ending in ENDINGS[kind]]
 
 
+def check_number(kind: str, number: int, known: Collection[int], study: Study[Any]) -> None:
+    """Raise UserError for a table or figure that is none of the known ones."""
+    if number not in known:
+        raise UserError(f"study {study.name} has no {kind} {number}; it has {', '.join(map(str, known))}")
+
+
 class Target:
     """Something to read of a study: `table_1`, `figure_3`, `cells`, `claims`, `spreads` or `report`.
 
     finished: the study's products; figures: the folder of all studies' figures; compare: another run's folder, for the
-    page.
+    page. Raises UserError for a table or figure that the study's paper does not have.
     """
 
     def __init__(self, name: str, finished: Results, figures: Path, compare: Path | None = None) -> None:
@@ -68,6 +74,9 @@ class Target:
         self.study = finished.study
         self.kind, _, number = name.partition("_")
         self.number = int(number or 0)
+        if self.kind in ("table", "figure"):
+            known = layouts.tables if self.kind == "table" else layouts.figures
+            check_number(self.kind, self.number, known(self.study.paper), self.study)
         self.note = finished.root / "rendered" / f"{name}.json"
 
     @property
