@@ -300,7 +300,12 @@ def test_another_kind_of_device(finished, package, smoke):
     changes = fresh.Results(study, finished / "results").all_changes()
     assert {change.product for change in changes} == among(ON_GPUS, study)
     assert {(change.before, change.now) for change in changes} == {("cpu", "cuda")}
-    assert "made on a CPU, the study asks for a GPU" in fresh.stop(fresh.Results(study, finished / "results"))
+    said = fresh.stop(
+        fresh.Results(study, finished / "results"), {"study": study.name, "results": "a b", "figures": "c"}
+    )
+    assert "made on a CPU, the study asks for a GPU" in said
+    assert f"snakemake --config changed=rerun study={study.name} 'results=a b' figures=c\n" in said
+    assert f"contrastive-inversion accept --study {study.name} --results 'a b' --because " in said
 
 
 def test_code_is_made_of_the_same_words_wherever_it_lies(finished, package):
@@ -666,7 +671,8 @@ def test_snakemake_shows_the_same_jobs(repository):
     said = snakemake("-n")
     assert said.status != 0 and "Traceback" not in said.text
     assert "code of `distill` changed since encoders/student-" in said.text
-    assert "snakemake --config changed=rerun" in said.text and "contrastive-inversion accept --study smoke" in said.text
+    assert "snakemake --config changed=rerun study=smoke\n" in said.text
+    assert "contrastive-inversion accept --study smoke --because" in said.text
     assert "Nothing to be done" in snakemake("-n", "table_3", "figure_11").check().text
     said = snakemake("-n", config=["changed=rerun"])
     assert shown_jobs(said.check().text) == among(STUDENTS, papers.study("smoke"))

@@ -124,7 +124,7 @@ def test_spreads_that_were_altered_since_they_were_written_are_refused(tmp_path)
     assert measured_spreads.informed(PAPER, tmp_path).spreads["top1"].value == 0.7
     path.write_text("kind,spread,df\ntop1,0.001,8\n")
     with pytest.raises(
-        UserError, match=r"paper-seeds/spreads.csv: was altered .*verify --config study=paper-seeds results="
+        UserError, match=r"paper-seeds/spreads.csv: was altered .*spreads --study paper-seeds --results "
     ):
         measured_spreads.informed(PAPER, tmp_path)
 

@@ -70,11 +70,18 @@ def written_at(path):
         return None
 
 
+def overridden(study):
+    """What holds for this run and a study and is not said by config.yaml itself: texts by their keys."""
+    own = machine.read_config(Path("config.yaml")) if os.path.exists("config.yaml") else machine.Config()
+    here = {**dict(CONFIG), "study": study.name}
+    return {key: text for key, text in here.items() if isinstance(text, str) and text != getattr(own, key)}
+
+
 def look_at(product, study):
     """Whether a product is out of date. Changed code stops the run until the user has chosen what to do."""
     finished = finished_of(study)
     if CONFIG.changed is None and or_stop(finished.changes, product):
-        sys.exit(f"Error: {fresh.stop(finished)}")
+        sys.exit(f"Error: {fresh.stop(finished, overridden(study))}")
     told = (study.name, product)
     if told not in TOLD and (reason := finished.reason(product)) and reason != fresh.INHERITED:
         TOLD.add(told)

@@ -69,7 +69,7 @@ def check_unaltered(path: Path) -> None:
     if path.parents[1] == KEPT or not note.exists():
         return
     if files.sha256(path) != files.read_note(note, Written)["files"].get(path.name):
-        remedy = f"snakemake verify --config study={path.parent.name} results={path.parents[1]}"
+        remedy = f"contrastive-inversion spreads --study {path.parent.name} --results {path.parents[1]}"
         raise UserError(f"{path}: was altered since it was written; {remedy} writes it again from its measurements")
 
 

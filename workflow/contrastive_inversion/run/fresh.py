@@ -13,9 +13,10 @@ it as it is. A product made before code was recorded is kept. What is rendered i
 
 import functools
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from contrastive_inversion.base import files
@@ -219,13 +220,18 @@ def explained(changes: Iterable[Change], finished: Results) -> list[str]:
     return lines
 
 
-def stop(finished: Results) -> str:
-    """What a user is told whose finished products were made by other code: what changed, and how to choose."""
+def stop(finished: Results, overridden: Mapping[str, str]) -> str:
+    """What a user is told whose finished products were made by other code: what changed, and how to choose.
+
+    overridden: what the run has by the keys of config.yaml and otherwise than it; remedies say it too.
+    """
+    pairs = " ".join(quote(f"{key}={text}") for key, text in {"changed": "rerun", **overridden}.items())
+    results = f" --results {quote(overridden['results'])}" if "results" in overridden else ""
     return "\n".join([
         f"nothing was started: finished products of study {finished.study.name} were made by other code.",
         *(f"  {line}" for line in explained(finished.all_changes(), finished)),
-        "Make them again:     snakemake --config changed=rerun",
-        f'Keep them as they are: contrastive-inversion accept --study {finished.study.name} --because "..."',
+        f"Make them again:     snakemake --config {pairs}",
+        f'Keep them as they are: contrastive-inversion accept --study {finished.study.name}{results} --because "..."',
     ])  # fmt: skip
 
 
