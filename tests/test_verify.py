@@ -6,12 +6,14 @@ import pandas as pd
 import pytest
 
 from contrastive_inversion import papers
-from contrastive_inversion.base import files
+from contrastive_inversion.base import files, machine
 from contrastive_inversion.base.errors import UserError
 from contrastive_inversion.base.job import file_of
 from contrastive_inversion.ledger import plan, quantities
-from contrastive_inversion.run import verify
+from contrastive_inversion.run import cli, verify
+from contrastive_inversion.run.rendered import Target
 from contrastive_inversion.show import page
+from flow import snakemake
 from ledgers import transcribe
 
 STUDY = "published"
@@ -93,3 +95,36 @@ def test_every_unsound_file_is_named(results, tmp_path):
 def test_another_run_stands_beside_ours(transcribed, the_page, tmp_path):
     page.write(papers.study(STUDY), transcribed, tmp_path / "figures", compare=transcribed / STUDY)
     assert the_page.read_text().count(f'<span class="published">{transcribed / STUDY} ') == 218
+
+
+def test_a_folder_without_one_measurement_is_refused_before_anything_is_written(tmp_path):
+    (tmp_path / "results/published/tables").mkdir(parents=True)
+    for results in ("results", "resluts"):
+        with pytest.raises(UserError, match=f"{results}/published: there is no measurement of study published"):
+            verify.verify(papers.study(STUDY), tmp_path / results, tmp_path / "figures", partial=True)
+    assert [path.name for path in tmp_path.rglob("*")] == ["results", "published", "tables"]
+
+
+@pytest.mark.parametrize("command", [["verify"], ["report"], ["figure", "6"]])
+def test_figures_of_other_results_are_not_mixed_with_one_s_own(results, tmp_path, monkeypatch, capsys, command):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main([*command, "--study", STUDY, "--results", f"{results}/"]) == 1
+    assert "name the folder of these results' figures too, with --figures" in capsys.readouterr().err
+    assert not (tmp_path / "figures").exists()
+
+
+def test_a_command_shows_the_other_run_that_config_yaml_names(results, tmp_path, monkeypatch):
+    (tmp_path / "config.yaml").write_text(f"study: {STUDY}\nresults: {results}\ncompare: {results / STUDY}\n")
+    seen = []
+    monkeypatch.setattr(Target, "write", lambda self: seen.append((self.name, self.compare)))
+    for command in ("verify", "report"):
+        monkeypatch.delenv(machine.VARIABLE)
+        assert cli.main(["--config", str(tmp_path / "config.yaml"), command]) == 0
+        assert seen.pop() == ("report", results / STUDY)
+
+
+def test_snakemake_hands_verify_the_other_run_that_config_yaml_names(tmp_path):
+    (tmp_path / "other/published").mkdir(parents=True)
+    said = snakemake(tmp_path, "-n", "-p", "verify", study=STUDY, config=["compare=other/published"]).check()
+    assert "--figures figures --compare other/published " in said.text
+    assert "--compare" not in snakemake(tmp_path, "-n", "-p", "verify", study=STUDY).check().text

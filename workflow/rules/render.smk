@@ -1,4 +1,5 @@
 # From measurements to what people read: no torch, no GPU, seconds.
+BESIDE = ["--compare", CONFIG.compare] if CONFIG.compare else []
 TO_STUDY = f"--study {{wildcards.study}} --results {quote(RESULTS)}"
 
 
@@ -64,7 +65,7 @@ rule report:
     conda:
         "../../envs/render.yaml"
     params:
-        compare=["--compare", CONFIG.compare] if CONFIG.compare else [],
+        compare=BESIDE,
     shell:
         f"{RUN} report {TO_STUDY} --figures {quote(FIGURES)} {{params.compare:q}} > {{log:q}} 2>&1"
 
@@ -80,5 +81,7 @@ rule verify:
         study=STUDY.name,
         results=RESULTS,
         figures=FIGURES,
+        compare=BESIDE,
     shell:
-        f"{RUN} verify --study {{params.study}} --results {{params.results:q}} --figures {{params.figures:q}} 2>&1 | tee {{log:q}}"
+        f"{RUN} verify --study {{params.study}} --results {{params.results:q}} --figures {{params.figures:q}}"
+        " {params.compare:q} 2>&1 | tee {log:q}"

@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -69,11 +69,12 @@ def read_config(path: Path) -> machine.Config:
 
 @dataclass(frozen=True)
 class Run:
-    """What a command is about: a study, and where its results and figures lie."""
+    """What a command is about: a study, where its results and figures lie, and another run's folder for the page."""
 
     study: Study[Any]
     results: Path
     figures: Path
+    compare: Path | None
 
 
 def within_workflow() -> bool:
@@ -111,7 +112,41 @@ def of_study(command: Callable[..., Any]) -> Callable[..., Any]:
     ) -> Any:
         config = config_of()
         study = (papers.study if within_workflow() else checked_study)(config.study if name is None else known(name))
-        return command(Run(study, results or Path(config.results), figures or Path(config.figures)), **rest)
+        places = (results or Path(config.results), figures or Path(config.figures))
+        return command(Run(study, *places, Path(config.compare) if config.compare else None), **rest)
+
+    return wrapped
+
+
+def with_own_figures(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Refuse a command that has to do with both --results without --figures: those of two runs would be mixed."""
+
+    @click.pass_context
+    @functools.wraps(command)
+    def wrapped(context: click.Context, *given: Any, **rest: Any) -> Any:
+        results, figures = context.params["results"], context.params["figures"]
+        if results and not figures and results != Path(context.obj().results):
+            raise UserError(f"--results {results}: name the folder of these results' figures too, with --figures")
+        return command(*given, **rest)
+
+    return wrapped
+
+
+def beside(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give the Run of a command the other run's folder that --compare or else config.yaml names, once it is checked."""
+
+    @click.option(
+        "--compare", type=FOLDER,
+        help="another run's folder, such as results/paper, to show beside this one (default: config.yaml's)",
+    )  # fmt: skip
+    @functools.wraps(command)
+    def wrapped(run: Run, compare: Path | None, **rest: Any) -> Any:
+        from contrastive_inversion.run import ready
+
+        run = replace(run, compare=compare or run.compare)
+        if run.compare:
+            ready.check_sibling(run.compare.name, run.study, "--compare" if compare else "config.yaml: compare")
+        return command(run, **rest)
 
     return wrapped
 
@@ -231,23 +266,18 @@ def table(run: Run, number: int) -> None:
 
 @commands.command()
 @click.argument("number", type=int)
+@with_own_figures
 @of_study
 def figure(run: Run, number: int) -> None:
     """Draw figure NUMBER (pdf, svg, png) from finished measurements."""
     render(f"figure_{number}", run)
 
 
-def render(name: str, run: Run, compare: Path | None = None) -> None:
+def render(name: str, run: Run) -> None:
     """Write something to read."""
     from contrastive_inversion.run import fresh, rendered
 
-    rendered.Target(name, fresh.Results(run.study, run.results), run.figures, compare).write()
-
-
-def check_number(kind: str, number: int, known: Any, run: Run) -> None:
-    """Raise UserError for a table or figure that the study's paper does not have."""
-    if number not in known:
-        raise UserError(f"study {run.study.name} has no {kind} {number}; it has {', '.join(map(str, known))}")
+    rendered.Target(name, fresh.Results(run.study, run.results), run.figures, run.compare).write()
 
 
 @commands.command()
@@ -272,15 +302,12 @@ def spreads(run: Run) -> None:
 
 
 @commands.command()
-@click.option("--compare", type=FOLDER, help="another run's folder, such as results/paper, to show beside this one")
+@with_own_figures
 @of_study
-def report(run: Run, compare: Path | None) -> None:
+@beside
+def report(run: Run) -> None:
     """Write report.html: every table and figure, published beside ours."""
-    from contrastive_inversion.run import ready
-
-    if compare:
-        ready.check_sibling(compare.name, run.study, "--compare")
-    render("report", run, compare)
+    render("report", run)
 
 
 @commands.command()
@@ -300,12 +327,14 @@ def accept(run: Run, products: tuple[str, ...], because: str) -> None:
 
 @commands.command()
 @click.option("--partial", is_flag=True, help="from the measurements that are there; the page names the others")
+@with_own_figures
 @of_study
+@beside
 def verify(run: Run, partial: bool) -> None:
     """Check all measurement files and rebuild everything from them alone."""
     from contrastive_inversion.run.verify import verify
 
-    verify(run.study, run.results, run.figures, partial)
+    verify(run.study, run.results, run.figures, partial, run.compare)
 
 
 @commands.command()

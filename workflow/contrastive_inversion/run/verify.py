@@ -71,27 +71,32 @@ def lacks_images(number: int, finished: Results) -> bool:
     return bool(gallery) and not all(map(finished.is_there, plan.behind_figure(number, finished.study)))
 
 
-def rebuild(finished: Results, folder: Path) -> list[int]:
-    """Write a study's tables, figures, verdicts, claims and page. Returns the figures that lack their images."""
+def rebuild(finished: Results, folder: Path, compare: Path | None = None) -> list[int]:
+    """Write a study's tables, figures, verdicts, claims and page. Returns the figures that lack their images.
+
+    compare: another run's folder, for the page.
+    """
     without = [number for number in finished.study.settings.figures if lacks_images(number, finished)]
     left_out = [f"figure_{number}" for number in without]
     for name in rendered.names(finished.study):
         if name not in left_out:
-            Target(name, finished, folder).write()
+            Target(name, finished, folder, compare).write()
     return without
 
 
-def verify(study: Study[Any], results: Path, folder: Path, partial: bool = False) -> None:
+def verify(study: Study[Any], results: Path, folder: Path, partial: bool = False, compare: Path | None = None) -> None:
     """Check every measurement file of a study, then rebuild from them; a partial study from those that are there.
 
-    Raises UserError naming each unsound file.
+    Raises UserError where there is none, and naming each unsound file.
     """
     study = replace(study, partial=partial)
     finished = Results(study, results)
+    if not any(map(finished.is_there, plan.measurements(study))):
+        raise UserError(f"{finished.root}: there is no measurement of study {study.name}; is it another folder?")
     unsound = problems(finished)
     if unsound:
         raise UserError("\n       ".join([f"{len(unsound)} file(s) cannot be trusted:", *unsound]))
-    without, absent = rebuild(finished, folder), Measurements(study, results).absent
+    without, absent = rebuild(finished, folder, compare), Measurements(study, results).absent
     count, name = len(plan.measurements(study)) - len(absent), study.name
     print(f"{count} measurement files are sound; tables, figures, verdicts, claims and page of '{name}' rebuilt.")
     if absent:
