@@ -1,9 +1,12 @@
 """What a person types, and what comes back for a slip."""
 
+import gc
 import json
+import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -11,7 +14,7 @@ import flow
 from contrastive_inversion import papers
 from contrastive_inversion.base import machine
 from contrastive_inversion.base.job import Job, Progress, alone
-from contrastive_inversion.run import cli
+from contrastive_inversion.run import cli, jobs
 from contrastive_inversion.show import progress
 from ledgers import transcribe
 
@@ -73,6 +76,59 @@ def test_what_is_no_command_is_refused(capsys):
     assert cli.main(["table", "one"]) == 2
     error = capsys.readouterr().err
     assert "No such command 'tabel'" in error and "'one' is not a valid integer" in error
+
+
+@pytest.mark.parametrize("command", [["plan"], ["status"], ["verify"], ["recipe", "encoders/student-rm90"]])
+def test_without_config_yaml_a_command_takes_no_study_and_no_results_of_itself(command, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv(machine.VARIABLE)
+    assert cli.main(command) == 1
+    assert "config.yaml: there is no such file; run this where config.yaml lies" in capsys.readouterr().err
+    (tmp_path / "config.yaml").symlink_to("nowhere")
+    named = ["--results", str(tmp_path)] if command == ["status"] else ["--study", "demo"]
+    assert command == ["status"] or cli.main([*command, *named]) == 1
+    (tmp_path / "config.yaml").unlink()
+    capsys.readouterr()
+    cli.main([*command, *named])
+    assert "config.yaml" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("said", [(), ("finished epochs are kept",)])
+def test_a_command_that_is_stopped_says_what_is_kept_and_only_a_job_keeps_anything(said, capsys, monkeypatch):
+    def stop(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(progress, "screen", stop)
+    monkeypatch.setattr(jobs, "run", stop)
+    monkeypatch.setattr(gc, "disable", lambda: None)
+    job = ["make", "images/x", "--root", "r", "--paper", "inverse_problems", "--recipe", "{}"]
+    assert cli.main(job if said else ["status"]) == 130
+    assert capsys.readouterr().err.strip() == "; ".join(["Stopped", *said]) + "."
+
+
+def command_line(*arguments, **changed):
+    """What the command line says in a process of its own."""
+    words = [sys.executable, "-m", "contrastive_inversion", *arguments]
+    return subprocess.run(words, capture_output=True, env=os.environ | changed)
+
+
+def test_a_command_that_is_stopped_while_it_imports_says_so_in_one_line(tmp_path):
+    (tmp_path / "click.py").write_text("raise KeyboardInterrupt\n")
+    package = str(Path(cli.__file__).parents[2])
+    ended = command_line("status", PYTHONPATH=f"{tmp_path}{os.pathsep}{package}")
+    assert (ended.returncode, ended.stdout, ended.stderr) == (130, b"", b"Stopped.\n")
+
+
+def test_a_terminal_without_ticks_is_shown_their_codes():
+    ended = command_line("doctor", "--study", "demo", PYTHONIOENCODING="ascii")
+    assert rb"\u2713 " in ended.stdout and b"Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize("arguments", [["accept", "--because", b"\xff"], ["status", "--results", b"r\xff"]])
+def test_bytes_that_are_no_text_are_refused(arguments, capsys):
+    assert cli.main([*map(os.fsdecode, arguments)]) == 1
+    error = capsys.readouterr().err
+    assert "udcff' is no text in UTF-8" in error and error.count("\n") == 1
 
 
 def test_commands_take_study_and_folders_from_config_yaml(tmp_path, capsys, monkeypatch):

@@ -2,6 +2,16 @@
 
 import sys
 
-from contrastive_inversion.run.cli import main
 
-sys.exit(main())
+def main() -> int:
+    """Run a command. It may be stopped while its libraries are still imported, which takes seconds."""
+    try:
+        from contrastive_inversion.run import cli
+    except KeyboardInterrupt:
+        print("Stopped.", file=sys.stderr)
+        return 130
+    return cli.main()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -2,6 +2,7 @@
 
 import functools
 import gc
+import io
 import os
 import signal
 import sys
@@ -27,8 +28,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit status. A user's mistake ends with one line on stderr and a status of 1."""
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` is no error
     os.environ["MPLBACKEND"] = "agg"  # files are drawn, no windows; matplotlib fails on a name that it does not know
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # as stderr does: a terminal may have no ✓ and no ±
     try:
         with refusals():
+            check_text(sys.argv[1:] if arguments is None else arguments)
             return commands.main(arguments, "contrastive-inversion", standalone_mode=False) or 0
     except UserError as error:
         print(f"Error: {error}", file=sys.stderr)
@@ -39,9 +43,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except click.ClickException as error:
         print(f"Error: {one_line(error.format_message())}", file=sys.stderr)
         return error.exit_code
-    except (KeyboardInterrupt, click.Abort):
-        print("Stopped; finished epochs are kept.", file=sys.stderr)
+    except (KeyboardInterrupt, click.Abort) as stop:
+        print(f"{'; '.join(['Stopped', *stop.args])}.", file=sys.stderr)
         return 130
+
+
+def check_text(words: Sequence[str]) -> None:
+    """Raise UserError for bytes that are no text: they can be written to no file and shown on no page."""
+    for word in words:
+        if word.encode(errors="ignore").decode() != word:
+            raise UserError(f"{shown(word)} is no text in UTF-8")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
@@ -58,9 +69,12 @@ def commands(context: click.Context, config: Path) -> None:
     context.obj = functools.cache(functools.partial(read_config, config))
 
 
-def read_config(path: Path) -> machine.Config:
-    """What config.yaml says; within a workflow's job, what the workflow has handed on already."""
-    if within_workflow() or (path == CONFIG and not path.exists()):
+def read_config(path: Path, named: bool = False) -> machine.Config:
+    """What config.yaml says; within a workflow's job, what the workflow has handed on already.
+
+    named: whether a command names its study itself, and can do without the file. Raises UserError where it cannot.
+    """
+    if within_workflow() or (named and path == CONFIG and not os.path.lexists(path)):
         return machine.Config()
     config = machine.read_config(path)
     papers.use(config)
@@ -104,13 +118,13 @@ def of_study(command: Callable[..., Any]) -> Callable[..., Any]:
     @click.pass_obj
     @functools.wraps(command)
     def wrapped(
-        config_of: Callable[[], machine.Config],
+        config_of: Callable[[bool], machine.Config],
         name: str | None,
         results: Path | None,
         figures: Path | None,
         **rest: Any,
     ) -> Any:
-        config = config_of()
+        config = config_of(name is not None)
         study = (papers.study if within_workflow() else checked_study)(config.study if name is None else known(name))
         places = (results or Path(config.results), figures or Path(config.figures))
         return command(Run(study, *places, Path(config.compare) if config.compare else None), **rest)
@@ -125,7 +139,7 @@ def with_own_figures(command: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(command)
     def wrapped(context: click.Context, *given: Any, **rest: Any) -> Any:
         results, figures = context.params["results"], context.params["figures"]
-        if results and not figures and results != Path(context.obj().results):
+        if results and not figures and results != Path(context.obj(context.params["name"] is not None).results):
             raise UserError(f"--results {results}: name the folder of these results' figures too, with --figures")
         return command(*given, **rest)
 
@@ -356,6 +370,9 @@ def make(product: str, root: Path, paper: str, text: str, count: int, threads: i
     from contrastive_inversion.run import jobs
 
     device, take_device = ("cuda", gpus.acquire) if count else ("cpu", gpus.give_way)
-    jobs.run(product, papers.paper(paper), root, text, device, threads, take_device)
+    try:
+        jobs.run(product, papers.paper(paper), root, text, device, threads, take_device)
+    except KeyboardInterrupt:
+        raise click.Abort("finished epochs are kept") from None
     sys.stdout.flush()
     os._exit(0)  # all is written; torch's own teardown would take half a second more
