@@ -1,3 +1,4 @@
+import contextlib
 import os
 import subprocess
 
@@ -34,6 +35,25 @@ def study_of(tmp_path, monkeypatch):
         return papers.study(name)
 
     return write
+
+
+@pytest.fixture
+def nobody(tmp_path):
+    """A context in which this process has the rights of nobody, where it has those of root; who has not is as he is."""
+
+    @contextlib.contextmanager
+    def without_rights():
+        mine = os.geteuid()
+        if mine == 0:
+            os.seteuid(65534)
+        try:
+            yield
+        finally:
+            os.seteuid(mine)
+
+    for folder in [tmp_path, *tmp_path.parents][:3]:
+        folder.chmod(0o755)  # pytest's are root's alone
+    return without_rights
 
 
 @pytest.fixture

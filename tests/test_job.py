@@ -117,6 +117,21 @@ def test_a_job_alone_makes_its_folder_says_nothing_and_is_locked_while_it_runs(t
     assert capsys.readouterr().out == ""
 
 
+def test_who_only_looks_whether_a_job_is_locked_writes_nothing(tmp_path, nobody):
+    job = Job("images/x", tmp_path, "")
+    job.state.mkdir(parents=True)
+    assert not is_locked(job.state) and not list(job.state.iterdir())
+    with alone(job):
+        (job.state / "lock").chmod(0o444)
+        with nobody():
+            assert is_locked(job.state)
+    with nobody():
+        assert not is_locked(job.state)
+    (job.state / "lock").chmod(0)
+    with nobody():
+        assert is_locked(job.state)  # for all that is known
+
+
 def test_what_a_killed_job_was_writing_is_removed_and_nothing_else(tmp_path):
     job = Job("images/x", tmp_path, "")
     job.state.mkdir(parents=True)

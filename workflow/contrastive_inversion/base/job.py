@@ -3,6 +3,7 @@
 Snakemake knows nothing of this folder, so it survives a failed or killed job. Imports no torch.
 """
 
+import fcntl
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -10,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
-from filelock import FileLock, Timeout
+from filelock import FileLock
 from pydantic import AllowInfNan, BaseModel, ConfigDict
 from tqdm import tqdm
 
@@ -97,14 +98,15 @@ def alone(job: Job) -> Iterator[None]:
 
 
 def is_locked(folder: Path) -> bool:
-    """Whether a living process holds the lock of a job's folder."""
+    """Whether a living process holds the lock of a job's folder; it only looks, since the job may be another user's."""
     try:
-        with FileLock(folder / "lock", blocking=False):
-            return False
-    except Timeout:
-        return True
-    except OSError:
+        with open(folder / "lock") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except (FileNotFoundError, NotADirectoryError):
         return False
+    except OSError:  # held; of one that cannot be asked, its being there is all that is known
+        return True
+    return False
 
 
 class Report(BaseModel):

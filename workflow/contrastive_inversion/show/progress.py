@@ -1,6 +1,8 @@
 """What is running and what is finished, on one screen. Imports no torch."""
 
+import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -8,12 +10,26 @@ import pandas as pd
 from pydantic import ValidationError
 
 from contrastive_inversion.base import job
+from contrastive_inversion.base.settings import is_name
+
+
+def files_of(results: Path) -> Iterator[Path]:
+    """The reports of all jobs. Raises PermissionError for a folder that may not be read."""
+    for study in results.iterdir() if results.exists() else []:
+        for folder, _, names in os.walk(study / "state", onerror=unreadable) if is_name(study.name) else []:
+            yield from (Path(folder, name) for name in names if name == "progress.json")
+
+
+def unreadable(error: OSError) -> None:
+    """Raise what `os.walk` would pass over, unless there is no such folder, as of a file or while it is removed."""
+    if isinstance(error, PermissionError):
+        raise error
 
 
 def reports(results: Path) -> list[dict[str, Any]]:
     """What each job that has ever reported progress said last, most recent first, from every study."""
     listed: list[dict[str, Any]] = []
-    for path in results.glob("*/state/**/progress.json"):
+    for path in files_of(results):
         study, _, *product = path.parent.relative_to(results).parts
         try:
             said = job.Report.model_validate_json(path.read_bytes()).model_dump()
