@@ -125,3 +125,15 @@ def test_ram_is_no_more_than_what_any_group_above_this_process_has(tmp_path, mon
     for text, expected in {"max": whole, "1000000000": 1.0}.items():
         path.write_text(f"{text}\n")
         assert machine.ram_gb() == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("number", ["²", "many", ""])
+def test_what_slurm_says_that_is_no_number_limits_nothing(number, monkeypatch):
+    monkeypatch.setenv("SLURM_MEM_PER_NODE", number)
+    assert machine.said_number("SLURM_MEM_PER_NODE") == 0
+
+
+def test_places_that_no_workflow_has_said_are_refused_by_the_name_of_their_variable(monkeypatch):
+    monkeypatch.setenv(machine.VARIABLE, "junk")
+    with pytest.raises(UserError, match=f"{machine.VARIABLE}: is not what a workflow hands on"):
+        machine.exported()

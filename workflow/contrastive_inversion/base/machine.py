@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, Field
+from pydantic import AfterValidator, BaseModel, Field, ValidationError
 
 from contrastive_inversion.base.errors import UserError, refusals
 from contrastive_inversion.base.settings import Settings, checked, refused
@@ -102,8 +102,11 @@ def export(config: Config) -> None:
 
 
 def exported() -> Config:
-    """What this process was told of places."""
-    return Config.model_validate_json(os.environ.get(VARIABLE, "{}"))
+    """What this process was told of places. Raises UserError for what no workflow says."""
+    try:
+        return Config.model_validate_json(os.environ.get(VARIABLE, "{}"))
+    except ValidationError:
+        raise UserError(f"{VARIABLE}: is not what a workflow hands on; unset it") from None
 
 
 def expected(name: str) -> str:
@@ -191,4 +194,4 @@ def of_slurm() -> Iterator[int]:
 def said_number(variable: str) -> int:
     """What an environment variable says; 0 where that is no number."""
     text = os.environ.get(variable, "")
-    return int(text) if text.isdigit() else 0
+    return int(text) if text.isdecimal() else 0
