@@ -300,6 +300,23 @@ def test_a_plan_has_a_row_for_each_kind_and_each_target(capsys):
     assert "has no target 'table_99'" in capsys.readouterr().err
 
 
+def test_a_plan_for_a_card_without_rates_says_so_in_its_first_line(capsys):
+    def first_line(card):
+        assert cli.main(["plan", "table_1", "--study", "paper", "--card", card]) == 0
+        return capsys.readouterr().out.splitlines()[0]
+
+    assert first_line("cpu") == first_line("CPU") == "Study paper on CPUs."
+    assert first_line("rtx3090") == "Study paper on rtx3090."
+    assumed = "assumed, as of an A100 for want of numbers for B200"
+    assert first_line("B200") == f"Study paper on B200, {assumed}."
+
+
+def test_a_card_has_the_rates_of_its_name_however_it_is_written():
+    known = rates.published()
+    assert known.device("rtx3090") == known.device("NVIDIA GeForce RTX 3090") == known.devices["RTX 3090"]
+    assert known.device("a100") == known.devices["A100"] and "A100" in known.device("A30").origin
+
+
 def test_more_gpus_never_take_longer_and_never_beat_the_longest_chain(tmp_path):
     study = papers.study("simclr")
     whole = budget.of([], study, H100)

@@ -55,14 +55,19 @@ class Rates(Settings):
     devices: dict[str, Speeds]
     host: Speeds
 
+    def known(self, name: str) -> str | None:
+        """The device of which a full name speaks, in small letters and without blanks too; None where none is known."""
+        return next((device for device in self.devices if plain(device) in plain(name)), None)
+
     def device(self, name: str | None) -> Speeds:
         """The speeds of a device by its full name, such as `NVIDIA H100 80GB HBM3`; None is a core of a CPU."""
-        if name is None:
-            return self.devices["CPU"]
-        known = [card for card in self.devices if card in name]
-        if known:
-            return self.devices[known[0]]
+        if known := "CPU" if name is None else self.known(name):
+            return self.devices[known]
         return Speeds(origin=f"assumed, as of an A100 for want of numbers for {name}", of=self.devices["A100"].of)
+
+
+def plain(name: str) -> str:
+    return "".join(name.split()).casefold()
 
 
 class Measured(Settings):

@@ -7,6 +7,9 @@ from typing import Any
 
 from tabulate import tabulate
 
+from contrastive_inversion.base import rates
+from contrastive_inversion.base.errors import UserError
+from contrastive_inversion.base.settings import shown
 from contrastive_inversion.ledger import plan
 from contrastive_inversion.ledger.study import Study
 from contrastive_inversion.run import costs
@@ -52,12 +55,26 @@ def of(targets: Iterable[str], study: Study[Any], machine: Machine) -> Budget:
     return Budget(job_costs, {product: recipe.waits_for for product, recipe in recipes.items()})
 
 
+def check_card(card: str, study: Study[Any]) -> None:
+    """Raise UserError for what is no card, or where a study has no use for one."""
+    if not card.strip():
+        raise UserError("--card: '' is no card; leave it out, or name one such as H100")
+    if not study.settings.gpu and rates.published().known(card) != "CPU":
+        raise UserError(f"--card: {shown(card)} changes nothing: study {study.name} takes no GPU")
+
+
+def title(study: Study[Any], machine: Machine) -> str:
+    """What is planned for which machine; of a card without rates, whose are assumed."""
+    guessed = machine.card and not rates.published().known(machine.card)
+    return f"Study {study.name} on {machine.card or 'CPUs'}{f', {machine.speeds.origin}' if guessed else ''}."
+
+
 def page(targets: Sequence[str], study: Study[Any], results: Path, card: str | None = None) -> str:
     """The plan of a study as Markdown: its kinds of job and its targets, every one where none is named."""
     machine = costs.machine_of(study, results, card)
     whole = of(targets, study, machine)
     parts = [
-        f"Study {study.name} on {machine.card or 'CPUs'}.",
+        title(study, machine),
         kinds_table(whole),
         targets_table(targets, study, machine),
     ]

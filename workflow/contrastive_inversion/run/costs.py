@@ -68,7 +68,8 @@ def machine_of(study: Study[Any], results: Path, card: str | None = None) -> Mac
     """The machine that a study's plan is for: a named card, else the one that was rehearsed on, else an H100."""
     rehearsed = rates.rehearsed(results)
     rehearsed_card = rehearsed.device if rehearsed else None
-    chosen = (card or rehearsed_card or CARD) if study.settings.gpu and card != "CPU" else None
+    on_gpu = study.settings.gpu and not (card and rates.published().known(card) == "CPU")
+    chosen = (card or rehearsed_card or CARD) if on_gpu else None
     known, ours = rehearsed.kinds if rehearsed else {}, f"{study.paper.name}/"
     found = {key.removeprefix(ours): measured for key, measured in known.items() if key.startswith(ours)}
     return Machine(chosen, found) if rehearsed_card == chosen else Machine(chosen, {}, found)
