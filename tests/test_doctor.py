@@ -1,8 +1,6 @@
 """What is said before anything runs: the doctor's lines, and the workflow's refusal."""
 
 import os
-import subprocess
-import time
 from types import SimpleNamespace
 
 import pytest
@@ -16,8 +14,8 @@ from contrastive_inversion.base.errors import UserError
 from contrastive_inversion.data import readers
 from contrastive_inversion.ledger import plan
 from contrastive_inversion.run import cli, costs, doctor, fits
+from flow import snakemake
 from ledgers import study_but
-from test_workflow import command, run
 
 
 def images_of(name):
@@ -157,11 +155,10 @@ def test_the_batches_that_are_looked_for_are_those_that_torchvision_reads(source
 
 
 def test_a_run_without_its_data_stops_before_any_job(tmp_path):
-    started = time.time()
-    status, output = run(tmp_path, "--resources", "gpu=1", study="paper")
-    assert status == 1 and "Traceback" not in output
-    assert output.count("✗ config.yaml: data.imagenet: not set") == 1
-    assert not (tmp_path / "results/paper").exists() and time.time() - started < 60
+    said = snakemake(tmp_path, "--resources", "gpu=1", study="paper")
+    assert said.status == 1 and "Traceback" not in said.text
+    assert said.text.count("✗ config.yaml: data.imagenet: not set") == 1
+    assert not (tmp_path / "results/paper").exists()
 
 
 def test_cards_that_torch_cannot_use_stop_a_run_before_hours_of_packing(tmp_path, monkeypatch):
@@ -171,11 +168,9 @@ def test_cards_that_torch_cannot_use_stop_a_run_before_hours_of_packing(tmp_path
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     training = "results/own/encoders/teacher.safetensors"
-    asked = [*command(tmp_path, training, "--resources", "gpu=1", study="own"), f"studies={tmp_path}"]
-    found = subprocess.run(asked, capture_output=True, text=True)
-    output = found.stdout + found.stderr
-    assert found.returncode == 1 and "Traceback" not in output and not (tmp_path / "results/own").exists()
-    assert output.count("✗ ") == output.count("✗ GPUs: nvidia-smi lists NVIDIA A, but torch") == 1
+    said = snakemake(tmp_path, training, "--resources", "gpu=1", study="own", config=[f"studies={tmp_path}"])
+    assert said.status == 1 and "Traceback" not in said.text and not (tmp_path / "results/own").exists()
+    assert said.text.count("✗ ") == said.text.count("✗ GPUs: nvidia-smi lists NVIDIA A, but torch") == 1
 
 
 @pytest.mark.parametrize(
@@ -214,14 +209,20 @@ if "contrastive_inversion" in sys.orig_argv and {"fetch", "verify"} & set(sys.or
 def test_what_needs_no_gpu_is_begun_though_nobody_says_how_many_there_are(target, tmp_path, monkeypatch):
     (tmp_path / "sitecustomize.py").write_text(NOTHING_IS_FETCHED)
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
-    status, output = run(tmp_path, target, study="paper")
-    assert status == 0, output
-    assert f"localrule {'table' if target == 'table_3' else target}:" in output.splitlines()
+    said = snakemake(tmp_path, target, study="paper").check()
+    assert f"localrule {'table' if target == 'table_3' else target}:" in said.text.splitlines()
 
 
-def test_the_weights_that_a_study_starts_from():
+def test_the_weights_that_a_study_starts_from(capsys):
     assert {name: digits[:8] for name, digits in doctor.weights_of(papers.study("paper")).items()} == {
         "clip": "8fa8567b", "resnet101": "63fe2227"
     }  # fmt: skip
     assert doctor.weights_of(papers.study("simclr")) == {}
-    assert cli.main(["fetch", "weights", "--study", "simclr"]) == 1
+    assert cli.main(["fetch", "weights", "--study", "simclr"]) == 0
+    assert capsys.readouterr().out == "Study simclr needs no weights to be fetched.\n"
+
+
+@pytest.mark.parametrize("study", ["demo", "published"])
+def test_data_that_is_made_here_is_not_fetched(study, capsys):
+    assert cli.main(["fetch", "data", "--study", study]) == 0
+    assert capsys.readouterr().out == f"Study {study} needs no data to be fetched.\n"

@@ -72,7 +72,7 @@ def test_named_targets_are_listed_with_a_description(tmp_path):
 @pytest.mark.parametrize(
     ("study", "message"),
     [
-        ("dmeo", "Error: config.yaml: study: there is no study 'dmeo'; did you mean 'demo'?"),
+        ("dmeo", "Error: --config: study: there is no study 'dmeo'; did you mean 'demo'?"),
         ("paper", "Error: study 'paper' trains on GPUs; say how many this machine has"),
     ],
 )

@@ -58,6 +58,8 @@ STUDIES = [
     ('"a\\nb": 4\n', "unknown key 'a b'"),
     ("distill: 3\n", "distill: 3 is not of type mapping"),
     ("distill: null\n", "distill: None is not of type mapping"),
+    ("data: {imagenet100: null}\n", "data.imagenet100: None is not of type mapping"),
+    ("distortions: {haze: {op: mask}}\n", "distortions.haze: {'op': 'mask'} is not of type list"),
     ("distill: []\n", "distill: [] is not of type mapping"),
     ("data: {}\ndistill: {lr: {}}\n", "distill.lr: {} is not of type number"),
     ("distill: {lr: true}\n", "distill.lr: True is not of type number"),
@@ -587,6 +589,8 @@ FILES = [
     ("inherits: smoke\npublished: nowhere\n", "mine.yaml: published: there is no study 'nowhere'"),
     ("inherits: smoke\nroot: ''\n", "mine.yaml: root: '' is no name of a study"),
     ("inherits: smoke\npublished: 3\n", "mine.yaml: published: 3 is not of type string"),
+    ("inherits: smoke\nspreads: demo\n", "mine.yaml: spreads: a study of several trainings measures them, not study 'demo' with"),
+    ("inherits: smoke\nspreads: mine\ntraining_seeds: [1, 2]\n", "mine.yaml: spreads: a study of several trainings measures them, not the study itself"),
     ("inherits: smoke\npublished: simclr-published\n", "mine.yaml: published: study 'simclr-published' is about another"),
     (b"inherits: smoke\ndescription: d\xe9mo\n", "mine.yaml: not valid YAML"),
     (b"\xff\xfe\x00", "mine.yaml: not valid YAML"),
@@ -602,6 +606,29 @@ def test_a_wrong_file_of_a_study(study_of, tmp_path, text, message):
     (folder / "yours.yaml").write_text("inherits: mine\n")
     (folder / "mine.yaml").write_bytes(text if isinstance(text, bytes) else text.encode())
     assert message in refusal(lambda: ready.check(papers.study("mine")))
+
+
+def test_a_study_with_another_ending_is_told_its_own(study_of, tmp_path):
+    study_of("", parent="smoke")  # the folder is found now
+    (tmp_path / "own studies/other.yml").write_text("inherits: smoke\n")
+    assert "own studies/other.yml is no study: studies end in .yaml" in refusal(papers.study, "other")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "module 'contrastive_inversion.papers.half_0' has no attribute 'PAPER'"),
+        ("PAPER = 30\n", "PAPER is no ledger.paper.Paper"),
+        ("PAPER = (\n", "'(' was never closed (__init__.py, line 1)"),
+    ],
+)
+def test_a_half_written_paper(tmp_path, monkeypatch, text, message):
+    name = f"half_{len(text)}"
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "__init__.py").write_text(text)
+    monkeypatch.setattr(papers, "HERE", tmp_path)
+    monkeypatch.setattr(papers, "__path__", [str(tmp_path)])
+    assert refusal(papers.products) == f"papers/{name}: {message}"
 
 
 COMMANDS = [
@@ -637,11 +664,14 @@ COMMANDS = [
     (["recipe", "inpainted/nothing/rm50/0"], "unknown data set 'nothing'"),
     (["recipe", "galleries/figure_99"], "there is no gallery 'figure_99'"),
     (["report", "--compare", "FILE"], "is a file"),
-    (["report", "--compare", "nowhere"], "--compare: there is no study 'nowhere'"),
-    (["report", "--compare", "simclr-demo"], "--compare: study 'simclr-demo' is about another paper"),
+    (["report", "--compare", "nowhere"], "--compare: nowhere holds no measurements; name the folder of a run"),
+    (["report", "--compare", "."], "--compare: . holds no measurements; name the folder of a run"),
     (["doctor", "table_99"], "study demo has no target 'table_99'"),
     (["fetch", "everything"], "is not one of"),
-    (["fetch", "weights"], "study demo starts from no published weights"),
+    (["plan", "--card", ""], "--card: '' is no card"),
+    (["plan", "--card", " ", "--study", "paper"], "--card: '' is no card"),
+    (["plan", "--card", "RTX 3090"], "--card: 'RTX 3090' changes nothing: study demo takes no GPU"),
+    (["spreads", "--study", "published"], "published.yaml: training_seeds: of a single training there is no spread"),
     (["status", "--results", "FILE"], "is a file"),
     (["--config", "nowhere.yaml", "cells"], "nowhere.yaml: there is no such file; run this where config.yaml lies"),
     (["make", "images/x", "--root", "r", "--paper", "nothing", "--recipe", "{}"], "there is no paper 'nothing'"),
@@ -667,6 +697,33 @@ def test_a_wrong_command(tmp_path, monkeypatch, capsys, arguments, message):
         monkeypatch.delenv(machine.VARIABLE)
     assert message in one_line(arguments, capsys)
     assert [path.name for path in tmp_path.iterdir()] == ["FILE"]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("simclr-demo", "here: study 'simclr-demo' is about another paper"),
+        ("nothing", "here: there is no study 'nothing'"),
+    ],
+)
+def test_a_run_of_no_study_of_the_paper_is_not_compared(tmp_path, name, message):
+    (tmp_path / name / "measurements").mkdir(parents=True)
+    assert message in refusal(lambda: ready.check_compared(tmp_path / name, papers.study("published"), "here"))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("study: dmeo\n", "study: there is no study 'dmeo'"),
+        ("studies: nowhere\n", "studies: there is no folder nowhere"),
+        ("results: mine.yaml\n", "results: mine.yaml is no folder"),
+    ],
+)
+def test_what_is_wrong_is_said_of_the_file_that_was_given(tmp_path, monkeypatch, capsys, text, message):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv(machine.VARIABLE)
+    (tmp_path / "mine.yaml").write_text(text)
+    assert one_line(["--config", "mine.yaml", "cells"], capsys).startswith(f"Error: mine.yaml: {message}")
 
 
 @pytest.mark.parametrize(
@@ -854,9 +911,16 @@ def test_snakemake_says_it_too_and_writes_nothing(tmp_path, text, message):
     assert {path.name for path in tmp_path.iterdir()} <= {"config.yaml", "own", ".snakemake"}
 
 
+def test_snakemake_names_the_file_of_configuration_that_was_given(tmp_path):
+    (tmp_path / "config.yaml").write_text("study: demo\n")
+    (tmp_path / "mine.yaml").write_text("compare: .\n")
+    said = snakemake(tmp_path, "--configfile", tmp_path / "mine.yaml")
+    assert said.status != 0 and f"Error: {tmp_path}/mine.yaml: compare: . holds no measurements" in said.text
+
+
 def test_paths_with_blanks_and_semicolons_are_only_paths(tmp_path):
     folder = "a b; touch HACK 'c' $(touch HACK)"
-    (tmp_path / folder / "published").mkdir(parents=True)
+    (tmp_path / folder / "published/measurements").mkdir(parents=True)
     (tmp_path / "config.yaml").write_text(
         f"study: published\nresults: {json.dumps(folder)}\nfigures: {json.dumps(folder)}\n"
         f"compare: {json.dumps(folder + '/published')}\n"

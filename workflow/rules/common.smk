@@ -5,15 +5,26 @@ HANDED = (
     quote(str(environment.package_folder())).replace("{", "{{").replace("}", "}}") + "${{PYTHONPATH:+:$PYTHONPATH}}"
 )
 RUN = f"PYTHONPATH={HANDED} python3 -m contrastive_inversion"
-CONFIG = or_stop(checked, machine.Config, config, "config.yaml")
-or_stop(papers.use, CONFIG)
+
+
+def place_of(key):
+    """Where the configuration says a key: on the command line, or in the last of the files that do."""
+    files = [path for path in (*workflow.configfiles, *workflow.overwrite_configfiles) if key in read_yaml(Path(path))]
+    said = "--config" if key in workflow.config_settings.config else (files or ["config.yaml"])[-1]
+    return f"{said}: {key}"
+
+
+# a file has been read by itself
+CONFIG = or_stop(checked, machine.Config, config, "--config" if workflow.config_settings.config else "config.yaml")
+or_stop(papers.use, CONFIG, place_of)
+or_stop(study_file, CONFIG.study, papers.folders(), place_of("study"))
 STUDY = or_stop(ready.study, CONFIG.study)
 RESULTS, FIGURES = map(os.path.normpath, (CONFIG.results, CONFIG.figures))
 PRODUCTS = or_stop(papers.products)
 TOLD = set()  # the products of which it was said why they are made again
 FOUND = {}  # when the files that were looked at had been written
 if CONFIG.compare:
-    or_stop(ready.check_sibling, Path(CONFIG.compare).name, STUDY, "config.yaml: compare")
+    or_stop(ready.check_compared, Path(CONFIG.compare), STUDY, place_of("compare"))
 
 
 wildcard_constraints:

@@ -22,7 +22,9 @@ try:
     from contrastive_inversion.base.errors import UserError, refusals
     from contrastive_inversion.base.job import file_of
     from contrastive_inversion.base.settings import checked
+    from contrastive_inversion.base.yaml_files import read_yaml
     from contrastive_inversion.ledger import layouts, plan
+    from contrastive_inversion.ledger.study import study_file
     from contrastive_inversion.run import costs, doctor, environment, fresh, ready, rendered, slurm
 except ImportError as error:
     sys.exit(

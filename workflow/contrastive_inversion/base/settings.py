@@ -159,8 +159,8 @@ def in_words(error: ValidationError, content: Any) -> str:
 
 
 def worst(error: ValidationError) -> ErrorDetails:
-    """The problem to tell: the innermost one, since every member of a union reports its own."""
-    return max(error.errors(), key=lambda problem: len(problem["loc"]))
+    """The problem to tell: the innermost one, since each member of a union reports its own; text is the last."""
+    return max(error.errors(), key=lambda problem: (len(problem["loc"]), problem["type"] != "string_type"))
 
 
 def key_of(problem: ErrorDetails, content: Any) -> str:
@@ -207,4 +207,7 @@ def explained(problem: ErrorDetails) -> str:
     return "missing" if kind == "missing" else one_line(problem["msg"])
 
 
-TYPES = {"int": "integer", "float": "number", "bool": "boolean", "dict": "mapping", "model": "mapping"}
+TYPES = {
+    "int": "integer", "float": "number", "bool": "boolean",
+    "dict": "mapping", "model": "mapping", "model_attributes": "mapping",
+}  # fmt: skip

@@ -83,7 +83,7 @@ def fetch_data(data: Iterable[DataSet]) -> None:
     One that cannot be had does not keep the others from being fetched. Raises UserError for it at the end.
     """
     problems = []
-    for settings in {settings.source: settings for settings in data if settings.source in readers.KEYS}.values():
+    for settings in {settings.source: settings for settings in data}.values():
         try:
             print(f"data.{readers.KEYS[settings.source]}: {fetched(settings)}", flush=True)
         except UserError as problem:

@@ -154,6 +154,8 @@ def study_file(name: Any, folders: Sequence[Path], place: str) -> StudyFile:
         raise UserError(f"{place}: {shown(name)} is no name of a study: {ALPHABET}")
     path = next((folder / f"{name}.yaml" for folder in folders if (folder / f"{name}.yaml").is_file()), None)
     if path is None:
+        if other := next((folder / f"{name}.yml" for folder in folders if (folder / f"{name}.yml").is_file()), None):
+            raise UserError(f"{place}: {other} is no study: studies end in .yaml")
         raise UserError(f"{place}: there is no study '{name}'{nearest(name, available(folders))}")
     said = read_yaml(path)
     if not isinstance(said, dict):

@@ -8,6 +8,7 @@ import functools
 import importlib
 import os
 import pkgutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -34,10 +35,24 @@ def paper(name: str) -> Paper:
     return described
 
 
+def written(name: str) -> Paper:
+    """A paper that may be half written: raises UserError where it is."""
+    try:
+        described = paper(name)
+    except (SyntaxError, AttributeError) as error:
+        raise UserError(f"papers/{name}: {error}") from None
+    if not isinstance(described, Paper):
+        raise UserError(f"papers/{name}: PAPER is no ledger.paper.Paper")
+    return described
+
+
 def products() -> dict[str, Product]:
-    """Every folder of products that any paper has. Raises UserError where two papers name its products differently."""
+    """Every folder of products that any paper has.
+
+    Raises UserError for a paper that is half written, and where two papers name products of a folder differently.
+    """
     known: dict[str, Product] = {}
-    for each in map(paper, names()):
+    for each in map(written, names()):
         for folder, product in each.products.items():
             if known.setdefault(folder, product).form != product.form:
                 raise UserError(
@@ -52,25 +67,25 @@ def folders() -> list[Path]:
     return [*([Path(own)] if own else []), *(HERE / name / "studies" for name in names())]
 
 
-def use(config: machine.Config) -> None:
+def use(config: machine.Config, place: Callable[[str], str] = "config.yaml: {}".format) -> None:
     """Let this process and all that it starts find what config.yaml names, the user's own studies among it.
 
-    Raises UserError where something is no folder that has to be one.
+    place: where a key is said, in words. Raises UserError where something is no folder that has to be one.
     """
     for key in ("studies", "compare"):
-        if (folder := getattr(config, key)) is not None and not is_folder(folder, key):
-            raise UserError(f"config.yaml: {key}: there is no folder {folder}")
+        if (folder := getattr(config, key)) is not None and not is_folder(folder, place(key)):
+            raise UserError(f"{place(key)}: there is no folder {folder}")
     for key in ("results", "figures"):
-        if not is_folder(folder := getattr(config, key), key) and Path(folder).exists():
-            raise UserError(f"config.yaml: {key}: {folder} is no folder")
+        if not is_folder(folder := getattr(config, key), place(key)) and Path(folder).exists():
+            raise UserError(f"{place(key)}: {folder} is no folder")
     machine.export(config)
     if config.studies is not None:
         os.environ[OWN_STUDIES] = str(Path(config.studies).resolve())
 
 
-def is_folder(path: str, key: str) -> bool:
-    """Whether there is a folder at the path of a key. Raises UserError where one may not even look."""
-    with refusals(f"config.yaml: {key}"):
+def is_folder(path: str, place: str) -> bool:
+    """Whether there is a folder at a path that is said at a place. Raises UserError where one may not even look."""
+    with refusals(place):
         return Path(path).is_dir()
 
 

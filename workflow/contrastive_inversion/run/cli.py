@@ -77,7 +77,8 @@ def read_config(path: Path, named: bool = False) -> machine.Config:
     if within_workflow() or (named and path == CONFIG and not os.path.lexists(path)):
         return machine.Config()
     config = machine.read_config(path)
-    papers.use(config)
+    papers.use(config, lambda key: f"{path}: {key}")
+    study_file(config.study, papers.folders(), f"{path}: study")
     return config
 
 
@@ -159,7 +160,7 @@ def beside(command: Callable[..., Any]) -> Callable[..., Any]:
 
         run = replace(run, compare=compare or run.compare)
         if run.compare:
-            ready.check_sibling(run.compare.name, run.study, "--compare" if compare else "config.yaml: compare")
+            ready.check_compared(run.compare, run.study, "--compare" if compare else "config.yaml: compare")
         return command(run, **rest)
 
     return wrapped
@@ -203,6 +204,8 @@ def plan(run: Run, targets: tuple[str, ...], card: str | None) -> None:
     """
     from contrastive_inversion.run import budget
 
+    if card is not None:
+        budget.check_card(card, run.study)
     print(budget.page(targets, run.study, run.results, card))
 
 
@@ -232,13 +235,13 @@ def fetch(run: Run, what: str) -> None:
     from contrastive_inversion.run import doctor
 
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # a server that hangs up is asked again
-    if what == "data":
-        sources.fetch_data(doctor.data_of(run.study))
-        return
-    wanted = doctor.weights_of(run.study)
-    if not wanted:
-        raise UserError(f"study {run.study.name} starts from no published weights")
-    sources.fetch_weights(wanted)
+    data, weights = doctor.data_of(run.study), doctor.weights_of(run.study)
+    if not (data if what == "data" else weights):
+        print(f"Study {run.study.name} needs no {what} to be fetched.")
+    elif what == "data":
+        sources.fetch_data(data)
+    else:
+        sources.fetch_weights(weights)
 
 
 @commands.command()
@@ -312,6 +315,8 @@ def claims(run: Run) -> None:
 @of_study
 def spreads(run: Run) -> None:
     """Write spreads.csv: how far the trainings of a study with several seeds spread."""
+    if len(run.study.settings.training_seeds) == 1:
+        raise UserError(f"{run.study.place('training_seeds')}: of a single training there is no spread")
     render("spreads", run)
 
 

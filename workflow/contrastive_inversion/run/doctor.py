@@ -96,8 +96,9 @@ def weights_of(study: Study[Any]) -> dict[str, str]:
 
 
 def data_of(study: Study[Any]) -> list[DataSet]:
-    """The data sets that a study reads: one that it leaves out, or that no target of it needs, is not among them."""
-    return [r.settings for r in plan.everything(study).values() if isinstance(r, Images)]
+    """The data sets that a study reads from files: without one that it leaves out, or that no target of it needs."""
+    recipes = plan.everything(study).values()
+    return [r.settings for r in recipes if isinstance(r, Images) and r.settings.source in readers.KEYS]
 
 
 def of_gpus(job_costs: Mapping[str, Cost]) -> list[Check]:
@@ -174,9 +175,9 @@ def work(job_costs: Mapping[str, Cost], study: Study[Any]) -> str:
 def examine(study: Study[Any], targets: Iterable[str], results: Path) -> tuple[list[Check], str]:
     """All checks of a study on this machine, and a sentence on the work that it is."""
     recipes = plan.with_inputs(plan.behind_targets(targets, study), study)
-    jobs = fits.wanted(recipes, study, costs.machine_of(study, results))
-    checks = [*of_files(recipes), *fits.of_machine(jobs, results), *of_gpus(jobs.costs), versions()]
-    return checks, work(jobs.costs, study)
+    wanted = fits.wanted(recipes, study, costs.machine_of(study, results))
+    checks = [*of_files(recipes), *fits.of_machine(wanted, results), *of_gpus(wanted.costs), versions()]
+    return checks, work(wanted.costs, study)
 
 
 def problems(recipes: Recipes, study: Study[Any], results: Path, here: bool) -> list[str]:
@@ -184,8 +185,8 @@ def problems(recipes: Recipes, study: Study[Any], results: Path, here: bool) -> 
 
     here: whether the jobs run on this machine. A cluster's have a node's memory, and the disk that is seen from here.
     """
-    jobs = fits.wanted(recipes, study, costs.machine_of(study, results))
-    on_machine = fits.of_machine(jobs, results) if here else [checked("disk", fits.disk, jobs, results)]
+    wanted = fits.wanted(recipes, study, costs.machine_of(study, results))
+    on_machine = fits.of_machine(wanted, results) if here else [checked("disk", fits.disk, wanted, results)]
     return [check.text for check in [*of_files(recipes, thorough=False), *on_machine] if not check.ok]
 
 

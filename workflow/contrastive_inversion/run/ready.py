@@ -3,6 +3,7 @@
 import functools
 from collections.abc import Callable, Iterable
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 from contrastive_inversion import papers
@@ -29,6 +30,7 @@ def check(study: Study[Any]) -> None:
     for key in ("root", "published", "spreads", "expected"):
         if (name := getattr(study.settings, key)) is not None:
             check_sibling(name, study, study.place(key))
+    check_measured(study)
     claims.check(study.paper, papers.study(study.settings.root))
     check_exceptions(study)
     check_tables(study)
@@ -47,6 +49,21 @@ def check_sibling(name: str, study: Study[Any], place: str) -> None:
     study_file(name, papers.folders(), place)
     if name != study.name and papers.study(name).paper.name != study.paper.name:
         raise UserError(f"{place}: study '{name}' is about another paper")
+
+
+def check_compared(folder: Path, study: Study[Any], place: str) -> None:
+    """Raise UserError, with the place that names it, for a folder that is of no study's run, or about another paper."""
+    if not (folder / "measurements").is_dir():
+        raise UserError(f"{place}: {folder} holds no measurements; name the folder of a run: results/published")
+    check_sibling(folder.name, study, place)
+
+
+def check_measured(study: Study[Any]) -> None:
+    """Raise UserError for spreads that are to be measured by a study of a single training, or by the study itself."""
+    name = study.settings.spreads
+    if name and (name == study.name or len(papers.study(name).settings.training_seeds) == 1):
+        which = "the study itself" if name == study.name else f"study '{name}' with a single training seed"
+        raise UserError(f"{study.place('spreads')}: a study of several trainings measures them, not {which}")
 
 
 def check_exceptions(study: Study[Any]) -> None:
