@@ -5,6 +5,7 @@
 # Uses the environment at hand where it has all libraries (as in the container), else makes .venv from the lock file.
 set -euo pipefail
 cd "$(dirname "$0")"
+case "${1:-}" in -h | --help) sed -n '2,5s/^# //p' reproduce.sh; exit ;; esac
 [ $# -gt 0 ] || set -- simclr-demo demo
 if ! python3 -c "import snakemake, torch, open_clip" 2>/dev/null; then
   make .venv/installed

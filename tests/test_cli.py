@@ -3,6 +3,7 @@
 import gc
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -13,9 +14,11 @@ import pytest
 import flow
 from contrastive_inversion import papers
 from contrastive_inversion.base import machine
+from contrastive_inversion.base.errors import UserError, refusals
 from contrastive_inversion.base.job import Job, Progress, alone
 from contrastive_inversion.run import cli, jobs
 from contrastive_inversion.show import progress
+from flow import REPOSITORY
 from ledgers import transcribe
 
 
@@ -152,6 +155,13 @@ def test_every_command_has_help(command, capsys):
     assert usage.startswith(f"Usage: contrastive-inversion {command} ") and not described.startswith("Options:")
 
 
+@pytest.mark.parametrize("asked", ["-h", "--help"])
+def test_the_script_says_how_it_is_used(asked, tmp_path):
+    shutil.copy(REPOSITORY / "reproduce.sh", tmp_path)
+    said = subprocess.run(["bash", str(tmp_path / "reproduce.sh"), asked], capture_output=True, text=True, check=True)
+    assert "./reproduce.sh [STUDY ...] " in said.stdout and not said.stderr
+
+
 def test_status_tells_running_from_stopped_and_finished(tmp_path, capsys):
     jobs = {name: Job(f"encoders/{name}", tmp_path / "demo", "") for name in ("running", "stopped", "finished")}
     for name, job in jobs.items():
@@ -166,6 +176,19 @@ def test_status_tells_running_from_stopped_and_finished(tmp_path, capsys):
     assert "2/4" in lines["encoders/running"] and "0.5000" in lines["encoders/running"]
     report = json.loads((jobs["running"].state / "progress.json").read_text())
     assert report["images_per_second"] > 0 and report["updated"] <= time.time()
+
+
+@pytest.mark.parametrize("closed", ["results", "results/demo", "results/demo/state/encoders"])
+def test_status_of_what_may_not_be_read_says_so(closed, tmp_path, nobody):
+    (tmp_path / "results/demo/state/encoders").mkdir(parents=True)
+    (tmp_path / "results/lost+found").mkdir(mode=0)  # of a disk of its own
+    (tmp_path / "results/rates.json").touch()
+    with nobody():
+        assert "No job has run yet" in progress.screen(tmp_path / "results", None)
+    (tmp_path / closed).chmod(0)
+    with nobody(), pytest.raises(UserError, match=f"{closed}.*: Permission denied"), refusals():
+        progress.screen(tmp_path / "results", None)
+    (tmp_path / closed).chmod(0o755)
 
 
 def test_status_of_nothing(tmp_path):
