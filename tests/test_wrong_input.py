@@ -671,7 +671,7 @@ COMMANDS = [
     (["plan", "--card", ""], "--card: '' is no card"),
     (["plan", "--card", " ", "--study", "paper"], "--card: '' is no card"),
     (["plan", "--card", "RTX 3090"], "--card: 'RTX 3090' changes nothing: study demo takes no GPU"),
-    (["spreads", "--study", "published"], "published.yaml: training_seeds: of a single training there is no spread"),
+    (["spreads", "--study", "published"], "study published has a single training seed: of one training there is no spread"),
     (["status", "--results", "FILE"], "is a file"),
     (["--config", "nowhere.yaml", "cells"], "nowhere.yaml: there is no such file; run this where config.yaml lies"),
     (["make", "images/x", "--root", "r", "--paper", "nothing", "--recipe", "{}"], "there is no paper 'nothing'"),

@@ -316,7 +316,7 @@ def claims(run: Run) -> None:
 def spreads(run: Run) -> None:
     """Write spreads.csv: how far the trainings of a study with several seeds spread."""
     if len(run.study.settings.training_seeds) == 1:
-        raise UserError(f"{run.study.place('training_seeds')}: of a single training there is no spread")
+        raise UserError(f"study {run.study.name} has a single training seed: of one training there is no spread")
     render("spreads", run)
 
 
