@@ -482,11 +482,12 @@ have, where the paper says how many these are: it falls with the root of their n
   between half and 1.3 times as far as declared, right in the mean square), Table 1 has a false alarm in {uneven1} % of
   worlds with one training and in {uneven3} % with three: the encoders that spread most are coloured too often, and more
   trainings do not mend that. Encoders can differ so: over the three trainings of `simclr-demo-seeds` the accuracy of
-  one penalised model spreads by 27 points, that of others by 1 to 11. Therefore penalised models have spreads of their
-  own, and what is pooled has the fewer degrees of freedom the more its encoders differ; neither mends it all.
+  one penalised model spreads by 27 points, that of others by 0.3 to 11. Therefore penalised models have spreads of
+  their own, and what is pooled has the fewer degrees of freedom the more its encoders differ; neither mends it all.
 * A spread that another study tells with two or three degrees of freedom is now and then far too small, and then Welch
-  and Satterthwaite's degrees of freedom are too many: of two, Table 6 has a false alarm in {read2} % of worlds, of four
-  in {read4} %. `paper-seeds` tells its spreads with eight and more, `simclr-demo-seeds` some with two.
+  and Satterthwaite's degrees of freedom are too many: with two of them, Table 6 has a false alarm in {read2} % of
+  worlds, with four in {read4} %. `paper-seeds` tells its spreads with eight and more, `simclr-demo-seeds` some with
+  two.
 * Of a metric that is no share of images the draw of the images is not known: it is left out.
 """
 

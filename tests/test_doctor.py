@@ -190,7 +190,7 @@ def test_a_card_that_other_programs_have_is_no_fault_and_one_without_kernels_is(
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda number: "NVIDIA A")
     monkeypatch.setattr(torch, "ones", fail)
     if said is None:
-        assert doctor.usable().endswith("computes on 0; other programs have 1 more")
+        assert doctor.usable().endswith("computes on 0; 1 more are busy or full")
     else:
         with pytest.raises(UserError, match=said):
             doctor.usable()

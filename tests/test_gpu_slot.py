@@ -152,7 +152,8 @@ def test_gpus_are_listed_with_their_memory(two_cards):
     first, second = gpus.installed()
     assert (first.uuid, first.name, first.gib) == ("GPU-aaaa-1", "NVIDIA H100, 80GB HBM3", 80.0)
     assert (second.number, second.gib, second.used_gib) == ("1", float("inf"), 0)
-    assert gpus.acquire() == "0" and os.environ["CUDA_VISIBLE_DEVICES"] == "0"
+    # its own name and not its number: a lost card has none for CUDA, and moves those of the others
+    assert gpus.acquire() == "GPU-aaaa-1" and os.environ["CUDA_VISIBLE_DEVICES"] == "GPU-aaaa-1"
     assert os.environ["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID"
 
 

@@ -525,6 +525,7 @@ def test_a_rehearsal_that_is_ended_ends_its_job_and_leaves_nothing(tmp_path, end
     job.chmod(0o755)
     killed = tmp_path / "results/.rehearsal-killed"
     (killed / "smoke").mkdir(parents=True)
+    os.utime(killed, (0, 0))  # a younger one may be about to take its lock
     with subprocess.Popen([sys.executable, "-c", code, str(job)], cwd=tmp_path, env=flow.environment()) as process:
         while not (told.exists() and told.read_text()) and process.poll() is None:
             time.sleep(0.05)
@@ -538,6 +539,7 @@ def test_a_rehearsal_that_is_ended_ends_its_job_and_leaves_nothing(tmp_path, end
 def test_the_folder_of_a_living_rehearsal_stays(tmp_path):
     living, killed = (tmp_path / f".rehearsal-{name}" for name in ("living", "killed"))
     killed.mkdir()
+    os.utime(killed, (0, 0))
     with FileLock(living / "lock"):
         rehearsal.clear_up(tmp_path)
         assert living.exists() and not killed.exists()

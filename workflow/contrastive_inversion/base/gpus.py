@@ -100,14 +100,14 @@ def parts_of_cards() -> list[Card]:
 
 
 def visible_devices(cards: Sequence[Card], parts: Sequence[Card]) -> list[str]:
-    """Device ids of CUDA_VISIBLE_DEVICES or, where that is not set, of all GPUs. Raises UserError if there is none.
+    """Device ids of CUDA_VISIBLE_DEVICES or, where that is not set, all GPUs' own. Raises UserError if there is none.
 
     A card that is cut into parts (MIG) is those parts; where a mask names it, the first of them, as for CUDA.
     As in CUDA, an id that matches no GPU hides itself and every id after it.
     """
     mask = os.environ.get("CUDA_VISIBLE_DEVICES")
     if mask is None:
-        devices = [device for card in cards for device in parts_of(card, parts) or [card.number]]
+        devices = [device for card in cards for device in parts_of(card, parts) or [card.uuid]]
     else:
         named = [device.strip() for device in mask.split(",") if device.strip()]
         unknown = [position for position, device in enumerate(named) if not names_a_card(device, cards)]

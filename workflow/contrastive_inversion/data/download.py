@@ -108,7 +108,7 @@ class Stream:
                 break
             except Unfetchable as refused:
                 why = str(refused)
-                time.sleep(PAUSE * 2**self.failures)
+                time.sleep(PAUSE * 2 ** (self.failures - 1))
                 self.failures += 1
         raise Unfetchable(f"{why} after {self.position:,} of {self.total or 0:,} bytes")
 

@@ -89,7 +89,8 @@ def surely(
     """Whether at least `needed` of some hypotheses are true, at LEVEL.
 
     p_values: against each, 1 where nothing is known; contrasts, signs: those known, and on which side each is tested;
-    repeats: of the bootstrap, where it comes within four standard errors of LEVEL. If it still does within two, no.
+    repeats: of the bootstrap, where it comes within four standard errors of LEVEL; if their mean is still within two,
+    the answer is no.
     """
     p, rest = sorted(p_values)[needed - 1], len(p_values) - needed + 1
     if p > LEVEL or p * rest <= LEVEL:

@@ -18,9 +18,9 @@ z has Student's t with the degrees of freedom of Welch and Satterthwaite, so a s
 trainings counts for what it is worth. *Within* is not the same: it is *equal within 1 point* where two one-sided tests
 at 5 % each say so of that cell by itself, and *not distinguishable* otherwise. Within a table, Holm's method (1979,
 Scand. J. Statist. 6) keeps the chance of any false alarm at 5 % whatever the dependence between cells; over all tables
-together it is not controlled. A verdict that rests on a
-declared spread says that it is assumed, and each tells the spread at which it would flip, all spreads of its table
-being scaled together.
+together it is not controlled. A verdict that rests on a declared spread says that it is assumed, and each tells the
+spread at which it would flip, all spreads of its table being scaled together.
+
 docs/statistics.md has the measured rates. Imports no torch.
 """
 

@@ -70,7 +70,12 @@ def title(study: Study[Any], machine: Machine) -> str:
 
 
 def page(targets: Sequence[str], study: Study[Any], results: Path, card: str | None = None) -> str:
-    """The plan of a study as Markdown: its kinds of job and its targets, every one where none is named."""
+    """The plan of a study as Markdown: its kinds of job and its targets, every one where none is named.
+
+    Raises UserError as `check_card` does.
+    """
+    if card is not None:
+        check_card(card, study)
     machine = costs.machine_of(study, results, card)
     whole = of(targets, study, machine)
     parts = [

@@ -140,7 +140,8 @@ def with_own_figures(command: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(command)
     def wrapped(context: click.Context, *given: Any, **rest: Any) -> Any:
         results, figures = context.params["results"], context.params["figures"]
-        if results and not figures and results != Path(context.obj(context.params["name"] is not None).results):
+        configured = Path(context.obj(context.params["name"] is not None).results)
+        if results and not figures and results.resolve() != configured.resolve():
             raise UserError(f"--results {results}: name the folder of these results' figures too, with --figures")
         return command(*given, **rest)
 
@@ -158,9 +159,10 @@ def beside(command: Callable[..., Any]) -> Callable[..., Any]:
     def wrapped(run: Run, compare: Path | None, **rest: Any) -> Any:
         from contrastive_inversion.run import ready
 
+        config = click.get_current_context().find_root().params["config"]
         run = replace(run, compare=compare or run.compare)
         if run.compare:
-            ready.check_compared(run.compare, run.study, "--compare" if compare else "config.yaml: compare")
+            ready.check_compared(run.compare, run.study, "--compare" if compare else f"{config}: compare")
         return command(run, **rest)
 
     return wrapped
@@ -204,8 +206,6 @@ def plan(run: Run, targets: tuple[str, ...], card: str | None) -> None:
     """
     from contrastive_inversion.run import budget
 
-    if card is not None:
-        budget.check_card(card, run.study)
     print(budget.page(targets, run.study, run.results, card))
 
 

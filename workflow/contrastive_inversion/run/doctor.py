@@ -25,6 +25,8 @@ from contrastive_inversion.run import costs, fits, jobs
 from contrastive_inversion.run.costs import Cost
 from contrastive_inversion.run.findings import Check, checked
 
+SECONDS_FOR_AN_ANSWER = 300  # of torch, where a card is lost
+LEAVE_OUT = "mend it, or leave that card out in CUDA_VISIBLE_DEVICES"
 PACKAGES = ("torch", "torchvision", "open_clip_torch", "snakemake", "pillow", "numpy")
 Recipes = Mapping[str, Recipe]
 
@@ -96,7 +98,7 @@ def weights_of(study: Study[Any]) -> dict[str, str]:
 
 
 def data_of(study: Study[Any]) -> list[DataSet]:
-    """The data sets that a study reads from files: without one that it leaves out, or that no target of it needs."""
+    """The data sets that a study reads from files, without those that it leaves out or that no target of it needs."""
     recipes = plan.everything(study).values()
     return [r.settings for r in recipes if isinstance(r, Images) and r.settings.source in readers.KEYS]
 
@@ -111,8 +113,14 @@ def of_gpus(job_costs: Mapping[str, Cost]) -> list[Check]:
 def gpu_problems() -> list[str]:
     """What is amiss with the GPUs, a line; a process of its own asks torch, which takes seconds and half a GB."""
     line = [sys.executable, "-m", f"{fingerprint.PACKAGE}.run.doctor"]
-    asked = subprocess.run(line, cwd=Path(__file__).parents[2], capture_output=True, text=True)
-    return asked.stderr.splitlines()[-1:] if asked.returncode else []
+    try:
+        asked = subprocess.run(
+            line, cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=SECONDS_FOR_AN_ANSWER
+        )
+    except subprocess.TimeoutExpired:
+        return [f"GPUs: torch has not answered for {SECONDS_FOR_AN_ANSWER} s; {LEAVE_OUT}"]
+    said = asked.stderr.splitlines() or [f"GPUs: torch ended with status {asked.returncode}; {LEAVE_OUT}"]
+    return said[-1:] if asked.returncode else []
 
 
 def usable() -> str:
@@ -134,9 +142,9 @@ def usable() -> str:
                 continue
             name = torch.cuda.get_device_name(number)
             raise UserError(
-                f"GPUs: torch {torch.__version__} cannot use {name}: {str(error).splitlines()[0]}"
+                f"GPUs: torch {torch.__version__} cannot use {name}: {str(error).splitlines()[0]}; {LEAVE_OUT}"
             ) from None
-    others = f"; other programs have {taken} more" if taken else ""
+    others = f"; {taken} more are busy or full" if taken else ""
     return f"torch {torch.__version__} computes on {torch.cuda.device_count() - taken}{others}"
 
 

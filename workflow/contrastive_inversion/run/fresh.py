@@ -19,6 +19,7 @@ from pathlib import Path
 from shlex import quote
 from typing import Any
 
+from contrastive_inversion import papers
 from contrastive_inversion.base import files
 from contrastive_inversion.base.canonical import digest
 from contrastive_inversion.base.errors import UserError, refusals
@@ -227,11 +228,14 @@ def stop(finished: Results, overridden: Mapping[str, str]) -> str:
     """
     pairs = " ".join(quote(f"{key}={text}") for key, text in {"changed": "rerun", **overridden}.items())
     results = f" --results {quote(overridden['results'])}" if "results" in overridden else ""
+    accept = f"contrastive-inversion accept --study {finished.study.name}{results}"
+    if "studies" in overridden:
+        accept = f"{papers.OWN_STUDIES}={quote(overridden['studies'])} {accept}"
     return "\n".join([
         f"nothing was started: finished products of study {finished.study.name} were made by other code.",
         *(f"  {line}" for line in explained(finished.all_changes(), finished)),
         f"Make them again:     snakemake --config {pairs}",
-        f'Keep them as they are: contrastive-inversion accept --study {finished.study.name}{results} --because "..."',
+        f'Keep them as they are: {accept} --because "..."',
     ])  # fmt: skip
 
 

@@ -40,6 +40,7 @@ LARGE, SMALL = (4096, 2, None), (16, 1, 8)
 PACKED = 500
 COUNTED = {"train": PACKED, "test": None}
 SECONDS_BETWEEN_LOOKS = 0.05  # at the memory of a job
+SECONDS_TO_BEGIN = 60  # until the folder of a rehearsal has its lock, at most
 WORTH = 0.5  # seconds that the plan must say of a job for its measurement to mean anything
 
 
@@ -113,9 +114,9 @@ def rehearse(study: Study[Any], results: Path, minutes: float = MINUTES) -> Rehe
 
 
 def clear_up(results: Path) -> None:
-    """Remove the folders of rehearsals that were killed: a living one holds the lock of its own."""
+    """Remove the folders of rehearsals that were killed: a living one holds its own's lock, moments after it began."""
     for folder in results.glob(f"{PREFIX}*"):
-        if not is_locked(folder):
+        if not is_locked(folder) and time.time() - folder.stat().st_mtime > SECONDS_TO_BEGIN:
             shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -116,7 +116,7 @@ PAPER = Paper(
         "ranges of them. Between, a loss other than the paper's: ss is student–student, both that and ours, ntxent "
         "NT-Xent, mse the mean squared error. probe 10%: a linear classifier, fit on 10 % of the labels; own: the "
         "model's own classifier. nlm-gn10: gn10 after non-local means; dd-rm90: rm90 after Deep Decoder; gn10-of-nlm: "
-        "the same images before. top1 and top5: accuracy in %; mrr: mean reciprocal rank in %; auc: area under the ROC "
-        "curve; cosine: between two representations.",
+        "the same images before they are restored. top1 and top5: accuracy in %; mrr: mean reciprocal rank in %; auc: "
+        "area under the ROC curve; cosine: between two representations.",
     },
 )
