@@ -1,5 +1,6 @@
 """What a study costs: work from recipes, rates from one file, the schedule, what rules ask for, and the rehearsal."""
 
+import functools
 import json
 import os
 import re
@@ -526,7 +527,10 @@ def test_a_rehearsal_that_is_ended_ends_its_job_and_leaves_nothing(tmp_path, end
     killed = tmp_path / "results/.rehearsal-killed"
     (killed / "smoke").mkdir(parents=True)
     os.utime(killed, (0, 0))  # a younger one may be about to take its lock
-    with subprocess.Popen([sys.executable, "-c", code, str(job)], cwd=tmp_path, env=flow.environment()) as process:
+    begin = functools.partial(signal.signal, ending, signal.SIG_DFL)  # these tests may themselves run under nohup
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(job)], cwd=tmp_path, env=flow.environment(), preexec_fn=begin
+    ) as process:
         while not (told.exists() and told.read_text()) and process.poll() is None:
             time.sleep(0.05)
         assert [path.name for path in (tmp_path / "results").iterdir()] != [killed.name] and not killed.exists()
