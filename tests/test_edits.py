@@ -109,7 +109,7 @@ STUDY_EDITS = {
     "description": ("for an epoch or two", "for a moment", ["report"]),
     "picture_threads": ("", "picture_threads: 3\n", ["report"]),
     "training_spread": ("", "training_spread: {top1: 0.77}\n", VERDICTS),
-    "comparable": ("", "comparable: true\n", ["cells", "report"]),
+    "comparable": ("", "comparable: true\n", ["table_*", "cells", "report"]),
     "fewer figures": ("figures: [1, 3, 11]", "figures: [1, 3]", ["report"]),
     "distill.epochs": ("distill: {epochs: 2", "distill: {epochs: 3", STUDENTS),
     "finetune.epochs": ("finetune: {epochs: 2", "finetune: {epochs: 3", BASELINES),
@@ -684,7 +684,12 @@ def test_snakemake_shows_the_same_jobs(repository):
     assert re.search("encoders/student-rm90 is made again: .*damaged or incomplete", said.text)
     damaged.write_bytes(whole)
     for path, old, new, drawn in (
-        ("papers/inverse_problems/studies/smoke.yaml", "tables:", "comparable: true\ntables:", ["cells", "report"]),
+        (
+            "papers/inverse_problems/studies/smoke.yaml",
+            "tables:",
+            "comparable: true\ntables:",
+            ["table_*", "cells", "report"],
+        ),
         (f"{LEDGER}tables.yaml", "Area under the ROC curve", "AUC", ["table_6", "report"]),
         ("show/figures.py", "m + sign * e", "m + 2 * sign * e", ["figure_*", "report"]),
     ):

@@ -124,7 +124,7 @@ def test_a_command_shows_the_other_run_that_config_yaml_names(results, tmp_path,
 
 
 def test_snakemake_hands_verify_the_other_run_that_config_yaml_names(tmp_path):
-    (tmp_path / "other/published").mkdir(parents=True)
+    (tmp_path / "other/published/measurements").mkdir(parents=True)
     said = snakemake(tmp_path, "-n", "-p", "verify", study=STUDY, config=["compare=other/published"]).check()
     assert "--figures figures --compare other/published " in said.text
     assert "--compare" not in snakemake(tmp_path, "-n", "-p", "verify", study=STUDY).check().text

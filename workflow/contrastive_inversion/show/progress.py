@@ -16,8 +16,8 @@ from contrastive_inversion.base.settings import is_name
 def files_of(results: Path) -> Iterator[Path]:
     """The reports of all jobs. Raises PermissionError for a folder that may not be read."""
     for study in results.iterdir() if results.exists() else []:
-        for folder, _, names in os.walk(study / "state", onerror=unreadable) if is_name(study.name) else []:
-            yield from (Path(folder, name) for name in names if name == "progress.json")
+        for folder, folders, names in os.walk(study / "state", onerror=unreadable) if is_name(study.name) else []:
+            yield from (Path(folder, name) for name in (*folders, *names) if name == "progress.json")
 
 
 def unreadable(error: OSError) -> None:
