@@ -24,7 +24,7 @@ def test_jobs_run_once_in_order_and_on_two_cards_without_meeting(emulation, tmp_
     ran = {event.product: event for event in emulation.emulate(STUDY, [TARGET], 2, 4, 0.5, tmp_path)}
     study = papers.study(STUDY)
     recipes = plan.with_inputs(plan.behind_targets([TARGET], study), study)
-    assert set(ran) == set(recipes) and {event.card for event in ran.values()} == {"", "0", "1"}
+    assert set(ran) == set(recipes) and {event.card for event in ran.values()} == {"", "GPU-0", "GPU-1"}
     assert all(ran[needed].ended <= ran[name].began for name, recipe in recipes.items() for needed in recipe.inputs)
     assert emulation.overlaps(list(ran.values())) == []
 

@@ -108,7 +108,8 @@ def test_a_folder_without_one_measurement_is_refused_before_anything_is_written(
 @pytest.mark.parametrize("command", [["verify"], ["report"], ["figure", "6"]])
 def test_figures_of_other_results_are_not_mixed_with_one_s_own(results, tmp_path, monkeypatch, capsys, command):
     monkeypatch.chdir(tmp_path)
-    assert cli.main([*command, "--study", STUDY, "--results", f"{results}/"]) == 1
+    theirs = results.rename(tmp_path / "theirs")
+    assert cli.main([*command, "--study", STUDY, "--results", f"{theirs}/"]) == 1
     assert "name the folder of these results' figures too, with --figures" in capsys.readouterr().err
     assert not (tmp_path / "figures").exists()
 
