@@ -178,7 +178,10 @@ def test_cards_that_torch_cannot_use_stop_a_run_before_hours_of_packing(tmp_path
     [
         (torch.OutOfMemoryError("CUDA out of memory"), None),
         (RuntimeError("CUDA error: CUDA-capable device(s) is/are busy or unavailable"), None),
-        (RuntimeError("CUDA error: no kernel image\nis available"), "use NVIDIA A: CUDA error: no kernel image; mend it, or leave"),
+        (
+            RuntimeError("CUDA error: no kernel image\nis available"),
+            "use NVIDIA A: CUDA error: no kernel image; mend it, or leave",
+        ),
     ],
 )
 def test_a_card_that_other_programs_have_is_no_fault_and_one_without_kernels_is(error, said, monkeypatch):
