@@ -153,7 +153,7 @@ def gallery(number: int, study: Study[Any], results: Path) -> Figure:
     layout, labels, guesses = layouts.figures(study.paper)[number], record["labels"], record["predictions"]
     levels = ["clean", *layout.distortions]
     heights = [1.9 + LINE * lines_below(guesses.get(level, {})) for level in levels]
-    heights[0] += 3 * LINE  # for the titles: images of all rows are of one size
+    heights[0] += 5 * LINE  # for the titles: images of all rows are of one size
     size = (1.9 * len(labels), sum(heights))
     drawing, axes = plt.subplots(
         len(levels), len(labels), figsize=size, squeeze=False, layout="constrained", height_ratios=heights
