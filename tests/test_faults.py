@@ -267,23 +267,10 @@ def test_a_file_that_may_not_grow_is_one_line_and_the_end_is_the_same(the_study,
     assert content(tmp_path).items() <= content(calm).items() and left_behind(tmp_path) == []
 
 
-@contextlib.contextmanager
-def nobody():
-    """As a user whom permissions bind: root is bound by none."""
-    was = os.geteuid()
-    if was == 0:
-        os.seteuid(65534)
-    try:
-        yield
-    finally:
-        os.seteuid(was)
-
-
-def test_places_that_may_not_be_read_or_written_are_named(the_study, calm, tmp_path):
+def test_places_that_may_not_be_read_or_written_are_named(the_study, calm, tmp_path, nobody):
     root = tmp_path / "results"
     shutil.copytree(calm, root)
-    for folder in (root, tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)
+    root.chmod(0o755)
     made, image = root / file_of(MEASURED), root / file_of("images/imagenet100")
     made.unlink()
     with nobody(), pytest.raises(UserError, match=r"state/.*/imagenet100: cannot be written \(Permission denied\)"):
