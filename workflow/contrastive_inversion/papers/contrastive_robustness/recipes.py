@@ -129,10 +129,6 @@ def plain(study: OurStudy) -> Pictures:
     return Pictures(image_size=s.image_size, crop=s.crop, flip=s.flip)
 
 
-def seed_of(study: OurStudy, match: re.Match[str]) -> int:
-    return int(match["seed"] or study.settings.seed)
-
-
 def contrastive(study: OurStudy, match: re.Match[str]) -> Recipe:
     """The recipe of an encoder without labels."""
     s, strength = study.settings, float(match["strength"] or 0)
@@ -140,7 +136,7 @@ def contrastive(study: OurStudy, match: re.Match[str]) -> Recipe:
     settings = Pretrain.model_validate(s.contrastive.said())
     settings = (changes.over(settings) if changes else settings).but(strength=strength)
     return Pretraining.of(
-        DATA, seed=seed_of(study, match), network=s.networks.contrastive, settings=settings,
+        DATA, seed=plan.seed_of(match[0], study), network=s.networks.contrastive, settings=settings,
         images=cropped(s.contrastive.images, study), train=DATA,
     )  # fmt: skip
 
@@ -154,8 +150,9 @@ def supervised(study: OurStudy, match: re.Match[str]) -> Recipe:
     for changed in (changes, *(layer for layer, applies in (part, tenth) if applies)):
         settings = changed.over(settings) if changed else settings
     return Classification.of(
-        DATA, seed=seed_of(study, match), network=s.networks.supervised, settings=settings.but(strength=strength),
-        images=cropped(s.supervised.images, study), train=DATA, labels=labels,
+        DATA, seed=plan.seed_of(match[0], study), network=s.networks.supervised,
+        settings=settings.but(strength=strength), images=cropped(s.supervised.images, study), train=DATA,
+        labels=labels,
     )  # fmt: skip
 
 
@@ -168,7 +165,7 @@ def finetuned(study: OurStudy, match: re.Match[str]) -> Recipe:
     initial = "encoders/contrastive" + (f"-lambda{match['strength']}" if match["strength"] else "")
     initial += f"-seed{match['seed']}" if match["seed"] else ""
     return Finetuning.of(
-        DATA, initial, seed=seed_of(study, match), network=s.networks.contrastive, settings=settings,
+        DATA, initial, seed=plan.seed_of(match[0], study), network=s.networks.contrastive, settings=settings,
         images=cropped(s.finetuned.images, study), train=DATA, labels=labels, initial=initial,
     )  # fmt: skip
 

@@ -217,7 +217,7 @@ def from_random_weights(study: OurStudy, settings: Supervised, train: str) -> Re
 def student(study: OurStudy, match: re.Match[str]) -> Distillation:
     """The recipe of a student."""
     s = study.settings
-    seed, kept = int(match["seed"] or s.seed), s.distill.targets == "kept" and s.distill.teacher_mode == "eval"
+    seed, kept = plan.seed_of(match[0], study), s.distill.targets == "kept" and s.distill.teacher_mode == "eval"
     return Distillation.of(
         "images/imagenet100", "encoders/teacher", seed=seed, sparing=[targets_at(seed)] if kept else [],
         network=s.networks.student.but(input=s.distill.input), train="images/imagenet100", teacher="encoders/teacher",
@@ -255,7 +255,7 @@ def baseline(study: OurStudy, match: re.Match[str]) -> Recipe:
         settings = s.clean_baseline.over(settings)
     initial = f"encoders/{study.paper.family(match[0])[0].starts_from}"
     return SupervisedTraining.of(
-        "images/imagenet100", initial, seed=int(match["seed"] or s.seed), network=s.networks.baseline,
+        "images/imagenet100", initial, seed=plan.seed_of(match[0], study), network=s.networks.baseline,
         settings=settings, images=pictures(study, s.finetune.flip), train="images/imagenet100",
         distortion=specification(match["distortion"], s), initial=initial,
     )  # fmt: skip
